@@ -1,4 +1,4 @@
-//! What a load generator measures.
+//! The figures of a load generator.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct CallFigures {
     /// Answered calls per second.
     pub calls_per_s: f64,
-    /// Half of the calls took at most so long, µs.
+    /// The median duration of a call, µs.
     pub p50_us: f64,
     /// 99 % of them.
     pub p99_us: f64,
@@ -22,7 +22,7 @@ pub struct CallFigures {
     pub errors: u64,
 }
 
-/// Jobs that nobody waits for, enqueued or done. Its JSON is one object, whose names are fixed.
+/// Jobs without a waiting caller, enqueued or done. Its JSON is one object with fixed names.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct JobFigures {
     /// Jobs per second.
@@ -52,9 +52,10 @@ impl Times {
     /// None yet.
     #[must_use]
     pub fn new() -> Self {
-        // From 1 us to what no call takes, to three digits: bounded, however many there are.
+        // From 1 us to more than any call takes, with three digits: bounded memory for any number
+        // of calls.
         let histogram = Histogram::new_with_bounds(1000, 600_000_000_000, 3);
-        // The bounds are right, and stand here.
+        // The bounds are constants, and valid.
         Self(histogram.unwrap_or_else(|_| unreachable!("bounds that fit")))
     }
 
@@ -64,7 +65,7 @@ impl Times {
         self.0.saturating_record(ns);
     }
 
-    /// What follows from them, when the whole `took` so long.
+    /// Computes the figures, for a measurement that lasted `took`.
     #[must_use]
     pub fn figures(&self, errors: u64, took: Duration) -> CallFigures {
         let at = |quantile| self.0.value_at_quantile(quantile) as f64 / 1000.0;

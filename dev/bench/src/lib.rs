@@ -3,11 +3,11 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `load/` | [`call`], [`enqueue`], [`drain`]: load on whatever Redis and workers there are |
-//! | `figures.rs` | what they measure |
 //!
-//! The program `redcall-bench` beside this library has the floors, and the scenarios that compare
-//! them with Redcall.
+//! | `load/` | [`call`], [`enqueue`], [`drain`]: load on the existing Redis and workers |
+//! | `figures.rs` | their figures |
+//!
+//! The program `redcall-bench` has the baselines, and the scenarios that compare them with Redcall.
 
 mod figures;
 mod load;

@@ -1,12 +1,13 @@
-//! `redcall-bench`: compares Redcall with the floors that Redis sets, side by side.
+//! `redcall-bench`: compares Redcall with the baselines that Redis sets, side by side.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `floor/` | the floors: plain sockets, nothing of Redcall |
-//! | `peers/` | other job queues, and NATS |
+//! | `baseline/` | the baselines: plain sockets, nothing of Redcall |
+//! | `competitors/` | other job queues, and NATS |
 //! | `rig.rs`, `rig/` | a private Redis, workers, where each process runs and what it uses |
-//! | `relay.rs` | a network that takes its time |
-//! | `scenarios.rs`, `scenarios/` | what is measured: S1 to S10 |
+//!
+//! | `relay.rs` | a network with a delay |
+//! | `scenarios.rs`, `scenarios/` | the measurements: S1 to S10 |
 //! | `table.rs` | medians, spreads and ratios |
 //!
 //! Run by `cargo xtask bench`, which builds it and the programs that it starts.
@@ -20,9 +21,9 @@ macro_rules! say {
     };
 }
 
-mod floor;
+mod baseline;
+mod competitors;
 mod load_verbs;
-mod peers;
 mod relay;
 mod rig;
 mod scenarios;
@@ -69,10 +70,10 @@ enum Verb {
     Run(scenarios::Args),
     /// Compare with other job queues, those that are installed
     #[command(hide = true)]
-    Peers(peers::Args),
-    /// One side of a floor
+    Competitors(competitors::Args),
+    /// One side of a baseline
     #[command(hide = true, subcommand)]
-    Floor(Floor),
+    Baseline(Baseline),
     /// Run a program on one CPU
     #[command(hide = true)]
     Pin {
@@ -83,7 +84,7 @@ enum Verb {
 }
 
 #[derive(Subcommand)]
-enum Floor {
+enum Baseline {
     PingCall { address: String, lasts_ms: u64, pause_ms: u64, size: usize },
     PingAnswer { address: String, size: usize },
     LiteralCall { address: String, lasts_ms: u64, callers: usize },
@@ -113,33 +114,35 @@ fn run() -> miette::Result<ExitCode> {
             });
         }
         Verb::Run(args) => args.run(),
-        Verb::Peers(args) => args.run(),
-        Verb::Floor(floor) => floor.run().map(|()| ExitCode::SUCCESS),
+        Verb::Competitors(args) => args.run(),
+        Verb::Baseline(baseline) => baseline.run().map(|()| ExitCode::SUCCESS),
         Verb::Pin { cpu, command } => {
             let mut cpus = CpuSet::new();
             cpus.set(cpu);
             sched_setaffinity(None, &cpus).into_diagnostic()?;
-            let [program, args @ ..] = command.as_slice() else { return Err(miette!("run what?")) };
+            let [program, args @ ..] = command.as_slice() else {
+                return Err(miette!("no program to run"));
+            };
             Err(Command::new(program).args(args).exec()).into_diagnostic()
         }
     }
 }
 
-impl Floor {
+impl Baseline {
     fn run(self) -> miette::Result<()> {
         let lasts = Duration::from_millis;
         let figures = match self {
             Self::PingCall { address, lasts_ms, pause_ms, size } => {
-                floor::ping::call(&address, lasts(lasts_ms), lasts(pause_ms), size)
+                baseline::ping::call(&address, lasts(lasts_ms), lasts(pause_ms), size)
             }
             Self::LiteralCall { address, lasts_ms, callers } => {
-                floor::literal::call(&address, callers, lasts(lasts_ms))
+                baseline::literal::call(&address, callers, lasts(lasts_ms))
             }
             Self::PingAnswer { address, size } => {
-                return floor::ping::answer(&address, size).into_diagnostic();
+                return baseline::ping::answer(&address, size).into_diagnostic();
             }
             Self::LiteralAnswer { address } => {
-                return floor::literal::answer(&address).into_diagnostic();
+                return baseline::literal::answer(&address).into_diagnostic();
             }
         };
         let figures = figures.into_diagnostic()?;

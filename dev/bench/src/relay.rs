@@ -1,9 +1,9 @@
-//! A network that takes its time: a TCP relay that passes every byte on a fixed time after it
-//! came, each way, and as many at once as come.
+//! A network with a delay: a TCP relay that passes every byte on a fixed time after its arrival, in
+//! both directions, without a limit on the throughput.
 //!
-//! Two threads a connection and way: one reads and notes when what it has read is due, the other
-//! waits and writes. So the delay takes nothing from the throughput, but the work of passing bytes
-//! on is real and takes its share of the CPUs: it is printed with the figures.
+//! Each connection has two threads per direction: one reads and notes when its bytes are due, the
+//! other waits and writes. So the delay does not reduce the throughput, but passing bytes on is
+//! real work that takes its share of the CPUs: it is printed with the figures.
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
@@ -16,11 +16,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How much is read at once.
-const PORTION: usize = 64 << 10;
-/// How many portions may be on their way: what bounds the memory of a connection.
-const ON_THE_WAY: usize = 1024;
+const CHUNK: usize = 64 << 10;
+/// The most chunks in flight, which bounds the memory of a connection.
+const CHUNKS_IN_FLIGHT: usize = 1024;
 
-/// Takes connections until dropped; those that stand end with one of their sides.
+/// Accepts connections until dropped; open ones end with one of their sides.
 pub(crate) struct Relay {
     address: SocketAddr,
     closing: Arc<AtomicBool>,
@@ -39,7 +39,7 @@ impl Relay {
                 if closed.load(Ordering::Relaxed) {
                     return;
                 }
-                // Whoever cannot be served hears it by the end of its connection.
+                // If a client cannot be served, its connection ends.
                 let _ = client.and_then(|client| connect(client, &server, delay));
             }
         });
@@ -66,13 +66,13 @@ fn connect(client: TcpStream, server: &str, delay: Duration) -> io::Result<()> {
     let server = TcpStream::connect(server)?;
     for (from, to) in [(&client, &server), (&server, &client)] {
         to.set_nodelay(true)?;
-        let (arrive, arrived) = sync_channel(ON_THE_WAY);
+        let (arrive, arrived) = sync_channel(CHUNKS_IN_FLIGHT);
         let (reading, end) = (from.try_clone()?, from.try_clone()?);
         let writing = to.try_clone()?;
         std::thread::spawn(move || read(reading, delay, &arrive));
         std::thread::spawn(move || {
             let written = write(&arrived, &writing);
-            // The one side's end, or that nobody takes what the other says.
+            // One side has ended, or does not read any more.
             let _ = writing.shutdown(Shutdown::Write);
             if written.is_err() {
                 let _ = end.shutdown(Shutdown::Both);
@@ -82,32 +82,32 @@ fn connect(client: TcpStream, server: &str, delay: Duration) -> io::Result<()> {
     Ok(())
 }
 
-type Portion = (Instant, Vec<u8>);
+type Chunk = (Instant, Vec<u8>);
 
-fn read(mut from: TcpStream, delay: Duration, arrive: &SyncSender<Portion>) {
-    let mut buffer = vec![0; PORTION];
+fn read(mut from: TcpStream, delay: Duration, arrive: &SyncSender<Chunk>) {
+    let mut buffer = vec![0; CHUNK];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        let portion = (Instant::now() + delay, buffer[..count].to_vec());
-        if arrive.send(portion).is_err() {
+        let chunk = (Instant::now() + delay, buffer[..count].to_vec());
+        if arrive.send(chunk).is_err() {
             return;
         }
     }
 }
 
-fn write(arrived: &Receiver<Portion>, mut to: &TcpStream) -> io::Result<()> {
+fn write(arrived: &Receiver<Chunk>, mut to: &TcpStream) -> io::Result<()> {
     // Else a sleep may take 50 us longer. A system without it is only less exact.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     let (mut waiting, mut out) = (VecDeque::new(), Vec::new());
     loop {
         let Some((due, _)) = waiting.front() else {
-            let Ok(portion) = arrived.recv() else { return Ok(()) };
-            waiting.push_back(portion);
+            let Ok(chunk) = arrived.recv() else { return Ok(()) };
+            waiting.push_back(chunk);
             continue;
         };
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        // What has come meanwhile may be due as well: one write for all of it.
-        while let Ok(portion) = arrived.try_recv() {
-            waiting.push_back(portion);
+        // Chunks that arrived meanwhile may be due as well: one write for all of them.
+        while let Ok(chunk) = arrived.try_recv() {
+            waiting.push_back(chunk);
         }
         let now = Instant::now();
         while let Some((_, bytes)) = waiting.pop_front_if(|(due, _)| *due <= now) {
@@ -122,7 +122,7 @@ fn write(arrived: &Receiver<Portion>, mut to: &TcpStream) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// A server that says everything again, to one client.
+    /// A server that echoes everything to one client.
     fn echo() -> String {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap().to_string();

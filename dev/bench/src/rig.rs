@@ -24,10 +24,10 @@ pub(crate) use place::{Placement, free_address, pinned};
 pub(crate) use process::{Memory, Process, memory_left};
 use process::{children_cpu_us, cpu_us, own_cpu_us, printed};
 
-use crate::floor::wire::Wire;
+use crate::baseline::wire::Wire;
 use crate::relay::Relay;
 
-/// What Redis keeps on disk.
+/// The persistence of Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Persistence {
     /// Nothing.
@@ -38,19 +38,19 @@ pub(crate) enum Persistence {
     Always,
 }
 
-/// What is between Redis and everybody else.
+/// The network between Redis and its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Network {
     /// Nothing but loopback.
     Direct,
-    /// A relay that passes everything on so much later, each way.
+    /// A relay that delays everything by this time, in each direction.
     Delayed(Duration),
 }
 
 /// A Redis and its workers. Dropped, all end.
 pub(crate) struct Rig {
     pub(crate) placement: Placement,
-    /// What callers and workers are told.
+    /// The address that callers and workers use.
     pub(crate) address: String,
     /// Of Redis itself.
     direct: String,
@@ -61,7 +61,7 @@ pub(crate) struct Rig {
     _runtime: Runtime,
 }
 
-/// What was used up to an instant, or between two.
+/// The resources used up to an instant, or between two.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Spent {
     pub(crate) commands: Commands,
@@ -114,7 +114,7 @@ impl Rig {
         Ok(rig)
     }
 
-    /// Starts a further worker, with so many slots, for one queue.
+    /// Starts a further worker for one queue, with this capacity.
     pub(crate) fn worker(&mut self, queue: &str, slots: usize) -> miette::Result<()> {
         let mut worker = self.command("redcall-worker")?;
         worker.args(["--concurrency", &slots.to_string(), "--queues", queue]);
@@ -125,7 +125,7 @@ impl Rig {
         }
         worker.current_dir(self.redis.dir());
         self.workers.push(Process::of(worker.stdin(Stdio::null()).spawn().into_diagnostic()?));
-        // Who is listed consumes.
+        // A listed worker polls.
         let began = std::time::Instant::now();
         loop {
             let listed: serde_json::Value = self.redcall(&["workers", "--json"])?;
@@ -133,7 +133,7 @@ impl Rig {
                 return Ok(());
             }
             if began.elapsed() > Duration::from_secs(20) {
-                return Err(miette!("a worker has not come up: {listed}"));
+                return Err(miette!("a worker did not start: {listed}"));
             }
         }
     }
@@ -141,13 +141,13 @@ impl Rig {
     fn command(&self, name: &str) -> miette::Result<Command> {
         let mut command = self.placement.pinned(&program(name)?)?;
         command.env("REDIS_URL", format!("redis://{}", self.address));
-        // How many jobs lie in a queue is what is measured. Without any cap the scripts would not
-        // look at lengths: that would be another measurement.
+        // The number of queued jobs is a subject of the measurement. Without any cap the scripts
+        // would not check lengths, which would measure something else.
         command.env("REDCALL__LIMITS__MAX_LENGTH", "1000000000");
         Ok(command)
     }
 
-    /// What `redcall` prints, as JSON.
+    /// Runs `redcall` and returns its output, parsed as JSON.
     pub(crate) fn redcall<T: DeserializeOwned>(&self, args: &[&str]) -> miette::Result<T> {
         printed(self.command("redcall")?.args(args))
     }
@@ -159,8 +159,8 @@ impl Rig {
         Ok(Process::of(command.spawn().into_diagnostic()?))
     }
 
-    /// What a caller of a floor prints, while `answer` answers.
-    pub(crate) fn floor<T: DeserializeOwned>(
+    /// Runs a caller of a baseline, while `answer` answers, and returns its output.
+    pub(crate) fn baseline<T: DeserializeOwned>(
         &self,
         answer: &[&str],
         call: &[&str],
@@ -169,7 +169,7 @@ impl Rig {
         let side = |args: &[&str]| -> miette::Result<Command> {
             let [verb, rest @ ..] = args else { return Err(miette!("which side?")) };
             let mut side = self.placement.pinned(&own)?;
-            side.args(["floor", verb, &self.address]).args(rest);
+            side.args(["baseline", verb, &self.address]).args(rest);
             Ok(side)
         };
         let mut answering = side(answer)?;
@@ -186,7 +186,7 @@ impl Rig {
         &self.workers
     }
 
-    /// Looks on at Redis while `during` runs.
+    /// Observes Redis while `during` runs.
     pub(crate) fn watch<T>(
         &self,
         during: impl FnOnce() -> miette::Result<T>,
@@ -194,7 +194,7 @@ impl Rig {
         Shares::watch(&self.direct, during)
     }
 
-    /// What `during` uses.
+    /// Returns the resources that `during` uses.
     pub(crate) fn spend<T>(
         &self,
         during: impl FnOnce() -> miette::Result<T>,

@@ -1,8 +1,9 @@
-//! What is measured: each scenario's floor and Redcall in turns, in one run.
+//! The measurements: each scenario's baseline and Redcall in turns, in one run.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `compare.rs` | waited calls in turns, what they cost, and their table |
+//!
+//! | `compare.rs` | waited calls in turns, their costs, and their table |
 //! | `one.rs` | S1, S5 |
 //! | `many.rs` | S2 |
 //! | `jobs.rs` | S3, S4 |
@@ -11,7 +12,8 @@
 //! | `memory.rs` | S8 |
 //! | `latency.rs` | S9 |
 //! | `streams.rs` | S10 |
-//! | `persistence.rs` | S1 to S3 over what Redis keeps on disk |
+//!
+//! | `persistence.rs` | S1 to S3 for each persistence of Redis |
 
 mod backlog;
 mod compare;
@@ -30,39 +32,39 @@ use miette::miette;
 
 use crate::rig::{Persistence, Placement, Rig};
 
-/// What to run.
+/// The scenarios to run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Scenarios, such as s1 s2; all of them if none is named
     names: Vec<String>,
-    /// How often each is measured
+    /// Number of measurements of each
     #[arg(long, default_value_t = 5, value_parser = some())]
     rounds: usize,
-    /// How long each measurement takes, ms
+    /// Duration of each measurement, ms
     #[arg(long, default_value_t = 2000)]
     lasts: u64,
-    /// How many slots the worker has
+    /// Capacity of the worker
     #[arg(long, default_value_t = 1024, value_parser = some())]
     concurrency: usize,
-    /// What Redis keeps on disk
+    /// Persistence of Redis
     #[arg(long, value_enum, default_value_t = Persistence::None)]
     persistence: Persistence,
-    /// S5: how many calls of each, over all rounds
+    /// S5: calls of each, over all rounds
     #[arg(long, default_value_t = 100, value_parser = some())]
     samples: usize,
-    /// S5: how long it is quiet before each, ms
+    /// S5: pause before each, ms
     #[arg(long, hide = true, default_value_t = 2000)]
     quiet: u64,
-    /// S4, S7: how many jobs are drained
+    /// S4, S7: drained jobs
     #[arg(long, default_value_t = 100_000, value_parser = some())]
     jobs: usize,
-    /// S7: how many jobs lie in a queue; some 140 bytes of memory each
+    /// S7: queued jobs; each takes some 140 bytes of memory
     #[arg(long, default_value_t = 5_000_000, value_parser = some())]
     backlog: usize,
-    /// S9: how much later everything comes to Redis and from it, ms
+    /// S9: delay to Redis and from it, ms
     #[arg(long, default_value_t = 1)]
     latency: u64,
-    /// Divides the numbers of callers, for a first look
+    /// Divides the numbers of callers, for a quick check
     #[arg(long, hide = true, default_value_t = 1, value_parser = some())]
     fewer: usize,
 }
@@ -89,7 +91,7 @@ const ALL: &[Scenario] = &[
     Scenario { name: "s8", about: "memory", run: memory::run },
     Scenario { name: "s9", about: "four workers far from Redis", run: latency::run },
     Scenario { name: "s10", about: "answers in parts", run: streams::run },
-    Scenario { name: "persistence", about: "what Redis keeps on disk", run: persistence::run },
+    Scenario { name: "persistence", about: "persistence of Redis", run: persistence::run },
 ];
 
 impl Args {
@@ -97,7 +99,7 @@ impl Args {
         for name in &self.names {
             if !ALL.iter().any(|scenario| scenario.name == name) {
                 let known: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
-                return Err(miette!("there is no scenario `{name}`: {}", known.join(", ")));
+                return Err(miette!("unknown scenario `{name}`. Known: {}", known.join(", ")));
             }
         }
         let (rounds, lasts) = (self.rounds, self.lasts);
@@ -116,7 +118,7 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// How many callers there are where so many are wanted.
+    /// Returns the number of callers, divided for a quick check.
     fn fewer(&self, callers: usize) -> usize {
         (callers / self.fewer).max(1)
     }

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_median_stands_with_its_spread() {
+    fn median_is_printed_with_its_spread() {
         let mut rounds = Rounds::default();
         [3.0, 1.0, 200.4].into_iter().for_each(|figure| rounds.note(figure));
         assert_eq!(rounds.text(), "3.00 (1.00 to 200)");

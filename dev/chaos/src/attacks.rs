@@ -1,4 +1,4 @@
-//! Carrying out what is planned, each blow on a task of its own: they overlap as they fall.
+//! Carries out the plan. Each attack runs in a task of its own, so attacks can overlap.
 
 use std::io;
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::crew::{Crew, Hand, Held};
-use crate::history::{Befalls, Blow, Log, Step, Struck, Whose, now_us};
+use crate::history::{Affected, AttackEvent, AttackLine, Log, ReplyFault, Step, now_us};
 use crate::plan::{Attack, Planned, Right};
 use crate::report::Progress;
 use crate::run::ChaosError;
 use crate::stage::Stage;
+use crate::worker_pool::{Held, WorkerHandle, WorkerPool};
 
-/// How long whoever finds no worker to strike at waits before looking again.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The pause between two searches for a worker to attack.
+const SEARCH_PAUSE: Duration = Duration::from_millis(20);
 
-/// Who strikes.
+/// Carries out the attacks of a plan.
 #[derive(Clone)]
 pub(crate) struct Attackers {
     pub(crate) stage: Arc<Stage>,
-    pub(crate) crew: Arc<Crew>,
+    pub(crate) pool: Arc<WorkerPool>,
     pub(crate) log: Arc<Log>,
     pub(crate) progress: watch::Sender<Progress>,
-    /// From then on nobody looks for a victim any more.
+    /// After this fires, attacks that still search for a worker give up.
     pub(crate) end: CancellationToken,
 }
 
@@ -61,18 +61,18 @@ impl Attackers {
             Attack::Stop { step, lasts } => self.stop(number, step, lasts).await,
             Attack::Restart { away } => self.restart(away).await?,
             Attack::Cut { whose } => {
-                self.note(Blow::Cut { whose });
+                self.note(AttackEvent::Cut { whose });
                 self.stage.cut(whose).await;
                 self.progress.send_modify(|progress| progress.cuts += 1);
             }
             Attack::Delay { whose, most, lasts } => {
                 let late = Odds { delay_one_in: 10, delay_up_to: most, ..Odds::default() };
                 let odds = Odds { split_one_in: 3, ..late };
-                self.spell(number, Befalls::Late, whose, odds, lasts).await;
+                self.spell(number, ReplyFault::Late, whose, odds, lasts).await;
             }
             Attack::Lose { whose, one_in, lasts } => {
                 let odds = Odds { lose_one_in: one_in, ..Odds::default() };
-                self.spell(number, Befalls::Lost, whose, odds, lasts).await;
+                self.spell(number, ReplyFault::Lost, whose, odds, lasts).await;
             }
             Attack::Log { lasts } => self.unread_logs(lasts).await,
             Attack::Disk { lasts } => self.full_disk(lasts).await?,
@@ -83,51 +83,55 @@ impl Attackers {
     }
 
     async fn kill(&self, number: usize, step: Step) -> Result<(), ChaosError> {
-        let Some((mut hand, Held { job, run })) = self.victim(number, step).await else {
+        let Some((mut worker, Held { job, run })) = self.victim(number, step).await else {
             return Ok(());
         };
-        let (at, pid) = (now_us(), hand.pid);
-        hand.kill().await;
-        self.log.write(&Struck { at, what: Blow::Kill { pid, job, run, step } });
+        let (at, pid) = (now_us(), worker.pid);
+        worker.kill().await;
+        self.log.write(&AttackLine { at, what: AttackEvent::Kill { pid, job, run, step } });
         self.progress.send_modify(|progress| progress.kills += 1);
-        *hand = self.crew.hand().map_err(ChaosError::Worker)?;
-        if hand.full_log {
-            self.note(Blow::FullLog { pid: hand.pid });
+        *worker = self.pool.worker_handle().map_err(ChaosError::Worker)?;
+        if worker.full_log {
+            self.note(AttackEvent::FullLog { pid: worker.pid });
         }
         Ok(())
     }
 
     async fn stop(&self, number: usize, step: Step, lasts: Duration) {
-        let Some((mut hand, Held { job, run })) = self.victim(number, step).await else { return };
-        let pid = hand.pid;
-        self.note(Blow::Stop { pid, job, run, step });
-        hand.signal(Signal::STOP);
+        let Some((mut worker, Held { job, run })) = self.victim(number, step).await else { return };
+        let pid = worker.pid;
+        self.note(AttackEvent::Stop { pid, job, run, step });
+        worker.signal(Signal::STOP);
         sleep(lasts).await;
-        // Read when it goes on: what was held does so at once, before the worker can learn that
-        // its lease has gone.
-        hand.go().await;
-        hand.signal(Signal::CONT);
-        self.note(Blow::Continue { pid });
+        // The time is read when the process continues: held jobs continue at once, before the
+        // worker can learn that its lease is lost.
+        worker.go().await;
+        worker.signal(Signal::CONT);
+        self.note(AttackEvent::Continue { pid });
         self.progress.send_modify(|progress| progress.stops += 1);
     }
 
     /// A worker, and the job that it is held at.
-    async fn victim(&self, number: usize, step: Step) -> Option<(OwnedMutexGuard<Hand>, Held)> {
+    async fn victim(
+        &self,
+        number: usize,
+        step: Step,
+    ) -> Option<(OwnedMutexGuard<WorkerHandle>, Held)> {
         let mut first = number;
         while !self.end.is_cancelled() {
             first += 1;
-            let Some(mut hand) = self.crew.free(first) else {
-                sleep(LOOK_AGAIN).await;
+            let Some(mut worker) = self.pool.free(first) else {
+                sleep(SEARCH_PAUSE).await;
                 continue;
             };
-            match hand.hold(step).await {
-                Some(held) => return Some((hand, held)),
+            match worker.hold(step).await {
+                Some(held) => return Some((worker, held)),
                 None => {
-                    self.note(Blow::Missed);
+                    self.note(AttackEvent::Missed);
                     // One that cannot be started now is tried again with the next order.
-                    let _ = self.crew.start_again(&mut hand);
-                    drop(hand);
-                    sleep(LOOK_AGAIN).await;
+                    let _ = self.pool.start_again(&mut worker);
+                    drop(worker);
+                    sleep(SEARCH_PAUSE).await;
                 }
             }
         }
@@ -136,57 +140,64 @@ impl Attackers {
 
     async fn restart(&self, away: Duration) -> Result<(), EmbeddedError> {
         let mut redis = self.stage.redis.lock().await;
-        self.note(Blow::RedisGone);
+        self.note(AttackEvent::RedisGone);
         tokio::task::block_in_place(|| redis.kill());
         sleep(away).await;
         redis.start_again().await?;
-        self.note(Blow::RedisBack);
+        self.note(AttackEvent::RedisBack);
         self.progress.send_modify(|progress| progress.restarts += 1);
         Ok(())
     }
 
-    async fn spell(&self, number: usize, what: Befalls, whose: Whose, odds: Odds, lasts: Duration) {
-        self.note(Blow::Spell { what, whose });
+    async fn spell(
+        &self,
+        number: usize,
+        fault: ReplyFault,
+        whose: Affected,
+        odds: Odds,
+        lasts: Duration,
+    ) {
+        self.note(AttackEvent::Spell { what: fault, whose });
         self.stage.spell(whose, number as u64, odds, lasts).await;
-        self.note(Blow::SpellOver);
+        self.note(AttackEvent::SpellOver);
         self.progress.send_modify(|progress| progress.spells += 1);
     }
 
     async fn unread_logs(&self, lasts: Duration) {
-        self.note(Blow::LogsUnread);
-        self.crew.read_logs(false);
+        self.note(AttackEvent::LogsUnread);
+        self.pool.read_logs(false);
         let until = Instant::now() + lasts;
         while Instant::now() < until {
             // If Redis is away, nothing is logged either.
             let _ = self.stage.give_to_log().await;
-            sleep(LOOK_AGAIN).await;
+            sleep(SEARCH_PAUSE).await;
         }
-        self.crew.read_logs(true);
-        self.note(Blow::LogsRead);
+        self.pool.read_logs(true);
+        self.note(AttackEvent::LogsRead);
         self.progress.send_modify(|progress| progress.spells += 1);
     }
 
     /// Holds the lock of Redis, as `restart` does; so do the next two.
     async fn full_disk(&self, lasts: Duration) -> Result<(), ChaosError> {
         let _redis = self.stage.redis.lock().await;
-        self.note(Blow::DiskFull);
+        self.note(AttackEvent::DiskFull);
         self.stage.fill_disk().await?;
         sleep(lasts).await;
         self.stage.free_disk().await?;
-        self.note(Blow::DiskFree);
+        self.note(AttackEvent::DiskFree);
         self.progress.send_modify(|progress| progress.spells += 1);
         Ok(())
     }
 
     async fn lacking(&self, Right { taken, given }: Right, lasts: Duration) -> io::Result<()> {
         let _redis = self.stage.redis.lock().await;
-        self.note(Blow::RightTaken { right: taken.to_owned() });
-        self.crew.lacks_a_right(true);
+        self.note(AttackEvent::RightTaken { right: taken.to_owned() });
+        self.pool.lacks_a_right(true);
         self.stage.right(taken).await?;
         sleep(lasts).await;
         self.stage.right(given).await?;
-        self.crew.lacks_a_right(false);
-        self.note(Blow::RightGiven);
+        self.pool.lacks_a_right(false);
+        self.note(AttackEvent::RightGiven);
         self.progress.send_modify(|progress| progress.spells += 1);
         Ok(())
     }
@@ -194,16 +205,16 @@ impl Attackers {
     async fn clock(&self, ms: i64, lasts: Duration) -> io::Result<()> {
         let Some(clock) = &self.stage.clock else { return Ok(()) };
         let _redis = self.stage.redis.lock().await;
-        self.note(Blow::ClockStepped { ms });
+        self.note(AttackEvent::ClockStepped { ms });
         clock.set(ms)?;
         sleep(lasts).await;
         clock.set(0)?;
-        self.note(Blow::ClockBack);
+        self.note(AttackEvent::ClockBack);
         self.progress.send_modify(|progress| progress.spells += 1);
         Ok(())
     }
 
-    fn note(&self, what: Blow) {
-        self.log.write(&Struck { at: now_us(), what });
+    fn note(&self, blow: AttackEvent) {
+        self.log.write(&AttackLine { at: now_us(), what: blow });
     }
 }

@@ -21,18 +21,18 @@ pub(crate) enum Step {
     After,
 }
 
-/// Whose connections are meant.
+/// The connections that an attack affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Whose {
+pub(crate) enum Affected {
     Callers,
     Workers,
     All,
 }
 
-/// What befalls replies for a while.
+/// A fault of replies that lasts for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Befalls {
+pub(crate) enum ReplyFault {
     Late,
     Lost,
 }
@@ -43,11 +43,11 @@ pub(crate) enum Befalls {
 pub(crate) enum Kind {
     /// Called and waited for.
     Waited,
-    /// Let go.
+    /// Fire and forget.
     Forgotten,
     /// EventItem, frame by frame.
     Streamed,
-    /// Put off, and its answer fetched later.
+    /// Delayed; its answer is fetched later.
     Scheduled,
     /// Called twice under one idempotency key, and again until there is an answer.
     Idempotent,
@@ -55,9 +55,9 @@ pub(crate) enum Kind {
     Retried,
 }
 
-/// What a caller writes down.
+/// A line of a caller.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Said {
+pub(crate) struct CallLine {
     /// When, as [`now_us`].
     pub(crate) at: u64,
     /// The job that is called: a name of the caller's own, which goes with the data.
@@ -65,14 +65,14 @@ pub(crate) struct Said {
     /// Which of the caller's operations: a call, or the fetch of an answer.
     pub(crate) op: u64,
     #[serde(flatten)]
-    pub(crate) what: Saying,
+    pub(crate) what: CallResult,
 }
 
-/// What a caller says of an operation.
+/// The result of an operation, as its caller saw it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(crate) enum Saying {
-    /// It begins, and has to end within so many ms.
+pub(crate) enum CallResult {
+    /// It begins, and has to end within this time.
     Begins { kind: Kind, within_ms: u64 },
     /// It ended: the request is queued.
     Queued,
@@ -82,13 +82,13 @@ pub(crate) enum Saying {
     Refused { code: String },
     /// It ended: there is nothing to fetch.
     Missing,
-    /// It ended: nobody knows whether it is queued, or what became of it.
+    /// The operation ended without a result: the job may be queued or not, finished or not.
     Unknown,
     /// It ended: the job has ended with this error.
     Failed { code: String },
     /// It ended with the caller's patience.
     TimedOut,
-    /// It ended with something that must not come; `what` says what.
+    /// It ended with a result that must not occur, described by `what`.
     Odd { what: String },
     /// A frame of a followed job: how far it was, in which attempt.
     Heard { attempt: u32, percent: u32 },
@@ -96,9 +96,9 @@ pub(crate) enum Saying {
     FoundLater { run: String },
 }
 
-/// What a handler writes down.
+/// A line of a handler.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Done {
+pub(crate) struct EffectLine {
     pub(crate) at: u64,
     pub(crate) job: String,
     /// The run, unlike any other: `<process>-<number>`.
@@ -106,36 +106,36 @@ pub(crate) struct Done {
     /// The worker's process.
     pub(crate) pid: u32,
     pub(crate) attempt: u32,
-    pub(crate) event: Doing,
+    pub(crate) event: RunEvent,
 }
 
-/// What a handler has done.
+/// An event of a handler's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Doing {
+pub(crate) enum RunEvent {
     Started,
     /// The effect for which it was called.
     Effect,
-    /// It ends with an error, as it was told to.
+    /// It ends with an error, as its data demand.
     Fails,
-    /// It answered by itself, and was told that this counts.
+    /// It answered its own request, and the answer was accepted.
     Settled,
-    /// It answered by itself, and was told that this does not count.
+    /// It answered its own request, and the answer was refused.
     Refused,
 }
 
-/// What an attacker writes down.
+/// A line of an attacker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Struck {
+pub(crate) struct AttackLine {
     pub(crate) at: u64,
     #[serde(flatten)]
-    pub(crate) what: Blow,
+    pub(crate) what: AttackEvent,
 }
 
-/// What an attacker did.
+/// An attack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(crate) enum Blow {
+pub(crate) enum AttackEvent {
     /// The worker that runs `job` is dead.
     Kill {
         pid: u32,
@@ -143,14 +143,14 @@ pub(crate) enum Blow {
         run: String,
         step: Step,
     },
-    /// The worker that runs `job` stands still.
+    /// The worker that runs `job` is stopped.
     Stop {
         pid: u32,
         job: String,
         run: String,
         step: Step,
     },
-    /// It goes on.
+    /// It continues.
     Continue {
         pid: u32,
     },
@@ -159,16 +159,16 @@ pub(crate) enum Blow {
     /// Redis is back.
     RedisBack,
     Cut {
-        whose: Whose,
+        whose: Affected,
     },
     /// Replies come late, or get lost.
     Spell {
-        what: Befalls,
-        whose: Whose,
+        what: ReplyFault,
+        whose: Affected,
     },
     /// They do not any more.
     SpellOver,
-    /// A worker has been started whose log goes to a full device.
+    /// A worker was started whose log goes to a full device.
     FullLog {
         pid: u32,
     },
@@ -186,17 +186,17 @@ pub(crate) enum Blow {
     },
     /// They have it again.
     RightGiven,
-    /// Redis's clock is so many ms beside the machine's.
+    /// Redis's clock differs from the machine's by this time.
     ClockStepped {
         ms: i64,
     },
     /// It is right again.
     ClockBack,
-    /// No job came to be held in its time: nobody was struck.
+    /// No job was held in time, so no worker was attacked.
     Missed,
 }
 
-/// The time, in µs: the same clock in all processes of the machine, which nobody sets.
+/// Returns the time in µs of the clock that all processes of the machine share and no process sets.
 pub(crate) fn now_us() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
@@ -267,7 +267,7 @@ impl Lines {
         file.seek(SeekFrom::Start(self.read))?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
-        // What is not ended yet is read the next time.
+        // An incomplete line is read the next time.
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         self.read += whole as u64;
         let lines = text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -284,16 +284,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lines");
         let mut lines = Lines::of(&path);
-        assert_eq!(lines.more::<Struck>().unwrap(), []);
+        assert_eq!(lines.more::<AttackLine>().unwrap(), []);
         let log = Log::open(&path).unwrap();
-        let struck = |at| Struck { at, what: Blow::Continue { pid: 7 } };
+        let struck = |at| AttackLine { at, what: AttackEvent::Continue { pid: 7 } };
         log.write(&struck(1));
-        assert_eq!(lines.more::<Struck>().unwrap(), [struck(1)]);
+        assert_eq!(lines.more::<AttackLine>().unwrap(), [struck(1)]);
         let whole = serde_json::to_string(&struck(2)).unwrap() + "\n";
         let (first, second) = whole.split_at(5);
         (&log.0).write_all(first.as_bytes()).unwrap();
-        assert_eq!(lines.more::<Struck>().unwrap(), []);
+        assert_eq!(lines.more::<AttackLine>().unwrap(), []);
         (&log.0).write_all(second.as_bytes()).unwrap();
-        assert_eq!(lines.more::<Struck>().unwrap(), [struck(2)]);
+        assert_eq!(lines.more::<AttackLine>().unwrap(), [struck(2)]);
     }
 }

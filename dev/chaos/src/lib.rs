@@ -1,25 +1,27 @@
-//! Chaos: private servers and workers under load, attacked for a while; then a judgement of every
-//! call, from what its caller and its handlers wrote down themselves.
+//! Chaos: attacks private servers and workers under load, then judges each call from the lines that
+//! its caller and its handlers wrote.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `options.rs` | [`Options`]: how long, how many, which seed |
-//! | `plan.rs` | what is done when, drawn from the seed |
+//!
+//! | `plan.rs` | the attacks and their times, drawn from the seed |
 //! | `run.rs` | [`run()`]: the whole, from the first server to the judgement |
 //! | `stage.rs` | the private Redis, its disk, rights and clock, and the roads to it |
-//! | `crew.rs` | the worker processes: started, held, killed, stopped |
-//! | `attacks.rs` | carrying the plan out |
+//!
+//! | `worker_pool.rs` | the worker processes: starts, holds, kills and stops them |
+//! | `attacks.rs` | carries out the plan |
 //! | `load/` | the callers |
+//!
 //! | `work.rs` | the handlers, inside the worker processes: [`serve`] |
-//! | `history.rs` | the lines that callers, handlers and attackers write down |
-//! | `judge/` | what follows from them: lost, settled twice, hung |
+//! | `history.rs` | the lines of callers, handlers and attackers |
+//! | `judge/` | the findings: lost, settled twice, hung |
 //! | `report.rs` | [`Report`]: the figures, and the verdict |
 //!
-//! The judge reads those lines and nothing else: no counter, key or metric of Redcall's. It is run
-//! by `redcall chaos`; nothing in the rest of the project needs it.
+//! The judge reads only those lines: no counter, key or metric of Redcall. `redcall chaos` runs it;
+//! the rest of the project does not need it.
 
 mod attacks;
-mod crew;
 mod history;
 mod judge;
 mod load;
@@ -29,6 +31,7 @@ mod report;
 mod run;
 mod stage;
 mod work;
+mod worker_pool;
 
 pub use options::{Counts, Options};
 pub use report::{Calls, Found, Progress, Recovery, Report, Stage};

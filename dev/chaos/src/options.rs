@@ -1,4 +1,4 @@
-//! What a run is to be.
+//! The options of a run.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ pub struct Counts {
     /// A worker is killed while it holds a lease; every fourth between its handler's effect and
     /// its settlement.
     pub kills: u32,
-    /// A worker is stopped for longer than its lease, and goes on.
+    /// Stops of a worker for longer than its lease.
     pub stops: u32,
     /// Redis is killed and started again.
     pub restarts: u32,
@@ -31,8 +31,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What is usual for a run of this length: in five minutes 60 kills, 15 stops, 10 restarts, 20
-    /// cuts, and 10 spells each; 5 of a full disk.
+    /// Returns the usual counts for a run of this length: in five minutes 60 kills, 15 stops, 10
+    /// restarts, 20 cuts, 10 spells of each kind and 5 of a full disk.
     #[must_use]
     pub fn usual(duration: Duration) -> Self {
         let every = |seconds: u64| {
@@ -54,13 +54,13 @@ impl Counts {
     }
 }
 
-/// What a run is to be.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long calls are made and attacks carried out. What was begun is then waited for, in
-    /// bounded time.
+    /// The time during which calls are made and attacks carried out. Operations that have begun are
+    /// then waited for, in bounded time.
     pub duration: Duration,
-    /// Worker processes, two at least: somebody has to take over.
+    /// Worker processes, at least two: a killed worker needs another one to take over.
     pub workers: usize,
     /// Callers, each with its own client.
     pub callers: usize,
@@ -72,9 +72,9 @@ pub struct Options {
     pub counts: Counts,
     /// From which the plan and each caller's choices are drawn.
     pub seed: u64,
-    /// The program whose process becomes a worker: its first arguments; those of [`crate::Post`]
-    /// are put behind them.
+    /// The program that becomes a worker process, with its first arguments; the arguments of
+    /// [`crate::Post`] follow.
     pub worker: (PathBuf, Vec<String>),
-    /// Whether the folder with all logs stays; it does in any case when something was found.
+    /// `true` if the folder with all logs stays; it also stays if there is a finding.
     pub keep: bool,
 }

@@ -1,10 +1,10 @@
-//! What is done when, drawn from the seed.
+//! The attacks of a run and their times, drawn from the seed.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::history::{Step, Whose};
+use crate::history::{Affected, Step};
 use crate::options::Options;
 
 /// One attack.
@@ -14,31 +14,31 @@ pub(crate) enum Attack {
     Kill {
         step: Step,
     },
-    /// SIGSTOP to a worker that is held at `step`, for so long.
+    /// SIGSTOP to a worker that is held at `step`, for this time.
     Stop {
         step: Step,
         lasts: Duration,
     },
-    /// SIGKILL to Redis, which comes back after so long.
+    /// SIGKILL to Redis, which restarts after this time.
     Restart {
         away: Duration,
     },
     Cut {
-        whose: Whose,
+        whose: Affected,
     },
     /// One reply in ten comes up to `most` late, one in three in pieces.
     Delay {
-        whose: Whose,
+        whose: Affected,
         most: Duration,
         lasts: Duration,
     },
-    /// One reply in so many is lost after its effect, and its connection with it.
+    /// One reply in this many is lost after its effect, with its connection.
     Lose {
-        whose: Whose,
+        whose: Affected,
         one_in: u32,
         lasts: Duration,
     },
-    /// The workers' logs are not read for so long, while they log much.
+    /// The workers' logs are not read for this time, while they log much.
     Log {
         lasts: Duration,
     },
@@ -51,7 +51,7 @@ pub(crate) enum Attack {
         right: Right,
         lasts: Duration,
     },
-    /// Redis's clock is so many ms beside the machine's.
+    /// Redis's clock differs from the machine's by this time.
     Clock {
         ms: i64,
         lasts: Duration,
@@ -121,7 +121,7 @@ pub(crate) fn draw(options: &Options) -> Vec<Planned> {
     let step = |at: u32| if at % 4 == 3 { Step::After } else { Step::In };
     spread(counts.kills, &mut rng, &|at, _| Attack::Kill { step: step(at) });
     spread(counts.stops, &mut rng, &|at, rng| Attack::Stop {
-        // The other way round: what may be settled twice is what had its effect.
+        // Reversed: a job that had its effect may be settled twice.
         step: if at % 4 == 3 { Step::In } else { Step::After },
         lasts: options.lease.mul_f64(1.5 + rng.f64()),
     });
@@ -156,8 +156,8 @@ pub(crate) fn draw(options: &Options) -> Vec<Planned> {
     plan
 }
 
-fn whose(rng: &mut Rng) -> Whose {
-    [Whose::Callers, Whose::Workers, Whose::All][rng.usize(..3)]
+fn whose(rng: &mut Rng) -> Affected {
+    [Affected::Callers, Affected::Workers, Affected::All][rng.usize(..3)]
 }
 
 #[cfg(test)]
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_draws_the_same_plan_and_each_attack_as_often_as_asked() {
+    fn same_seed_draws_same_plan_with_requested_counts() {
         let plan = draw(&options(7));
         assert_eq!(plan, draw(&options(7)));
         assert_ne!(plan, draw(&options(8)));

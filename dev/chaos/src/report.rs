@@ -11,7 +11,7 @@ use crate::history::Kind;
 /// How far a run is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Progress {
-    /// What it does.
+    /// The current activity.
     pub stage: Stage,
     /// Operations that callers have begun.
     pub calls: u64,
@@ -29,7 +29,7 @@ pub struct Progress {
     pub spells: u64,
 }
 
-/// What a run does.
+/// The activity of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stage {
     /// Servers, workers and callers come up.
@@ -37,30 +37,30 @@ pub enum Stage {
     Begins,
     /// Calls and attacks.
     Attacks,
-    /// What was begun is waited for.
+    /// Waits for the operations that have begun.
     Waits,
     /// The history is judged.
     Judges,
 }
 
-/// What callers did, and what they were told.
+/// The callers' operations and their results.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Calls {
     /// Operations in all: calls, and fetches of answers.
     pub made: u64,
     /// By kind.
     pub(crate) by_kind: BTreeMap<Kind, u64>,
-    /// Told that the request is queued.
+    /// Operations confirmed as queued.
     pub queued: u64,
-    /// Told the answer.
+    /// Operations with an answer.
     pub answered: u64,
-    /// Told that nothing was queued.
+    /// Operations refused: not queued.
     pub refused: u64,
-    /// Told that it may be queued.
+    /// Operations that may be queued.
     pub unknown: u64,
-    /// Told that the job has ended with an error.
+    /// Operations whose job ended with an error.
     pub failed: u64,
-    /// Told nothing within their time.
+    /// Operations without a result in time.
     pub timed_out: u64,
     /// How long after its time the latest operation ended, ms.
     pub latest_after_its_time_ms: u64,
@@ -72,7 +72,7 @@ impl Calls {
     }
 }
 
-/// What must not be: all 0, or the run has failed.
+/// The findings that fail a run: all have to be 0.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Found {
     /// Queued for certain, and never done; or its answer was gone.
@@ -81,7 +81,7 @@ pub struct Found {
     pub settled_twice: u64,
     /// Operations that ended more than a second after their time, or never.
     pub hung: u64,
-    /// EventItem jobs whose frames came in another order.
+    /// Streamed jobs whose frames arrived in another order than they were sent.
     pub out_of_order: u64,
     /// Errors, answers and runs that nothing accounts for.
     pub unexplained: u64,
@@ -92,7 +92,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Whether nothing was found.
+    /// Returns `true` if there are no findings.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         let Self { lost, settled_twice, hung, out_of_order, .. } = self;
@@ -116,16 +116,16 @@ pub struct Recovery {
     pub slowest_amid_other_trouble_ms: u64,
 }
 
-/// What a run was, and what was found.
+/// The options of a run and its findings.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Whether everything held that was promised.
+    /// `true` if every guarantee held.
     pub ok: bool,
     /// The seed, to draw the same plan again.
     pub seed: u64,
     /// How long calls were made, ms.
     pub duration_ms: u64,
-    /// Whether it was ended early.
+    /// `true` if it was ended early.
     pub interrupted: bool,
     /// Worker processes.
     pub workers: usize,
@@ -137,17 +137,17 @@ pub struct Report {
     pub calls: Calls,
     /// Attacks, by name.
     pub attacks: BTreeMap<&'static str, u64>,
-    /// Attacks that were asked for and cannot be made on this machine, each with the reason.
+    /// Requested attacks that this machine does not permit, each with the reason.
     pub not_attacked: Vec<String>,
-    /// What must not be.
+    /// The findings that fail the run.
     pub found: Found,
-    /// Jobs whose effect came more than once, as it may when their worker dies.
+    /// Jobs that had their effect more than once, which is permitted when their worker dies.
     pub run_twice: u64,
     /// Take-over after kills.
     pub recovery: Recovery,
-    /// Some of what was found, in words.
+    /// Some of the findings, in words.
     pub examples: Vec<String>,
-    /// Where the whole history lies, if it was kept.
+    /// The folder of the whole history, if it was kept.
     pub history: Option<PathBuf>,
 }
 

@@ -13,24 +13,24 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::attacks::Attackers;
-use crate::crew::Crew;
-use crate::history::{Blow, Files, Log, Struck, now_us};
+use crate::history::{AttackEvent, AttackLine, Files, Log, now_us};
 use crate::judge::Judge;
-use crate::load::{Book, Caller, Looks};
+use crate::load::{CallLog, Caller, ResultsPoller};
 use crate::options::Options;
 use crate::plan;
 use crate::report::{Progress, Report, Stage as Phase};
 use crate::stage::{self, Stage};
 use crate::work::Post;
+use crate::worker_pool::WorkerPool;
 
-/// How long what is queued may take to be done when all attacks are over, besides four leases.
+/// The time that queued jobs may take after the last attack, plus four leases.
 const DONE_WITHIN: Duration = Duration::from_secs(30);
-/// How often it is looked whether it is.
-const LOOK: Duration = Duration::from_millis(100);
+/// The pause between two checks.
+const CHECK_PAUSE: Duration = Duration::from_millis(100);
 /// How long after their time callers are waited for.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Why a run could not be made. What a run finds is no error.
+/// The reason why a run could not be made. A finding is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ChaosError {
     /// No private Redis.
@@ -43,7 +43,7 @@ pub enum ChaosError {
     #[error("a worker process could not be started")]
     Worker(#[source] io::Error),
     /// No folder, or no file in it.
-    #[error("the history cannot be kept, or the private Redis not be read")]
+    #[error("cannot write the history or read the private Redis")]
     History(#[from] io::Error),
     /// A part of the run has panicked: a fault of Redcall.
     #[error("a part of the run has failed: {0}")]
@@ -56,8 +56,7 @@ impl ChaosError {
     }
 }
 
-/// Runs chaos. When `interrupted` fires, no more calls are made, and what was done so far is
-/// judged.
+/// Runs chaos. When `interrupted` fires, callers stop and the calls so far are judged.
 ///
 /// Dropping the future ends workers and servers.
 ///
@@ -74,14 +73,14 @@ pub async fn run(
     let clocks = options.counts.clocks > 0;
     let stage = Arc::new(Stage::start(clocks, folder.path()).await?);
     let log = Arc::new(Log::open(&files.blows)?);
-    let crew = Arc::new(crew(&options, &stage, folder.path(), &log).await?);
-    let (finished, to_look_at) = mpsc::unbounded_channel();
-    let book = Book::new(Arc::new(Log::open(&files.calls)?), finished, progress.clone());
+    let pool = Arc::new(pool(&options, &stage, folder.path(), &log).await?);
+    let (finished, finished_calls) = mpsc::unbounded_channel();
+    let calls = CallLog::new(Arc::new(Log::open(&files.calls)?), finished, progress.clone());
     let clients = connect(&stage, &options).await?;
     here(&clients[0], options.workers).await;
     let (look_at_the_rest, last) = oneshot::channel();
-    let looks = Looks::new(&stage.socket, to_look_at)?;
-    let looks = tokio::spawn(looks.run(book.clone(), last));
+    let poller = ResultsPoller::new(&stage.socket, finished_calls)?;
+    let poller = tokio::spawn(poller.run(calls.clone(), last));
 
     let said = |phase| progress.send_modify(|progress| progress.stage = phase);
     said(Phase::Attacks);
@@ -90,12 +89,12 @@ pub async fn run(
     let mut callers = JoinSet::new();
     for name in 0..options.callers {
         let pair = (clients[name].clone(), clients[(name + 1) % clients.len()].clone());
-        let caller = Caller::new(name, pair, book.clone(), options.timeout, options.seed);
+        let caller = Caller::new(name, pair, calls.clone(), options.timeout, options.seed);
         callers.spawn(caller.run(callers_end.clone()));
     }
     let attackers = Attackers {
         stage: stage.clone(),
-        crew: crew.clone(),
+        pool: pool.clone(),
         log,
         progress: progress.clone(),
         end: attacks_end.clone(),
@@ -107,7 +106,7 @@ pub async fn run(
     }
     let duration = began.elapsed();
 
-    // Attacks end before calls: what is held for the last of them has to come from somewhere.
+    // Attacks end before calls: the last attacks need calls to hold.
     said(Phase::Waits);
     attacks_end.cancel();
     attacks.await.map_err(ChaosError::panicked)??;
@@ -116,13 +115,13 @@ pub async fn run(
     let mut judge = Judge::new(&files, options.lease);
     done(&mut judge, &options).await?;
     let _ = look_at_the_rest.send(());
-    looks.await.map_err(ChaosError::panicked)??;
+    poller.await.map_err(ChaosError::panicked)??;
 
     said(Phase::Judges);
     judge.read()?;
     let judgement = judge.judge();
     let mut found = judgement.found;
-    found.fallen_workers = crew.fallen().await.len() as u64;
+    found.fallen_workers = pool.ended_early().await.len() as u64;
     let ok = found.is_nothing();
     Ok(Report {
         ok,
@@ -144,24 +143,24 @@ pub async fn run(
 }
 
 /// Starts the workers, and writes down which of them log to a full device.
-async fn crew(
+async fn pool(
     options: &Options,
     stage: &Stage,
     folder: &Path,
     log: &Log,
-) -> Result<Crew, ChaosError> {
+) -> Result<WorkerPool, ChaosError> {
     let folder = folder.to_owned();
     let post = Post { url: stage.for_workers(), lease: options.lease, folder };
     let full_logs = options.counts.logs > 0;
-    let crew = Crew::start(options.worker.clone(), post, options.workers, full_logs);
-    let crew = crew.map_err(ChaosError::Worker)?;
-    for pid in crew.with_full_logs().await {
-        log.write(&Struck { at: now_us(), what: Blow::FullLog { pid } });
+    let pool = WorkerPool::start(options.worker.clone(), post, options.workers, full_logs);
+    let pool = pool.map_err(ChaosError::Worker)?;
+    for pid in pool.with_full_logs().await {
+        log.write(&AttackLine { at: now_us(), what: AttackEvent::FullLog { pid } });
     }
-    Ok(crew)
+    Ok(pool)
 }
 
-/// Attacks that were asked for and cannot be made on this machine, and why.
+/// Returns the requested attacks that this machine does not permit, with the reasons.
 fn not_attacked(stage: &Stage, clocks: bool) -> Vec<String> {
     let clock = (clocks && stage.clock.is_none()).then(|| {
         format!("clock: no libfaketime that works here; {} names one", stage::LIBFAKETIME)
@@ -182,11 +181,11 @@ async fn connect(stage: &Stage, options: &Options) -> Result<Vec<Client>, StoreE
     Ok(clients)
 }
 
-/// Waits until the workers are there; if they do not come, that will be seen by what callers hear.
+/// Waits until the workers are there. If they do not come, the callers' results show it.
 async fn here(client: &Client, workers: usize) {
     let all = async {
         while client.inspect().workers().await.map_or(0, |workers| workers.len()) < workers {
-            sleep(LOOK).await;
+            sleep(CHECK_PAUSE).await;
         }
     };
     let _ = timeout(DONE_WITHIN, all).await;
@@ -194,7 +193,7 @@ async fn here(client: &Client, workers: usize) {
 
 /// Waits for the callers, for as long as any of their calls may take.
 async fn end(mut callers: JoinSet<()>, options: &Options) -> Result<(), ChaosError> {
-    // The longest: put off, fetched and timed out.
+    // The longest operation: delayed, fetched and timed out.
     let most = 2 * options.timeout + Duration::from_secs(2) + GRACE;
     let all = async {
         while let Some(ended) = callers.join_next().await {
@@ -202,7 +201,7 @@ async fn end(mut callers: JoinSet<()>, options: &Options) -> Result<(), ChaosErr
         }
         Ok(())
     };
-    // Who has not ended by then hangs, as its log says.
+    // A caller that has not ended by then hangs, as its log shows.
     timeout(most, all).await.unwrap_or(Ok(()))
 }
 
@@ -211,7 +210,7 @@ async fn done(judge: &mut Judge, options: &Options) -> io::Result<()> {
     let deadline = Instant::now() + DONE_WITHIN + 4 * options.lease;
     judge.read()?;
     while judge.open() > 0 && Instant::now() < deadline {
-        sleep(LOOK).await;
+        sleep(CHECK_PAUSE).await;
         judge.read()?;
     }
     sleep(options.lease).await;

@@ -17,7 +17,7 @@ use redcall_testkit::{FaultProxy, Odds};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
-use crate::history::Whose;
+use crate::history::Affected;
 use crate::run::ChaosError;
 use crate::work::QUEUES;
 
@@ -25,16 +25,16 @@ use crate::work::QUEUES;
 const LOGGED: u32 = 20;
 /// How long a save may take to fail.
 const FAILS_WITHIN: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(5);
+const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Where a run takes place.
 pub(crate) struct Stage {
     // The roads first: they lead to the server.
     callers: FaultProxy,
     workers: FaultProxy,
-    /// Whoever kills it has it for himself until it is back.
+    /// An attack that kills the server holds the lock until the server is back.
     pub(crate) redis: Mutex<Embedded>,
-    /// The server's own socket, which no fault befalls.
+    /// The server's own socket, without a fault proxy.
     pub(crate) socket: PathBuf,
     /// The server's clock, if it can be stepped.
     pub(crate) clock: Option<SteppingClock>,
@@ -74,14 +74,14 @@ impl Stage {
         self.workers.url()
     }
 
-    pub(crate) async fn cut(&self, whose: Whose) {
+    pub(crate) async fn cut(&self, whose: Affected) {
         for road in self.roads(whose) {
             road.cut().await;
         }
     }
 
-    /// Lets chance befall replies for a while.
-    pub(crate) async fn spell(&self, whose: Whose, seed: u64, odds: Odds, lasts: Duration) {
+    /// Delays or drops replies at random.
+    pub(crate) async fn spell(&self, whose: Affected, seed: u64, odds: Odds, lasts: Duration) {
         let _alone = self.spell.lock().await;
         for road in self.roads(whose) {
             road.misbehave(seed, odds);
@@ -92,7 +92,7 @@ impl Stage {
         }
     }
 
-    /// Has a save fail, so that the server refuses writes: a folder lies where its file belongs.
+    /// Makes a save fail, so that the server refuses writes: a folder takes the place of its file.
     pub(crate) async fn fill_disk(&self) -> io::Result<()> {
         std::fs::create_dir(&self.dump)?;
         self.order(&["CONFIG", "SET", "save", "3600 1"]).await?;
@@ -100,7 +100,7 @@ impl Stage {
         let failed = async {
             let failed = "rdb_last_bgsave_status:err";
             while !self.order(&["INFO", "persistence"]).await?.contains(failed) {
-                sleep(LOOK).await;
+                sleep(CHECK_PAUSE).await;
             }
             Ok(())
         };
@@ -133,9 +133,9 @@ impl Stage {
         orders::order(&self.socket, words).await
     }
 
-    fn roads(&self, whose: Whose) -> impl Iterator<Item = &FaultProxy> {
-        let callers = (whose != Whose::Workers).then_some(&self.callers);
-        let workers = (whose != Whose::Callers).then_some(&self.workers);
+    fn roads(&self, whose: Affected) -> impl Iterator<Item = &FaultProxy> {
+        let callers = (whose != Affected::Workers).then_some(&self.callers);
+        let workers = (whose != Affected::Callers).then_some(&self.workers);
         callers.into_iter().chain(workers)
     }
 }

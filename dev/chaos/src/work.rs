@@ -1,9 +1,10 @@
-//! A worker process of a run: its handlers, which write down what they do, and the gates at which
-//! the run holds one of them, to strike there.
+//! A worker process of a run: its handlers, which log their events, and the gates at which the run
+//! holds a handler to attack there.
 //!
-//! Spoken over its standard input and output, a line each: `hold <order> in` or `… after` has the
-//! next job that comes there held, which is said as `held <order> <job> <run>`; `go` lets it go on,
-//! and takes back an order that nobody has met. When its input ends, the process does.
+//! Protocol on standard input and output, one line each: `hold <order> in` or `hold <order> after`
+//! holds the next job that reaches this step, and the process reports `held <order> <job> <run>`;
+//! `go` releases it and withdraws an order that has held no job yet. The process ends when its
+//! input ends.
 
 use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
@@ -20,20 +21,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use crate::history::{Doing, Done, Files, Log, Step, now_us};
+use crate::history::{EffectLine, Files, Log, RunEvent, Step, now_us};
 
 /// The names that workers map, all to the same handler.
 pub(crate) const NAMES: [&str; 2] = ["work", RETRIED];
 /// The one that is tried again.
 pub(crate) const RETRIED: &str = "stumble";
-/// How many attempts of it may fail besides the last: more than it is told to.
+/// The permitted failed attempts besides the last: more than a task demands.
 const RETRIES: u32 = 20;
 /// How long after a worker that found no Redis the next is started.
-const START_AGAIN: Duration = Duration::from_millis(50);
+const RESTART_PAUSE: Duration = Duration::from_millis(50);
 /// The queues, most urgent first.
 pub(crate) const QUEUES: [&str; 2] = ["high", "default"];
 
-/// What a worker process has to know.
+/// The configuration of a worker process.
 #[derive(Debug, Clone)]
 pub struct Post {
     /// Its Redis.
@@ -52,7 +53,7 @@ impl Post {
     }
 }
 
-/// What a caller sends.
+/// A request's data.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Task {
     /// The caller's name for it.
@@ -61,13 +62,13 @@ pub(crate) struct Task {
     pub(crate) ms: u64,
     /// How many attempts fail.
     pub(crate) fails: u32,
-    /// How many frames it sends on its way.
+    /// The number of frames before the answer.
     pub(crate) frames: u32,
-    /// Whether the handler answers by itself, and learns whether that counted.
+    /// `true` if the handler answers its own request, and learns whether that was accepted.
     pub(crate) responds: bool,
 }
 
-/// What it is answered.
+/// An answer's data.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) job: String,
@@ -94,8 +95,8 @@ pub fn serve(post: &Post) -> Result<(), WorkerError> {
             let worker = Worker::from_settings(settings.clone())?;
             let worker = worker.state(desk.clone()).handler("work", work);
             match worker.run_until(stop.clone()).await {
-                // Redis is away as it begins. Whoever watches over workers starts them again.
-                Err(WorkerError::Store(_)) => tokio::time::sleep(START_AGAIN).await,
+                // Redis is down at the start. A process supervisor would start the worker again.
+                Err(WorkerError::Store(_)) => tokio::time::sleep(RESTART_PAUSE).await,
                 ended => return ended,
             }
         }
@@ -112,7 +113,7 @@ fn settings(post: &Post) -> Settings {
     settings.log.level = "info".to_owned();
     for name in NAMES {
         let mut job = JobSettings::new(HandlerSettings::Compiled("work".to_owned()));
-        // Being killed again and again is nobody's fault here.
+        // Kills are the run's attacks here, not the job's fault.
         job.max_crashes = 1000;
         if name == RETRIED {
             job.retries.max = RETRIES;
@@ -124,7 +125,7 @@ fn settings(post: &Post) -> Settings {
     settings
 }
 
-/// What the handlers of a process share.
+/// The state that the handlers of a process share.
 #[derive(Clone)]
 struct Desk {
     log: Arc<Log>,
@@ -141,13 +142,13 @@ struct Run {
 }
 
 impl Run {
-    fn note(&self, event: Doing) {
+    fn note(&self, event: RunEvent) {
         let (job, run) = (self.job.clone(), self.run.clone());
         let (pid, attempt) = (std::process::id(), self.attempt);
-        self.desk.log.write(&Done { at: now_us(), job, run, pid, attempt, event });
+        self.desk.log.write(&EffectLine { at: now_us(), job, run, pid, attempt, event });
     }
 
-    /// Waits here if somebody is to be held at this step.
+    /// Waits here if an order holds a job at this step.
     async fn reach(&self, step: Step) {
         self.desk.gates.reach(step, &self.job, &self.run).await;
     }
@@ -165,28 +166,28 @@ async fn work(
     let number = desk.runs.fetch_add(1, Ordering::Relaxed);
     let run = format!("{}-{number}", std::process::id());
     let run = Run { desk: Desk::clone(&desk), job: task.job, run, attempt: request.attempt() };
-    run.note(Doing::Started);
+    run.note(RunEvent::Started);
     run.reach(Step::In).await;
     for frame in 1..=task.frames {
-        // Lost, if Redis is away: the job goes on.
+        // Lost if Redis is down: the job continues.
         let _ = request.progress(&(100 * frame / (task.frames + 1))).await;
     }
     tokio::time::sleep(Duration::from_millis(task.ms)).await;
     if request.attempt() <= task.fails {
-        run.note(Doing::Fails);
+        run.note(RunEvent::Fails);
         return Err(HandlerError::new("as it was told"));
     }
-    run.note(Doing::Effect);
+    run.note(RunEvent::Effect);
     if !task.responds {
         return Ok(Leaving { run, answered: false });
     }
     run.reach(Step::After).await;
     let counts = request.respond(&run.answer()).await?;
-    run.note(if counts { Doing::Settled } else { Doing::Refused });
+    run.note(if counts { RunEvent::Settled } else { RunEvent::Refused });
     Ok(Leaving { run, answered: true })
 }
 
-/// A handler that has returned: what becomes of it lies with the worker.
+/// A handler that has returned; dropped by the worker.
 struct Leaving {
     run: Run,
     answered: bool,
@@ -195,7 +196,7 @@ struct Leaving {
 impl IntoAnswer for Leaving {
     fn into_answer(self) -> Result<Box<RawValue>, HandlerError> {
         if !self.answered {
-            // Whoever stands here cannot be dropped any more: it settles, or dies.
+            // A future blocked here cannot be dropped any more: it settles, or the process dies.
             tokio::task::block_in_place(|| {
                 tokio::runtime::Handle::current().block_on(self.run.reach(Step::After));
             });
@@ -210,13 +211,13 @@ struct Gates {
     /// By which order, and where, the next one is to be held. Written by orders; taken by the run
     /// that meets it.
     wanted: watch::Sender<Option<(String, Step)>>,
-    /// How often it was said that they may go on.
+    /// The number of releases.
     opened: watch::Sender<u64>,
 }
 
 impl Gates {
     async fn reach(&self, step: Step, job: &str, run: &str) {
-        // Before the order is taken: what opens the gate may come at once.
+        // Subscribed before the order is taken: the gate may open at once.
         let mut opened = self.opened.subscribe();
         let mut order = None;
         self.wanted.send_if_modified(|wanted| {
@@ -224,19 +225,19 @@ impl Gates {
             order.is_some()
         });
         if let Some((order, _)) = order {
-            say(&format!("held {order} {job} {run}"));
+            write_line(&format!("held {order} {job} {run}"));
             let _ = opened.changed().await;
         }
     }
 }
 
-fn say(line: &str) {
+fn write_line(line: &str) {
     let mut out = std::io::stdout().lock();
-    // Who listens is the parent; if it has gone, so do we.
+    // The reader is the parent process; if it has ended, this process ends too.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Carries out what is said on standard input, and ends the process with it.
+/// Carries out the orders of standard input, and ends the process when it ends.
 fn obey(gates: &Gates) {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split(' ').collect();

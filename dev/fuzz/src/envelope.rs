@@ -1,10 +1,11 @@
 //! Elements of a queue, as a worker reads them.
 //!
-//! - What is refused is either answered at its own response key, or buried: nothing vanishes.
-//! - What is accepted is what it was leased as, and names no other key than its own.
-//! - What scripts find without parsing is the id that is read.
-//! - What is accepted and written again by our client reads the same.
-//! - The short way of reading and the rules, one by one, accept the same.
+//!
+//! - A refused element is either answered at its own response key or dead-lettered: none vanishes.
+//! - An accepted element has the id under which it was leased, and names no key but its own.
+//! - The id that scripts find without parsing is the id that is read.
+//! - An accepted request that our client writes again reads the same.
+//! - The fast reader and the reader that checks rule by rule accept the same elements.
 
 use redcall_common::decode::{Rejected, by_rules, call_of, decode};
 use redcall_common::keys::{Keys, QueueKeys};
@@ -28,11 +29,11 @@ fn keys() -> QueueKeys {
     Keys::new("redcall").of("q")
 }
 
-/// Reads an element, leased under every id that somebody could take for its own.
+/// Reads an element, leased under every id that any reader could find in it.
 ///
 /// # Panics
 ///
-/// When something does not hold that this module says.
+/// If one of the module's assertions fails.
 pub fn check(raw: &[u8]) {
     let found = as_scripts_find(raw);
     let parsed = serde_json::from_slice::<serde_json::Value>(raw).ok();
@@ -54,12 +55,12 @@ pub fn check(raw: &[u8]) {
     }
 }
 
-/// What `poll.lua` finds: `^%s*{%s*"id"%s*:%s*"([%w_-]+)"`.
+/// The id that `poll.lua` finds: `^%s*{%s*"id"%s*:%s*"([%w_-]+)"`.
 fn as_scripts_find(raw: &[u8]) -> Option<&str> {
     let mut rest = raw;
     for token in [&b"{"[..], b"\"id\"", b":", b"\""] {
         let spaces = rest.iter().take_while(|byte| matches!(byte, 9..=13 | b' ')).count();
-        // Between the opening quote and the id there is no space, so that only it comes last.
+        // There is no space between the opening quote and the id, so the id is last.
         rest = rest[spaces..].strip_prefix(token)?;
     }
     let end = rest.iter().position(|byte| *byte == b'"')?;
@@ -74,7 +75,7 @@ fn refused(rejected: &Rejected, id: &str) {
     }
 }
 
-/// Whether the reply goes where answers to `id` may go.
+/// Asserts that the reply goes where answers to `id` may go.
 fn own(reply: &ReplyTo, id: &str) {
     assert_eq!(reply.response_key, keys().response(id));
     assert!(reply.notify.as_deref().is_none_or(|channel| keys().is_notify(channel)));
@@ -109,7 +110,7 @@ fn accepted(request: &Request, id: &str, raw: &[u8]) {
     };
     let written = written.encode();
     assert_eq!(as_scripts_find(written.as_bytes()), Some(id));
-    // What is added to a request at the limit may bring it over; that is the caller's to check.
+    // Fields added to a request at the limit may exceed it; the caller has to check that.
     let limits = Limits { request: usize::MAX, ..LIMITS };
     let again = decode(written.as_bytes(), id, &keys(), &limits);
     let again = again.unwrap_or_else(|rejected| panic!("{written}: {rejected:?}"));

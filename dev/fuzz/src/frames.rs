@@ -1,9 +1,9 @@
-//! What a client hears of a request: announcements, and elements of its response key. One of them
-//! per line.
+//! The messages that a client receives about a request: announcements, and elements of its response
+//! key. One of them per line.
 //!
-//! - Who waits gets the first ending frame of the request, and none of another one.
-//! - Who follows gets frames in order, without gaps and none twice, and nothing after the end.
-//! - Nobody waits on after an end that misses nothing.
+//! - A waiting caller gets the first final frame of its request, and none of another request.
+//! - A follower gets frames in order, without gaps or duplicates, and none after the end.
+//! - Waiting ends with a final frame that misses nothing.
 //! - A frame that is read and written again reads the same.
 
 use redcall_client::fuzzing::{frame, hear, response};
@@ -13,11 +13,11 @@ use redcall_common::frame_head::FrameHead;
 const ID: &str = "x1";
 const KEY: &str = "redcall:{q}:response:x1";
 
-/// Hears everything in `input`.
+/// Receives everything in `input`.
 ///
 /// # Panics
 ///
-/// When something does not hold that this module says.
+/// If one of the module's assertions fails.
 pub fn check(input: &[u8]) {
     let pieces = || input.split(|byte| *byte == b'\n');
     let heard = hear(ID, pieces());
@@ -29,9 +29,9 @@ pub fn check(input: &[u8]) {
         assert!(seen.is_ok_and(|seen| seen.id == ID) || end.kind == FrameType::Error);
     }
     followed(&heard.followed);
-    // One hears of the end whatever is missing, the other only when he has all before it.
+    // A caller receives the end whatever is missing, a follower only after all earlier frames.
     let is_ended = heard.followed.last().is_some_and(|frame| frame.kind.ends());
-    assert!(!is_ended || heard.end.is_some(), "only who follows has heard of the end");
+    assert!(!is_ended || heard.end.is_some(), "only a follower has received the end");
     assert_eq!(heard.waiting, heard.end.is_none() || !is_ended);
 
     for piece in pieces() {
@@ -50,8 +50,8 @@ fn followed(frames: &[Frame]) {
         if frame.attempt > attempt {
             (attempt, next) = (frame.attempt, 1);
         }
-        // The ending frame says what it says, wherever it stands: 0 where nobody counted, or of a
-        // run before the last that was heard of.
+        // A final frame is valid at any position: its number is 0 if frames were not counted, or it
+        // belongs to a run before the last known one.
         let in_place = frame.attempt == attempt && frame.seq == next;
         let early = frame.seq <= next || frame.attempt < attempt;
         let uncounted = early && (frame.seq == 0 || frame.kind.ends());
@@ -68,7 +68,7 @@ fn written_again(frame: &Frame) {
         _ => head.data(frame.kind, frame.seq, frame.data.as_deref()),
     };
     let again = self::frame(written.as_bytes());
-    let again = again.unwrap_or_else(|| panic!("{written} is no frame"));
+    let again = again.unwrap_or_else(|| panic!("{written} is not a frame"));
     assert_eq!(shown(&again), shown(frame));
 }
 

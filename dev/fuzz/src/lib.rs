@@ -1,12 +1,13 @@
-//! What the fuzz targets assert of any bytes, one file per target.
+//! The assertions of the fuzz targets, one file per target.
 //!
-//! Everything that Redcall reads and others write: elements of a queue, frames, script results,
-//! settings. Each check asserts more than that nothing panics; which, its file says.
+//! Each format that Redcall reads and others write: elements of a queue, frames, script results,
+//! settings. Each check asserts more than the absence of panics; its file lists the assertions.
 //!
 //! | how | runs |
 //! |---|---|
 //! | `cargo xtask fuzz` | every target for a while, from `corpus/`, on stable Rust |
-//! | `cargo fuzz run --sanitizer none TARGET` | one target, for who has cargo-fuzz |
+//!
+//! | `cargo fuzz run --sanitizer none TARGET` | one target, if cargo-fuzz is installed |
 //! | `tests/corpus.rs` | the inputs of `corpus/`, with all other tests |
 //! | a target, built as usual | the files that it is given: for a debugger |
 
@@ -17,13 +18,13 @@ pub mod settings;
 
 mod printed;
 
-/// What every target needs from libFuzzer.
+/// The parts of every target that libFuzzer needs.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use libfuzzer_sys;
 
-/// Memory is bounded: no input, of a few KiB each, may make its reader ask for more than this. The
-/// process ends when it does, and libFuzzer says at which input.
+/// Memory is bounded: no input, of a few KiB each, may make its reader allocate more than this.
+/// Beyond it the process ends, and libFuzzer prints the input.
 #[cfg(fuzzing)]
 #[global_allocator]
 static ALLOCATOR: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, 64 << 20);

@@ -204,7 +204,7 @@ fn of_pool(pool: &PoolSettings) -> Value {
     of_process(process)
 }
 
-/// Only where it says something: what has no program must not have it.
+/// Printed only if it is not empty: a handler without a program must not have it.
 fn print_env(printed: &mut Value, env: &ProgramEnv) {
     let ProgramEnv { names, inherit } = env;
     if !names.is_empty() {

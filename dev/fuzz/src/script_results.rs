@@ -1,23 +1,23 @@
-//! Replies of scripts, as every reader of one takes them: lists of anything in anything, written
-//! as JSON (`redcall_store::fuzzing` says how). Text is read as a message of the control
-//! channel as well.
+//! Replies of scripts, as their readers take them: nested lists, written as JSON
+//! (`redcall_store::fuzzing` describes the form). Text is read as a message of the control channel
+//! as well.
 //!
-//! - What a reader does not understand is a typed error that names it, never a guess: not one that
-//!   is taken for a lost connection, and not one that is taken for a refusal.
-//! - No number is read that was not said.
-//! - There are as many results as there were questions.
-//! - What is read is not larger than what was said, but for names of fields.
+//! - A reply that a reader does not understand is a typed error that names it, never a guess:
+//!   neither a lost connection nor a refusal.
+//! - No number is read that the reply does not contain.
+//! - There are as many results as there were elements in the request.
+//! - A result is not larger than its reply, except for names of fields.
 //! - A control message that is read and written again reads the same.
 
 use redcall_store::fuzzing::{READERS, read};
 use redcall_store::{Control, StoreError};
 use serde_json::Value;
 
-/// Has everybody read the reply in `input`.
+/// Passes the reply in `input` to every reader.
 ///
 /// # Panics
 ///
-/// When something does not hold that this module says.
+/// If one of the module's assertions fails.
 pub fn check(input: &[u8]) {
     let Ok(reply) = serde_json::from_slice::<Value>(input) else { return };
     if let Some(message) = reply.as_str() {
@@ -45,7 +45,7 @@ pub fn check(input: &[u8]) {
     }
 }
 
-/// A number in what was read that was not in the reply: one that was wrapped, or made up.
+/// Panics on a number in the result that was not in the reply: wrapped, or made up.
 fn unsaid(shown: &str, reply: &Value, reader: &str) {
     // Letters and events hold JSON in text, where digits can be written as escapes.
     if ["letters", "events", "group"].contains(&reader) || has_fraction(reply) {
@@ -57,7 +57,7 @@ fn unsaid(shown: &str, reply: &Value, reader: &str) {
     assert_eq!(unsaid, None, "{reader} reads {shown} in {said}");
 }
 
-/// Which is cut where a whole number is wanted, as the driver does, and harms nobody.
+/// The driver truncates a fraction where an integer is expected, which is harmless.
 fn has_fraction(reply: &Value) -> bool {
     match reply {
         Value::Number(number) => number.is_f64() || number.as_i64().is_none(),

@@ -1,10 +1,12 @@
-//! A settings file and environment variables. The first character says what the rest is: `t`, `y`,
-//! `j` a file of that format (TOML, YAML, JSON), up to the first form feed; behind each form feed a
-//! variable, `NAME=VALUE`. In capitals: a letter for the key, then what follows a password there.
+//! A settings file and environment variables. The first character determines the rest: `t`, `y`,
+//! `j` a file of that format (TOML, YAML, JSON), up to the first form feed; after each form feed a
+//! variable, `NAME=VALUE`. In capitals: a letter for the key, then the text after a password there.
 //!
 //! - Every mistake is one line, with a remedy.
-//! - What loads and is printed loads as the same, as JSON, as YAML, and from the environment.
-//! - No error holds a password, wherever an address was put and whatever follows it.
+//!
+//! - Settings that load and are printed load as the same, as JSON, as YAML, and from the
+//!   environment.
+//! - No error contains a password, whatever the position of the address and the text after it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -15,7 +17,7 @@ use serde_json::Value;
 
 use crate::printed::printed;
 
-/// Stands in no setting, and in no word of a message.
+/// Part of no setting, and of no word of a message.
 const PASSWORD: &str = "pa55w0rd";
 
 /// Where an address can be put, rightly or by mistake: `a` is the first.
@@ -55,7 +57,7 @@ type Variables = BTreeMap<String, String>;
 ///
 /// # Panics
 ///
-/// When something does not hold that this module says.
+/// If one of the module's assertions fails.
 pub fn check(input: &[u8]) {
     let Ok(input) = std::str::from_utf8(input) else { return };
     let Some(first) = input.chars().next() else { return };
@@ -111,7 +113,7 @@ fn loads_again(settings: &Settings) {
     assert_eq!(same(Settings { file: None, ..again }), same(settings), "{variables:?}");
 }
 
-/// What is compared: the printed text always names the address.
+/// The compared form: the printed text always names the address.
 fn same(mut settings: Settings) -> (Settings, String) {
     settings.redis.url_named = true;
     // Not shown where settings are compared and differ.
@@ -136,15 +138,15 @@ fn in_environment(tree: Value) -> (Variables, String) {
     (variables, Value::Object(named).to_string())
 }
 
-/// Puts an address with a password, and what the fuzzer made of the rest, at a key: once as it is,
-/// which may end the text and begin another key, once as the format wants it, once in a variable.
+/// Puts an address with a password and the fuzzer's text at a key, in three forms: unchanged, which
+/// may end the text and begin another key; quoted for the format; and in a variable.
 fn with_password(format: &str, rest: &str) {
     let Some(letter) = rest.chars().next() else { return };
     let place = (u32::from(letter) - u32::from('a').min(u32::from(letter))) as usize;
     let keys = KEYS[place % KEYS.len()];
     let rest = &rest[letter.len_utf8()..];
     let address = format!("redis://:{PASSWORD}{rest}");
-    // Here the rest is a part of the password, with whatever somebody splits a value at.
+    // The rest is a part of the password here, with any separator that a parser may split at.
     let behind = format!("redis://:{rest}{PASSWORD}@h");
     let quoted = [&address, &behind].map(|address| Value::from(&**address).to_string());
     let raw = [format!("\"{address}"), format!("\"{address}\"")];
@@ -172,10 +174,10 @@ fn with_password(format: &str, rest: &str) {
 
 fn told_nothing(loaded: Result<Settings, SettingsError>, keys: &[&str], from: &str) {
     let told = match loaded {
-        // What a log shows of settings; of a job's own arguments it is the user who decides.
+        // The log's form of settings. The arguments of a job are the user's own.
         Ok(settings) => {
             let keys = settings.auth.iter().flat_map(|auth| auth.keys.values());
-            // Which jobs a key may call is no secret.
+            // The list of jobs that a key may call is not a secret.
             let secrets = keys.map(|key| format!("{:?}", key.secret)).collect::<String>();
             format!("{:?}{}{secrets}", settings.redis, settings.redis.redacted_url())
         }

@@ -3,11 +3,12 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`store`] | what Redis holds of one queue, and what each script does to it |
-//! | [`world`] | workers, callers and faults around it: all that may happen, in any order |
 //!
-//! Nothing else depends on this crate. What is abstracted, and why, stands in
-//! docs/internals/decisions/0008.
+//! | [`store`] | the state of one queue in Redis, and the effect of each script on it |
+//! | [`world`] | workers, callers and faults around it: every possible step, in any order |
+//!
+//! No other crate depends on this one. docs/internals/decisions/0008 has the abstractions and their
+//! reasons.
 
 pub mod store;
 pub mod world;

@@ -1,8 +1,8 @@
-//! What Redis holds of one queue, and what each script does to it: one function per script, in the
-//! terms of `store/src/lua/`, without bytes and times.
+//! The state of one queue in Redis, with one function per script, in the terms of `store/src/lua/`,
+//! without bytes and times.
 //!
 //! The model checker moves by these functions, and `tests/walk.rs` compares them with the real
-//! scripts. Time is a step: a lease ends, or a request becomes due, when somebody says so.
+//! scripts. Time is a step: a lease ends, or a request becomes due, by an explicit call.
 
 mod callers;
 mod end;
@@ -11,9 +11,9 @@ mod poll;
 mod watch;
 
 pub use callers::{Cancelled, Place, Placed, Pushed};
-pub use end::{Ending, Op};
-pub use poll::{Leased, Mark, PollStep, Reply, Said, State};
-pub use watch::{Beat, Beaten};
+pub use end::{Op, RunOutcome};
+pub use poll::{LeaseInfo, Leased, PollStep, Reply, Said, State};
+pub use watch::{Beat, HeartbeatReply};
 
 /// A request, by number.
 pub type Id = u8;
@@ -22,7 +22,7 @@ pub type WorkerId = u8;
 /// A frame at a response key, by number.
 pub type Frame = u8;
 
-/// An element of the queue that is no request.
+/// An element of the queue that is not a request.
 pub const UNREADABLE: Id = Id::MAX;
 
 /// How often a request was started, and how that ended.
@@ -36,7 +36,7 @@ pub struct Record {
     pub crashes: u8,
 }
 
-/// What the registry says of a worker.
+/// A worker's state in the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Registered {
     /// Nothing.
@@ -48,14 +48,14 @@ pub enum Registered {
     Ended,
 }
 
-/// What lies there for one worker.
+/// The keys of one worker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Holder {
     /// Its place in the registry.
     pub registered: Registered,
-    /// What its blocked pop has moved.
+    /// Requests that its blocked pop has moved.
     pub inbox: Vec<Id>,
-    /// What it has leased, in order.
+    /// Its leased requests, in order.
     pub leases: Vec<Id>,
     /// Number and results of its last settling poll.
     pub poll: Option<(u8, Vec<Said>)>,
@@ -64,9 +64,9 @@ pub struct Holder {
 /// A dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Letter {
-    /// Whose.
+    /// The request.
     pub id: Id,
-    /// Whether it could not be leased: unreadable, or the id of a live request.
+    /// `true` if it could not be leased: unreadable, or the id of a live request.
     pub invalid: bool,
 }
 
@@ -75,46 +75,46 @@ pub struct Letter {
 pub struct Store {
     /// The list, its head first.
     pub queue: Vec<Id>,
-    /// Whether nothing may be leased.
+    /// `true` if nothing may be leased.
     pub paused: bool,
     /// By worker.
     pub holders: Vec<Holder>,
-    /// The schedule: what is not due, sorted by id.
+    /// The schedule: requests that are not due, sorted by id.
     pub later: Vec<Id>,
-    /// The schedule: what is due, in order.
+    /// The schedule: due requests, in order.
     pub due: Vec<Id>,
     /// Tombstones, sorted.
     pub tombstones: Vec<Id>,
-    /// What was started before; by request.
+    /// Records of earlier runs, by request.
     pub records: Vec<Option<Record>>,
-    /// What has been given up.
+    /// The dead letters.
     pub dead: Vec<Letter>,
-    /// What lies at the response keys; by request.
+    /// The frames at the response keys, by request.
     pub frames: Vec<Vec<Frame>>,
     /// Requests of the name that not every worker maps.
     pub parked: Vec<Id>,
-    /// Whether the set of parked names has that name.
+    /// `true` if the set of parked names has that name.
     pub names_parked: bool,
-    /// Whether a live worker maps it.
+    /// `true` if a live worker maps it.
     pub mapped: bool,
     /// The last tick of the schedule.
     pub ticked: u8,
-    /// Who was first of its kind.
+    /// The first request of its kind.
     pub first: Option<Id>,
-    /// What is broken on purpose.
+    /// The injected fault.
     pub fault: Option<Fault>,
     /// The store after each command of a script, while its commands are recorded.
     pub(crate) trail: Option<Vec<Store>>,
 }
 
-/// What can be broken on purpose, to see that a property notices.
+/// Faults to inject, to check that a property detects them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     /// `poll.lua` settles without looking for the lease.
     NoFence,
-    /// `poll.lua` does not look for tombstones.
+    /// `poll.lua` does not check tombstones.
     TombstonesIgnored,
-    /// `poll.lua` does not keep what it said.
+    /// `poll.lua` does not store its reply.
     PollForgotten,
     /// `poll.lua` ends the lease of a retry, and schedules nothing.
     RetryNotScheduled,
@@ -128,11 +128,11 @@ pub enum Fault {
     CrashNotCounted,
     /// `promote.lua` moves nothing.
     NothingPromoted,
-    /// The worker does not read back what it holds after a lost reply.
+    /// The worker does not read back its leases after a lost reply.
     NotReadBack,
     /// The worker sends a poll whose reply was lost under another number.
     OtherNumber,
-    /// A script that fails leaves what its commands did so far; each stores before it removes.
+    /// A failed script leaves the effects of its commands so far; each stores before it removes.
     NotUndone,
     /// The same, and each script removes before it stores.
     RemovedFirst,
@@ -150,7 +150,7 @@ impl Store {
         }
     }
 
-    /// What belongs to a worker.
+    /// Returns the keys of a worker.
     #[must_use]
     pub fn holder(&self, worker: WorkerId) -> &Holder {
         &self.holders[usize::from(worker)]
@@ -160,7 +160,7 @@ impl Store {
         &mut self.holders[usize::from(worker)]
     }
 
-    /// Who has leased a request, by the hash `live`.
+    /// Returns the worker that has leased a request, by the hash `live`.
     #[must_use]
     pub fn live(&self, id: Id) -> Option<WorkerId> {
         let held = self.holders.iter().position(|holder| holder.leases.contains(&id))?;

@@ -1,15 +1,15 @@
-//! Workers, callers and faults around one queue: all that may happen, in any order.
+//! Workers, callers and faults around one queue: every possible step, in any order.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `world/worker.rs` | what a worker knows, as in `worker/src/io/` |
-//! | `world/steps.rs` | which steps there are, and what they change |
+//! | `world/worker.rs` | a worker's own state, as in `worker/src/io/` |
+//! | `world/steps.rs` | the possible steps, and their effects |
 //! | `world/failing.rs` | scripts that fail at one of their commands |
-//! | `world/renumber.rs` | which worlds are the same but for numbers |
-//! | `world/properties.rs` | what must always hold |
+//! | `world/renumber.rs` | worlds that are equal except for numbers |
+//! | `world/properties.rs` | the invariants |
 //!
-//! A step is what happens at once: a script in Redis, or a worker taking note of one reply. Between
-//! any two of them a worker may crash or stand still, and a reply may get lost.
+//! A step is atomic: a script in Redis, or a worker that handles one reply. Between any two steps a
+//! worker may crash or stop, and a reply may get lost.
 
 mod failing;
 mod properties;
@@ -34,17 +34,17 @@ pub(crate) const END: u8 = 1;
 /// How much of everything there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
-    /// How many workers run at the same time; who has crashed is started anew.
+    /// The number of workers that run at the same time; a crashed worker is replaced.
     pub workers: usize,
     /// How many requests are called for.
     pub requests: Id,
     /// The last of the requests is due later.
     pub delayed: bool,
-    /// What may happen besides.
+    /// The faults that may occur.
     pub faults: Faults,
     /// After how many crashes a request is given up.
     pub max_crashes: u8,
-    /// What is broken on purpose.
+    /// The injected fault.
     pub fault: Option<Fault>,
 }
 
@@ -53,11 +53,11 @@ pub struct Bounds {
 pub struct Faults {
     /// Workers that crash.
     pub crashes: u8,
-    /// Workers that stand still for a time.
+    /// Workers that are stopped for a time.
     pub stops: u8,
     /// Replies, or commands, that get lost.
     pub lost: u8,
-    /// Handlers that fail; what has failed once is not tried again.
+    /// Handlers that fail; a failed handler is not tried again.
     pub fails: u8,
     /// Requests that are cancelled.
     pub cancels: u8,
@@ -65,16 +65,16 @@ pub struct Faults {
     pub scripts: u8,
 }
 
-/// What went wrong in a step, for the properties.
+/// A violation in a step, for the properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Wrong {
-    /// A worker settled what it had not leased.
+    /// A worker settled a request that it had not leased.
     SettledWithoutLease,
     /// A request was started that had been cancelled before it was leased.
     StartedAfterCancel,
     /// A request was started that had been given up.
     StartedTooOften,
-    /// A poll that was sent again did not say what it had said.
+    /// A poll that was sent again did not get its first reply.
     SaidOtherwise,
 }
 
@@ -91,9 +91,9 @@ pub struct World {
     pub cancelled: Vec<Id>,
     /// From how many workers each has been taken over.
     pub crashed: Vec<u8>,
-    /// What may still happen.
+    /// The faults that may still occur.
     pub left: Faults,
-    /// What has gone wrong.
+    /// The violation that occurred.
     pub wrong: Option<Wrong>,
 }
 
@@ -104,7 +104,7 @@ impl World {
         self.store.frames[usize::from(id)].iter().filter(|frame| **frame == END).count()
     }
 
-    /// Whether somebody still waits for something.
+    /// Returns `true` if a caller still waits for a request.
     #[must_use]
     pub fn is_open(&self) -> bool {
         (0..self.called).any(|id| self.ends(id) == 0)
@@ -114,9 +114,9 @@ impl World {
         Id::try_from(self.crashed.len()).unwrap_or(Id::MAX)
     }
 
-    /// The same with the workers in an order of their own: which of two is which changes nothing,
-    /// and who has left no trace is as good as one that has not been started. What a poll has said
-    /// counts only as long as it may be sent again, and of what has ended nothing does.
+    /// Returns the same world in canonical form. The workers are sorted, as their order changes
+    /// nothing; a worker without a trace equals one that was never started; the reply to a poll
+    /// counts only while the poll may be sent again, and nothing of ended requests counts.
     fn canonical(mut self) -> Self {
         for id in (0..self.called).filter(|id| self.ends(*id) > 0).collect::<Vec<_>>() {
             self.crashed[usize::from(id)] = 0;

@@ -6,7 +6,8 @@ use redcall_model::store::Fault;
 use redcall_model::world::{self, Bounds, Faults};
 use stateright::{Checker, HasDiscoveries, Model};
 
-/// Half a minute is what two free cores need. Beyond this the bounds are wrong, or the machine.
+/// Two free cores need half a minute. Beyond this limit the bounds are too large or the machine is
+/// slow.
 const LONGEST: Duration = Duration::from_secs(110);
 
 fn bounds(requests: u8, faults: Faults) -> Bounds {
@@ -16,20 +17,20 @@ fn bounds(requests: u8, faults: Faults) -> Bounds {
 /// All worlds within the bounds; how many.
 fn explored(bounds: Bounds) -> usize {
     let begun = Instant::now();
-    let what = format!("{bounds:?}");
+    let shown = format!("{bounds:?}");
     let checker = bounds.checker().threads(2).timeout(LONGEST).spawn_bfs().join();
     let (states, depth) = (checker.unique_state_count(), checker.max_depth());
     let took = begun.elapsed();
-    println!("{states} states up to {depth} steps deep in {took:.1?}: {what}");
+    println!("{states} states up to {depth} steps deep in {took:.1?}: {shown}");
     checker.assert_properties();
     assert!(took < LONGEST, "not explored to the end");
     states
 }
 
 #[test]
-fn with_crashes_a_standstill_and_a_lost_reply_every_property_holds() {
+fn crashes_a_stall_and_a_lost_reply_break_no_property() {
     let faults = Faults { crashes: 2, stops: 1, lost: 1, ..Faults::default() };
-    // What is due later is in the other exploration; here it would make a third more worlds.
+    // Delayed requests are in the other exploration; here they would add a third more worlds.
     let states = explored(Bounds { delayed: false, ..bounds(3, faults) });
     assert!(states > 100_000, "{states}");
 }
@@ -51,7 +52,7 @@ fn with_scripts_that_fail_every_property_holds() {
     assert!(states > 10_000, "{states}");
 }
 
-/// The second net: where a script cannot undo what it did, it has stored before it has removed.
+/// The second safety net: a script that cannot undo its effects has stored before it removes.
 #[test]
 fn failing_script_that_is_not_undone_loses_nothing() {
     let faults = Faults { crashes: 1, fails: 1, cancels: 1, scripts: 1, ..Faults::default() };
@@ -78,7 +79,7 @@ fn broken(fault: Fault, property: &'static str) {
 }
 
 #[test]
-fn without_the_fence_a_worker_settles_what_it_has_lost() {
+fn missing_fence_settles_lost_leases() {
     broken(Fault::NoFence, world::FENCED);
 }
 
@@ -88,7 +89,7 @@ fn without_the_fence_a_request_is_settled_twice() {
 }
 
 #[test]
-fn a_take_over_that_drops_what_was_leased_loses_it() {
+fn take_over_that_drops_leases_loses_requests() {
     broken(Fault::TakeOverDrops, world::NOTHING_LOST);
 }
 
@@ -98,27 +99,27 @@ fn a_retry_that_is_not_scheduled_is_lost() {
 }
 
 #[test]
-fn where_tombstones_are_ignored_what_was_cancelled_starts() {
+fn ignored_tombstones_start_cancelled_requests() {
     broken(Fault::TombstonesIgnored, world::CANCELLED_STAYS);
 }
 
 #[test]
-fn where_crashes_are_not_counted_what_kills_its_workers_starts_again() {
+fn uncounted_crashes_restart_poison_requests() {
     broken(Fault::CrashNotCounted, world::POISON_STOPS);
 }
 
 #[test]
-fn a_poll_that_is_forgotten_does_not_say_the_same() {
+fn forgotten_poll_gets_another_reply() {
     broken(Fault::PollForgotten, world::SAYS_THE_SAME);
 }
 
 #[test]
-fn a_poll_sent_again_under_another_number_does_not_say_the_same() {
+fn renumbered_poll_gets_another_reply() {
     broken(Fault::OtherNumber, world::SAYS_THE_SAME);
 }
 
 #[test]
-fn an_inbox_that_nobody_takes_over_never_ends() {
+fn inbox_without_take_over_never_ends() {
     broken(Fault::InboxNotReleased, world::EVERYTHING_ENDS);
 }
 
@@ -133,7 +134,7 @@ fn a_schedule_that_is_not_promoted_never_ends() {
 }
 
 #[test]
-fn a_lost_reply_after_which_nothing_is_read_back_never_ends() {
+fn lost_reply_without_resynchronisation_never_ends() {
     broken(Fault::NotReadBack, world::EVERYTHING_ENDS);
 }
 

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use redcall_store::embedded::find_server;
 
-/// A server program whose time of day a test sets.
+/// A server program whose clock a test sets.
 #[derive(Debug)]
 pub(crate) struct Clock {
     folder: tempfile::TempDir,
@@ -17,7 +17,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Makes the program; its time is that of the machine.
+    /// Creates the program; its clock begins with the machine's time.
     ///
     /// # Panics
     /// When there is no server or no C compiler.
@@ -47,7 +47,7 @@ impl Clock {
         self.folder.path().join("server")
     }
 
-    /// From now on its time is that of the machine and so much more.
+    /// Sets its clock this many seconds ahead of the machine's.
     pub(crate) fn set(&self, seconds: c_long) {
         self.ahead.write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Waiting for what sends no signal. The only place in the project where a test polls.
+//! Waits for conditions that send no signal. The only place in the project where a test polls.
 
 use std::panic::Location;
 use std::time::Duration;
@@ -10,8 +10,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 const PERIOD: Duration = Duration::from_millis(5);
 
-/// Asks again and again until the answer is `Some`, and returns what is in it. For conditions in
-/// another process that send no signal; where there is one, wait for that.
+/// Polls until the answer is `Some`, and returns its value. For conditions in another process that
+/// send no signal; if there is a signal, wait for that.
 ///
 /// ```
 /// # use redcall_testkit::eventually;
@@ -58,7 +58,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(30);
 
     #[tokio::test]
-    async fn neither_no_answer_nor_one_that_never_comes_lasts_for_ever() {
+    async fn missing_answers_end_by_timeout() {
         assert_eq!(within(SHORT, async || None::<()>).await, None);
         assert_eq!(within(SHORT, std::future::pending::<Option<()>>).await, None);
     }

@@ -1,4 +1,4 @@
-//! A Sentinel that says what a test wants it to say.
+//! A Sentinel whose replies a test sets.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Names the same primary for every service, whoever asks. Ends when dropped.
+/// Names the same primary for every service and client. Ends when dropped.
 #[derive(Debug)]
 pub struct FakeSentinel {
     address: SocketAddr,
@@ -20,7 +20,8 @@ impl Drop for FakeSentinel {
 }
 
 impl FakeSentinel {
-    /// One that knows of `epoch` failovers, after which the server at `port` was the primary.
+    /// Starts one that knows of `epoch` failovers, after which the server at `port` was the
+    /// primary.
     ///
     /// # Panics
     /// When there is no free port.
@@ -48,7 +49,7 @@ async fn serve(mut stream: TcpStream, epoch: u64, port: u16) {
     let primary = format!("*{}\r\n{}", fields.len(), fields.iter().map(bulk).collect::<String>());
     let mut asked = [0; 4096];
     while let Ok(1..) = stream.read(&mut asked).await {
-        // Commands begin with how many words they have; a driver greets before it asks.
+        // Commands begin with their number of words; a driver sends a greeting first.
         let text = String::from_utf8_lossy(&asked).to_ascii_uppercase();
         let commands = text.matches("\r\n$").count().min(text.matches('*').count());
         let reply =

@@ -5,17 +5,20 @@
 //! |---|---|
 //! | `test_redis.rs` | [`TestRedis`]: a server per test, plain or with TLS |
 //! | `clock.rs`, `clock.c` | a clock of its own for such a server |
-//! | `restartable.rs` | [`RestartableRedis`]: one that may be killed and keeps what it wrote |
+//!
+//! | `restartable.rs` | [`RestartableRedis`]: one that may be killed and keeps its data |
 //! | `replicated.rs` | [`ReplicatedRedis`]: a primary, its replica, and Sentinels |
-//! | `fake_sentinel.rs` | [`FakeSentinel`]: one that says what a test wants |
+//!
+//! | `fake_sentinel.rs` | [`FakeSentinel`]: one whose replies a test sets |
 //! | `certificates.rs` | a private certificate authority for it |
-//! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that break when a test says so |
-//! | `onlooker.rs` | [`Onlooker`]: reads lists with plain commands |
+//!
+//! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that a test can break |
+//!
+//! | `raw_reader.rs` | [`RawReader`]: reads lists with plain commands |
 //! | `eventually.rs` | [`eventually()`] |
 //!
-//! For tests and for the crate `chaos`, which needs the proxy: fixtures panic instead of returning
-//! errors, since a test has nothing better to do with one. What a program needs to run lives
-//! elsewhere.
+//! For tests and for the crate `chaos`, which needs the proxy. Fixtures panic instead of returning
+//! errors, since a test cannot handle them. Code that programs need to run is elsewhere.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,16 +30,16 @@ mod certificates;
 mod clock;
 mod eventually;
 mod fake_sentinel;
-mod onlooker;
 mod proxy;
+mod raw_reader;
 mod replicated;
 mod restartable;
 mod test_redis;
 
 pub use eventually::eventually;
 pub use fake_sentinel::FakeSentinel;
-pub use onlooker::Onlooker;
 pub use proxy::{Exchange, FaultProxy, Held, HeldRequest, Odds};
+pub use raw_reader::RawReader;
 /// The driver in the version that [`TestRedis::connection`] speaks, so that tests of other crates
 /// can send plain commands without depending on it.
 pub use redis;

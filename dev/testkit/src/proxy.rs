@@ -27,16 +27,15 @@ pub use late::HeldRequest;
 
 use crate::{RestartableRedis, TestRedis};
 
-/// How long is waited for what a test wants to hold or to lose: only ever used up by a
-/// test that fails.
+/// The time limit for replies and requests that a test wants to hold or lose: reached only by a
+/// failing test.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// A proxy on a loopback port. It passes everything on until it is told otherwise; requests go
-/// through unless they are held or detained, faults befall connections and replies. Dropping it
-/// cuts its connections.
+/// A proxy on a loopback port. By default it passes everything on. Requests pass unless they are
+/// held or detained; faults affect connections and replies. Dropping it cuts its connections.
 ///
-/// It runs on a thread of its own: a test that blocks its own thread does not hold it up. Its
-/// clients speak plain TCP, whatever the server speaks to others. Subscriptions need RESP3.
+/// It runs on a thread of its own: a test that blocks its own thread does not block the proxy. Its
+/// clients use plain TCP, even if the server uses TLS for others. Subscriptions need RESP3.
 pub struct FaultProxy {
     address: SocketAddr,
     redis: RedisSettings,
@@ -65,7 +64,7 @@ impl FaultProxy {
         Self::start_at(redis.socket(), redis.settings())
     }
 
-    /// Starts a proxy in front of whatever serves, now or later, at the Unix socket; `redis` are
+    /// Starts a proxy in front of any server, present or future, at the Unix socket; `redis` are
     /// its settings.
     ///
     /// # Panics
@@ -103,7 +102,7 @@ impl FaultProxy {
         RedisSettings { url: self.url(), ..self.redis.clone() }
     }
 
-    /// Passes everything on from now on; what was held back goes first.
+    /// Passes everything on from now on, held replies first.
     pub fn pass(&self) {
         self.faults.throw(None);
         self.faults.set(|mode| *mode = Mode::default());
@@ -114,9 +113,9 @@ impl FaultProxy {
         self.faults.set(|mode| mode.replies = Replies::Hold);
     }
 
-    /// Swallows all replies, those that are held as well: requests take effect, and nobody hears
-    /// of it. After [`Self::pass`] a connection that missed replies is out of step with its
-    /// client: [`Self::cut`] before that.
+    /// Drops all replies, held ones included: requests take effect, but their replies are lost.
+    /// After [`Self::pass`] a connection that missed replies is out of step with its client: call
+    /// [`Self::cut`] before.
     pub fn lose_replies(&self) {
         self.faults.set(|mode| mode.replies = Replies::Lose);
     }
@@ -131,44 +130,44 @@ impl FaultProxy {
         self.faults.set(|mode| mode.merge = within);
     }
 
-    /// Brings every reply in pieces of at most so many bytes, each in a packet of its own as far as
-    /// the network allows. 0 ends it.
+    /// Splits every reply into pieces of at most this many bytes, each in a packet of its own as
+    /// far as the network permits. 0 ends it.
     pub fn split(&self, bytes: usize) {
         self.faults.set(|mode| mode.piece = NonZeroUsize::new(bytes));
     }
 
-    /// Lets so many bytes of replies pass in a second, on each connection. 0 ends it.
+    /// Limits the bytes of replies per second, on each connection. 0 ends it.
     pub fn throttle(&self, bytes_per_second: usize) {
         self.faults.set(|mode| mode.throttle = NonZeroUsize::new(bytes_per_second));
     }
 
-    /// Lets chance befall every reply, until [`Self::pass`]. The same seed brings the same faults,
-    /// as far as replies come in the same order.
+    /// Applies random faults to replies until [`Self::pass`]. The same seed causes the same faults
+    /// if replies come in the same order.
     pub fn misbehave(&self, seed: u64, odds: Odds) {
         self.faults.throw(Some(Dice::new(seed, odds)));
     }
 
-    /// Lets the connections that stand fall silent, as a network does that loses its routes: no
-    /// byte passes, and neither side hears of an end, until [`Self::cut`]. New ones are whole.
+    /// Silences the present connections, as a network without routes does: no byte passes, and
+    /// neither side receives an end, until [`Self::cut`]. New connections are whole.
     pub fn silence(&self) {
         self.faults.break_off(Phase::Silent);
     }
 
-    /// Tells the clients of the connections that stand that no more replies come. What they write
-    /// still takes effect, until they close or [`Self::cut`]. New ones are whole.
+    /// Half-closes the present connections: no more replies come. Requests still take effect, until
+    /// the client closes or [`Self::cut`]. New connections are whole.
     pub fn half_close(&self) {
         self.faults.break_off(Phase::HalfClosed);
     }
 
-    /// Keeps back what comes on the connections that stand, as a network does that is slow without
-    /// bounds, until [`Self::deliver`] or [`Self::cut`]: even when their clients close them. New
-    /// ones are whole.
+    /// Keeps back requests of the present connections, as an endlessly slow network does, until
+    /// [`Self::deliver`] or [`Self::cut`], even when their clients close them. New connections are
+    /// whole.
     pub fn detain(&self) {
         self.faults.break_off(Phase::Detained);
     }
 
-    /// Lets what was kept back come to the server at last, if that still takes it, and closes those
-    /// connections. Returns when nothing more can come of it.
+    /// Sends the detained requests to the server, if it still accepts them, and closes those
+    /// connections. Returns when they can have no further effect.
     pub async fn deliver(&self) {
         self.faults.deliver().await;
     }
@@ -179,13 +178,13 @@ impl FaultProxy {
         self.faults.cut().await;
     }
 
-    /// Closes new connections at once, until [`Self::pass`]. Those that stand go on.
+    /// Closes new connections at once, until [`Self::pass`]. Present ones continue.
     pub fn refuse(&self) {
         self.faults.set(|mode| mode.refuses = true);
     }
 
-    /// Waits for the first reply from now on for which `wanted` holds, and keeps it back, with
-    /// everything behind it on its connection. What its request asked for has then taken effect.
+    /// Waits for the next reply that `wanted` accepts, and holds it, with everything behind it on
+    /// its connection. Its request has then taken effect.
     ///
     /// It is waited for from this call on, not from the first poll. Dropping the future lets the
     /// reply pass.
@@ -251,14 +250,14 @@ async fn serve(listener: TcpListener, socket: &Path, faults: &Arc<Faults>) {
         if faults.mode().refuses {
             continue;
         }
-        // A server that is gone: the client hears it by the end of its connection.
+        // The server has ended: the client's connection ends too.
         let Ok(server) = UnixStream::connect(socket).await else { continue };
         let faults = faults.clone();
         connections.spawn(connection::serve(client, server, faults, era));
     }
 }
 
-/// What `caught` brings, in bounded time.
+/// Returns the value of `caught`, in bounded time.
 #[track_caller]
 fn within<T>(what: &'static str, caught: oneshot::Receiver<T>) -> impl Future<Output = T> + Send
 where

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::eventually;
 
-/// What the Sentinels call the primary and its replica.
+/// The Sentinels' name of the primary and its replica.
 const SERVICE: &str = "main";
 /// The fewest that can outvote one that is wrong.
 const SENTINELS: usize = 3;
@@ -46,8 +46,8 @@ impl Drop for Process {
 }
 
 impl ReplicatedRedis {
-    /// Starts all of them. Returns when the replica has all that the primary has, and every
-    /// Sentinel knows of it and of the other Sentinels.
+    /// Starts all of them. Returns when the replica is in sync and every Sentinel knows of it and
+    /// of the other Sentinels.
     ///
     /// # Panics
     /// When there is no server on the machine, or one does not start.
@@ -124,7 +124,7 @@ impl ReplicatedRedis {
         self.servers[which] = server(self.dir.path(), &args).await;
     }
 
-    /// Waits until every Sentinel says that server `which` is the primary.
+    /// Waits until every Sentinel reports server `which` as the primary.
     pub async fn is_primary(&self, which: usize) {
         let port = self.servers[which].port.to_string();
         for sentinel in &self.sentinels {
@@ -135,7 +135,7 @@ impl ReplicatedRedis {
         }
     }
 
-    /// What a Sentinel says of the primary.
+    /// Returns a field of the primary, as a Sentinel reports it.
     async fn said(&self, sentinel: &Process, field: &str) -> Option<String> {
         let mut conn = connection(sentinel.port).await?;
         let ask = redis::cmd("SENTINEL").arg("MASTER").arg(SERVICE).to_owned();
@@ -160,7 +160,7 @@ async fn server(dir: &Path, args: &[&str]) -> Process {
 
 async fn sentinel(dir: &Path, primary: &str) -> Process {
     start(|port| {
-        // Written and not given as arguments: a Sentinel keeps what it learns there.
+        // A file and not arguments: a Sentinel stores its state there.
         let file = dir.join(format!("sentinel-{port}.conf"));
         let text = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\n\
@@ -177,7 +177,7 @@ async fn sentinel(dir: &Path, primary: &str) -> Process {
 
 /// Starts a server with the arguments for the port that it gets, once it answers there.
 async fn start(args: impl Fn(u16) -> Vec<String>) -> Process {
-    // The port is free when we look, but somebody else may take it before the server does.
+    // The port is free at the check, but another process may take it before the server does.
     const TRIES: usize = 5;
     let program = find_server().expect("a Redis or Valkey server").path;
     for _ in 0..TRIES {

@@ -1,4 +1,4 @@
-//! A Redis server that a test may kill and start again with what it had written.
+//! A Redis server that a test may kill and start again with its data.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use redcall_store::embedded::{Embedded, EmbeddedOptions};
 pub struct RestartableRedis(Embedded);
 
 impl RestartableRedis {
-    /// Starts it with nothing in it.
+    /// Starts it without data.
     ///
     /// # Panics
     /// When there is no server on the machine, or it does not start.
@@ -26,7 +26,7 @@ impl RestartableRedis {
         self.0.kill();
     }
 
-    /// Starts it with what it had written. Returns once it answers.
+    /// Starts it with its earlier data. Returns once it answers.
     ///
     /// # Panics
     /// As [`Self::start`].

@@ -27,7 +27,7 @@ pub struct TestRedis {
     clock: Option<Clock>,
 }
 
-/// What a server with TLS has besides its Unix socket.
+/// The additional parts of a server with TLS.
 #[derive(Debug)]
 struct Tls {
     port: u16,
@@ -38,8 +38,8 @@ impl TestRedis {
     /// Starts a server on a Unix socket.
     ///
     /// # Panics
-    /// When there is no Redis or Valkey server on the machine, or it does not start; the message
-    /// tells what to install.
+    /// If there is no Redis or Valkey server on the machine, or it does not start; the message
+    /// names the package to install.
     pub async fn start() -> Self {
         Self::start_with([] as [&str; 0]).await
     }
@@ -77,7 +77,7 @@ impl TestRedis {
     /// # Panics
     /// As [`Self::start`]; also when the server was built without TLS.
     pub async fn start_tls() -> Self {
-        // The port is free when we look, but another test may take it before the server does.
+        // The port is free at the check, but another test may take it before the server does.
         const TRIES: usize = 5;
         let certificates = Certificates::create();
         let mut last = None;
@@ -107,7 +107,7 @@ impl TestRedis {
         }
     }
 
-    /// Sets the server's clock: so many seconds ahead of the machine's from now on.
+    /// Sets the server's clock this many seconds ahead of the machine's.
     ///
     /// # Panics
     /// When it was not started by [`Self::start_with_clock`].
@@ -176,7 +176,7 @@ impl TestRedis {
         self.server.dir().join("r.sock")
     }
 
-    /// What the server has logged so far.
+    /// Returns the server's log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.server.log()
@@ -184,7 +184,7 @@ impl TestRedis {
 }
 
 async fn launch(program: Option<PathBuf>, args: Vec<String>) -> Result<Embedded, EmbeddedError> {
-    // Redis looks for a pending SIGTERM this often a second: at its default, 10, every test would
+    // Redis checks for a pending SIGTERM this often a second: at its default, 10, every test would
     // end up to 0.1 s later.
     let often = ["--hz", "100"].map(str::to_owned);
     let extra_args = often.into_iter().chain(args).collect();

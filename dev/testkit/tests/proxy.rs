@@ -1,4 +1,4 @@
-//! The fault proxy: it passes everything on, but for the fault that it is told.
+//! The fault proxy: it passes everything on, except for the injected fault.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use redcall_testkit::{FaultProxy, Odds, TestRedis, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
-/// A server, its proxy, and a connection to the server that no fault befalls.
+/// A server, its proxy, and a connection to the server without faults.
 struct Stage {
     proxy: FaultProxy,
     direct: MultiplexedConnection,
@@ -110,7 +110,7 @@ async fn a_cut_closes_all_connections_and_new_ones_are_taken() {
 }
 
 #[tokio::test]
-async fn held_replies_come_when_they_are_let_go_and_their_requests_take_effect_before() {
+async fn held_replies_arrive_on_release_after_their_requests() {
     let mut stage = Stage::new().await;
     let conn = stage.connect().await;
     stage.proxy.hold_replies();
@@ -122,7 +122,7 @@ async fn held_replies_come_when_they_are_let_go_and_their_requests_take_effect_b
 }
 
 #[tokio::test]
-async fn lost_replies_are_never_heard_of() {
+async fn lost_replies_never_reach_the_client() {
     let mut stage = Stage::new().await;
     let conn = stage.connect().await;
     stage.proxy.hold_replies();
@@ -150,7 +150,7 @@ async fn a_proxy_that_refuses_takes_no_new_connections() {
 }
 
 #[tokio::test]
-async fn a_delay_befalls_every_reply_and_does_not_add_up() {
+async fn delay_applies_to_every_reply_without_adding_up() {
     const DELAY: Duration = Duration::from_millis(300);
     let stage = Stage::new().await;
     let conn = stage.connect().await;
@@ -165,7 +165,7 @@ async fn a_delay_befalls_every_reply_and_does_not_add_up() {
 }
 
 #[tokio::test]
-async fn a_single_reply_is_lost_after_its_effect_and_its_connection_with_it() {
+async fn single_reply_is_lost_after_its_effect_with_its_connection() {
     let mut stage = Stage::new().await;
     let (mut other, conn) = (stage.connect().await, stage.connect().await);
     let lost = stage.proxy.lose_reply(|exchange| exchange.asks("INCR") && exchange.says(":2\r\n"));
@@ -181,14 +181,14 @@ async fn a_single_reply_is_lost_after_its_effect_and_its_connection_with_it() {
 }
 
 #[tokio::test]
-async fn a_single_reply_is_held_and_then_let_go_or_lost() {
+async fn single_reply_is_held_then_released_or_lost() {
     let mut stage = Stage::new().await;
     let conn = stage.connect().await;
     let held = stage.proxy.hold_reply(|exchange| exchange.asks("INCR"));
     let counting = Stage::count(&conn, "n");
     let held = held.await;
     assert_eq!(stage.counted("n").await, 1);
-    // What comes behind it waits with it, but takes effect.
+    // Later replies wait with it, but their requests take effect.
     let behind = Stage::count(&conn, "n");
     stage.has_counted("n", 2).await;
     assert!(!counting.is_finished() && !behind.is_finished());
@@ -202,7 +202,7 @@ async fn a_single_reply_is_held_and_then_let_go_or_lost() {
 }
 
 #[tokio::test]
-async fn a_single_request_is_held_with_what_is_behind_it_and_then_delivered() {
+async fn single_request_is_held_with_later_ones_then_delivered() {
     let stage = Stage::new().await;
     let (conn, mut other) = (stage.connect().await, stage.connect().await);
     assert_eq!(Stage::count(&conn, "n").await.unwrap().unwrap(), 1);
@@ -220,7 +220,7 @@ async fn a_single_request_is_held_with_what_is_behind_it_and_then_delivered() {
 }
 
 #[tokio::test]
-async fn a_held_request_outlives_its_client_but_not_its_connection_at_the_server() {
+async fn held_request_outlives_its_client_not_its_connection() {
     let mut stage = Stage::new().await;
     for (is_cut, count) in [(false, 2), (true, 2)] {
         let address = stage.proxy.url().replace("redis://", "");
@@ -248,7 +248,7 @@ async fn a_held_request_that_is_dropped_is_lost_with_its_connection() {
     let mut stage = Stage::new().await;
     let conn = stage.connect().await;
     drop(stage.proxy.hold_request(|request| request.asks("INCR")));
-    assert_eq!(Stage::count(&conn, "n").await.unwrap().unwrap(), 1, "nobody waited any more");
+    assert_eq!(Stage::count(&conn, "n").await.unwrap().unwrap(), 1, "no test waits any more");
     let held = stage.proxy.hold_request(|request| request.asks("INCR"));
     let counting = Stage::count(&conn, "n");
     drop(held.await);
@@ -263,7 +263,7 @@ async fn a_held_request_that_is_dropped_is_lost_with_its_connection() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_reply_no_more_lets_it_pass() {
+async fn dropped_wait_releases_its_reply() {
     let stage = Stage::new().await;
     let conn = stage.connect().await;
     drop(stage.proxy.hold_reply(|exchange| exchange.asks("INCR")));
@@ -282,7 +282,7 @@ async fn a_connection_ends_with_its_server() {
 }
 
 #[tokio::test]
-async fn who_was_silenced_hears_nothing_and_others_do() {
+async fn silenced_connection_receives_nothing_others_do() {
     let mut stage = Stage::new().await;
     let mut conn = stage.connect().await;
     let () = conn.set("a", 1).await.unwrap();
@@ -297,7 +297,7 @@ async fn who_was_silenced_hears_nothing_and_others_do() {
 }
 
 #[tokio::test]
-async fn what_is_written_after_half_a_close_takes_effect() {
+async fn requests_after_a_half_close_take_effect() {
     let mut stage = Stage::new().await;
     let address = stage.proxy.url().replace("redis://", "");
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -357,12 +357,12 @@ async fn chance_loses_replies_after_their_effect() {
 }
 
 #[tokio::test]
-async fn what_is_detained_is_carried_out_when_it_is_delivered_though_its_client_has_gone() {
+async fn detained_request_executes_on_delivery_without_its_client() {
     let mut stage = Stage::new().await;
     let old = stage.connect().await;
     stage.proxy.detain();
     let counting = Stage::count(&old, "late");
-    // Comes through on a new connection, after what was kept back was written.
+    // Arrives on a new connection, after the detained requests were written.
     let mut new = stage.connect().await;
     assert_eq!(new.incr::<_, _, i64>("soon", 1).await.unwrap(), 1);
     counting.abort();

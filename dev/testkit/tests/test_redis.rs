@@ -1,4 +1,4 @@
-//! The fixtures do what they promise.
+//! Tests of the fixtures.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use redcall_testkit::redis::{self, AsyncCommands as _, TlsCertificates};
@@ -37,7 +37,7 @@ async fn a_connection_outwaits_the_drivers_usual_half_second() {
 #[tokio::test]
 async fn tls_is_proved_by_the_private_authority_and_by_no_other() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let (server, stranger) = tokio::join!(TestRedis::start_tls(), TestRedis::start_tls());
+    let (server, other) = tokio::join!(TestRedis::start_tls(), TestRedis::start_tls());
     assert!(server.url().starts_with("rediss://localhost:"), "{}", server.url());
 
     let mut connection = connect(&server, &server).await.unwrap();
@@ -45,11 +45,11 @@ async fn tls_is_proved_by_the_private_authority_and_by_no_other() {
     let seen: String = server.connection().await.get("key").await.unwrap();
     assert_eq!(seen, "over TLS");
 
-    assert!(connect(&server, &stranger).await.is_err(), "signed by another authority");
+    assert!(connect(&server, &other).await.is_err(), "signed by another authority");
 }
 
 #[tokio::test]
-async fn eventually_sees_what_another_connection_did() {
+async fn eventually_sees_writes_of_another_connection() {
     let server = TestRedis::start().await;
     let mut writer = server.connection().await;
     let mut reader = server.connection().await;

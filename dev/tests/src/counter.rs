@@ -13,7 +13,7 @@ struct Count {
     requests: u64,
 }
 
-/// What an `execute` wants.
+/// The arguments of an `execute`.
 #[derive(Deserialize)]
 struct Step {
     by: i64,

@@ -1,6 +1,6 @@
 //! The bench on which tests of both ends run: a private Redis, workers, clients, real programs.
 //!
-//! No test lives here; they stand in `tests/`, by topic.
+//! No test is here; tests are in `tests/`, by topic.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +29,7 @@ use tokio::sync::watch;
 pub use counter::{counter, counter_service};
 pub use program::{Program, binary};
 
-/// A private Redis and the settings of whoever uses it.
+/// A private Redis, and the settings of its users.
 pub struct Bench {
     /// The server.
     pub redis: TestRedis,
@@ -60,7 +60,7 @@ impl Bench {
         Client::from_settings(&self.settings).await.expect("connect the client")
     }
 
-    /// A worker of these settings with only what they map.
+    /// A worker of these settings with only their mapping.
     pub async fn worker(&self) -> RunningWorker {
         self.worker_with(|worker| worker).await
     }
@@ -150,7 +150,7 @@ impl RunningWorker {
         Self { stop, thread: Some(thread) }
     }
 
-    /// Asks it to stop, without waiting.
+    /// Requests a stop, without waiting.
     pub fn ask(&self, stop: Stop) {
         self.stop.send_replace(stop);
     }

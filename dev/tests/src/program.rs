@@ -6,7 +6,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Where the binary `name` of this workspace lies: beside the tests that cargo has built.
+/// Returns the path of the binary `name` of this workspace: in the folder of the tests that cargo
+/// has built.
 ///
 /// # Panics
 ///
@@ -20,7 +21,7 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// A program that runs beside the test. Killed when dropped.
+/// A program that runs during the test. Killed when dropped.
 pub struct Program {
     child: Child,
 }
@@ -33,7 +34,7 @@ impl Program {
         Self { child: child.expect("start the program") }
     }
 
-    /// As [`Self::start`]; what it prints is kept for [`Self::output`].
+    /// As [`Self::start`]; its output is kept for [`Self::output`].
     #[must_use]
     pub fn start_to_read(name: &str, args: &[&str], variables: &BTreeMap<String, String>) -> Self {
         let mut command = command(name, args, variables);
@@ -59,13 +60,13 @@ impl Program {
         kill_process(pid, signal).expect("signal the program");
     }
 
-    /// Waits for its end, and returns what it has printed on stdout. Blocks.
+    /// Waits for its end, and returns its stdout. Blocks.
     #[must_use]
     pub fn output(mut self) -> Output {
         use std::io::Read as _;
         let mut stdout = Vec::new();
         let mut printed = self.child.stdout.take().expect("it was started to be read");
-        printed.read_to_end(&mut stdout).expect("read what it prints");
+        printed.read_to_end(&mut stdout).expect("read its output");
         let status = self.child.wait().expect("wait for the program");
         Output { status, stdout, stderr: Vec::new() }
     }

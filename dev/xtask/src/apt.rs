@@ -11,11 +11,11 @@ use miette::IntoDiagnostic as _;
 
 use crate::workspace::{output, runs};
 
-/// What is fetched.
+/// The packages to fetch.
 pub(crate) struct Packages {
     /// Those that are always fetched; the libraries that they need are found out.
     names: &'static [&'static str],
-    /// Where Debian has it, beside what every system of its kind has.
+    /// The suite of Debian that has them, if it is not the system's own.
     backports: bool,
 }
 
@@ -37,12 +37,12 @@ pub(crate) const NATS: Packages = Packages { names: &["nats-server"], backports:
 /// Where the system notes which packages are installed.
 const STATUS: &str = "/var/lib/dpkg/status";
 
-/// Whether this is a system with apt.
+/// Returns `true` if this is a system with apt.
 pub(crate) fn is_here() -> bool {
     runs("apt-get", "--version") && runs("dpkg", "--version")
 }
 
-/// Unpacks what is wanted and the libraries that this machine lacks into `<folder>/unpacked`.
+/// Unpacks the packages and the libraries that this machine lacks into `<folder>/unpacked`.
 pub(crate) fn unpack(folder: &Path, wanted: &Packages) -> miette::Result<()> {
     let packages = folder.join("packages");
     fs::create_dir_all(&packages).into_diagnostic()?;
@@ -97,11 +97,12 @@ struct Apt {
 impl Apt {
     fn command(&self) -> Command {
         let mut command = Command::new("apt-get");
-        // Messages are shown to people, but what `needed` reads must not be translated.
+        // Messages are shown to the user, but the output that `needed` parses must not be
+        // translated.
         command.env("LC_ALL", "C");
-        // Whoever is offline should not wait long to be told.
+        // An offline machine should learn it soon.
         command.args(["-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20"]);
-        // As root, apt would fetch as a user who may not write into our folder.
+        // As root, apt would fetch as a user without write access to our folder.
         command.args(["-o", "APT::Sandbox::User="]);
         // A list that cannot be fetched is an error, not a warning.
         command.args(["-o", "APT::Update::Error-Mode=any"]);

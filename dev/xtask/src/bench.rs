@@ -1,14 +1,14 @@
-//! `cargo xtask bench`: Redcall beside the floors, or beside its peers, in a release build.
+//! `cargo xtask bench`: Redcall against its baselines or its competitors, in a release build.
 
 use std::process::{Command, ExitCode};
 
 use miette::miette;
 
-use crate::peers::Peers;
+use crate::competitors::Competitors;
 use crate::redis_server;
 use crate::workspace::{Workspace, run as succeeds, verdict};
 
-/// What `bench` takes.
+/// The arguments of `bench`.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -22,30 +22,30 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand)]
 enum Verb {
     /// Compare with other job queues, and with NATS; those that are not installed are skipped.
-    Peers {
-        /// Install what is named, or all, from their registries, into the target directory.
+    Competitors {
+        /// Install the named ones, or all, from their registries, into the target directory.
         #[arg(long)]
         install: bool,
-        /// Peers and flags of `redcall-bench peers`; without any, all peers.
+        /// Competitors and flags of `redcall-bench competitors`; without any, all competitors.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
 }
 
-/// Builds what is measured, and measures.
+/// Builds the measured programs, and measures.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode> {
     match &args.verb {
         None => measure(workspace, |bench| bench.arg("run").args(&args.args)),
-        Some(Verb::Peers { install, args }) => {
-            let peers = Peers::find(workspace)?;
-            peers.forget_stale()?;
-            // Wherever the flag stands.
+        Some(Verb::Competitors { install, args }) => {
+            let competitors = Competitors::find(workspace)?;
+            competitors.forget_stale()?;
+            // The flag may be anywhere.
             let (flags, args): (Vec<_>, Vec<_>) = args.iter().partition(|arg| *arg == "--install");
             if *install || !flags.is_empty() {
-                peers.install(&args)?;
+                competitors.install(&args)?;
             }
             measure(workspace, |bench| {
-                bench.arg("peers").arg("--installed").arg(peers.installed()).args(args)
+                bench.arg("competitors").arg("--installed").arg(competitors.installed()).args(args)
             })
         }
     }

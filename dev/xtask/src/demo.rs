@@ -8,7 +8,7 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use crate::redis_server;
 use crate::workspace::{Workspace, run as succeeds};
 
-/// What `demo` takes.
+/// The arguments of `demo`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Passed on to the example.
@@ -27,7 +27,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     let mut build = workspace.cargo();
     build.args(["build", "--quiet", "--package", "redcall-example", "--package", "redcall-worker"]);
     if !succeeds(&mut build)? {
-        return Err(miette!(help = "the compiler's messages stand above", "the build failed"));
+        return Err(miette!(help = "see the compiler's messages above", "the build failed"));
     }
     // Becoming the example instead of waiting for it: Ctrl-C and its exit code are its own.
     let error = example.args(&args.args).exec();

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
 
-/// The folder in which a copy is put together. Dropping removes what was not moved to its name.
+/// The folder in which a copy is assembled. Dropping it removes files that were not moved to their
+/// name.
 pub(crate) struct Draft {
     pub(crate) path: PathBuf,
 }
@@ -23,7 +24,7 @@ impl Draft {
         Ok(Self { path })
     }
 
-    /// Moves it to `folder`, and says where its `program` is now.
+    /// Moves it to `folder`, and returns the path of its `program`.
     pub(crate) fn finish(self, folder: &Path, program: &str) -> miette::Result<PathBuf> {
         // Another xtask may have been quicker; then its copy is as good as ours.
         if let Err(error) = fs::rename(&self.path, folder)

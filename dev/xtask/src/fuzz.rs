@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: the fuzz targets of `dev/fuzz/`, on stable Rust and without cargo-fuzz.
 //!
 //! Builds them with the flags of `cargo fuzz build --sanitizer none`, in a folder of their own, so
-//! that nothing else is built anew because of the flags. All targets run at once: libFuzzer is one
-//! thread each.
+//! that the flags do not cause other rebuilds. All targets run at once: libFuzzer uses one thread
+//! each.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ use crate::workspace::{Workspace, run as succeeds, runs};
 /// The targets, `dev/fuzz/src/<name>.rs` each.
 const TARGETS: &[&str] = &["envelope", "frames", "script_results", "settings"];
 
-/// What tells libFuzzer which parts of the program an input has reached.
+/// The instrumentation by which libFuzzer learns the parts of the program that an input has
+/// reached.
 const FLAGS: &[&str] = &[
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
@@ -26,14 +27,14 @@ const FLAGS: &[&str] = &[
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 
-/// Longest input, in bytes: what larger ones find, smaller ones find sooner.
+/// Longest input, in bytes: smaller inputs find the same sooner.
 const LONGEST: u32 = 2048;
 
-/// Most inputs that are kept of a target: enough to begin with, and few to read and to replay. What
-/// is left out is found again within seconds.
+/// The most inputs that are kept per target: enough to begin with, and few to read and to replay.
+/// Others are found again within seconds.
 const KEPT: usize = 50;
 
-/// What `fuzz` takes.
+/// The arguments of `fuzz`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How long they run, in all.
@@ -50,7 +51,7 @@ pub(crate) struct Args {
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode> {
     if let Some(unknown) = args.targets.iter().find(|name| !TARGETS.contains(&name.as_str())) {
         let help = format!("the targets are {}", TARGETS.join(", "));
-        return Err(miette!(help = help, "there is no fuzz target {unknown}"));
+        return Err(miette!(help = help, "unknown fuzz target `{unknown}`"));
     }
     if !runs("c++", "--version") {
         let help = "install one (Debian: apt install g++)";
@@ -94,13 +95,13 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
 struct Target {
     name: &'static str,
     program: PathBuf,
-    /// What is kept in the repository. Only read while the target runs.
+    /// The inputs in the repository. Only read while the target runs.
     kept: PathBuf,
-    /// What this and earlier runs have found.
+    /// The inputs that this and earlier runs have found.
     found: PathBuf,
     /// Inputs that failed.
     failed: PathBuf,
-    /// What libFuzzer prints.
+    /// The output of libFuzzer.
     log: PathBuf,
     words: PathBuf,
 }
@@ -126,7 +127,7 @@ impl Target {
         let log = File::create(&self.log).into_diagnostic().wrap_err("no log can be written")?;
         let mut command = Command::new(&self.program);
         command.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={LONGEST}"));
-        // Seconds for one input: a reader that takes so long stops whoever runs it.
+        // Seconds for one input: a slower reader stalls its caller.
         command.args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]);
         command.arg(format!("-artifact_prefix={}/", self.failed.display()));
         command.arg(format!("-dict={}", self.words.display()));
@@ -135,7 +136,7 @@ impl Target {
         command.spawn().into_diagnostic().wrap_err_with(|| format!("{} does not run", self.name))
     }
 
-    /// Whether no input has failed.
+    /// Returns `true` if no input has failed.
     fn passes(&self, mut child: Child) -> miette::Result<bool> {
         let passed = child.wait().into_diagnostic()?.success();
         let log = fs::read(&self.log).into_diagnostic()?;
@@ -158,7 +159,7 @@ impl Target {
         Ok(passed)
     }
 
-    /// Replaces what is kept by a small choice of it and of what was found.
+    /// Replaces the kept inputs by a small choice of them and of the found ones.
     fn keep(&self) -> miette::Result<bool> {
         let chosen = self.failed.with_file_name(format!("{}.chosen", self.name));
         if chosen.exists() {
@@ -201,5 +202,5 @@ fn host() -> miette::Result<String> {
     let output = output.wrap_err("rustc could not be run")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or_else(|| miette!("`rustc -vV` names no host"))
+    host.map(str::to_owned).ok_or_else(|| miette!("`rustc -vV` prints no host"))
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask gen`: the parts of the documents that the code writes.
 //!
-//! In any Markdown file, what stands between the lines `<!-- gen:NAME -->` and `<!-- /gen:NAME -->`
-//! is replaced by what the generator of that name says.
+//! In any Markdown file, the lines between `<!-- gen:NAME -->` and `<!-- /gen:NAME -->` are
+//! replaced by the text of the generator of that name.
 
 mod cli;
 mod settings;
@@ -15,7 +15,8 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use crate::tidy::files::{self, SourceFile};
 use crate::workspace::{Workspace, verdict};
 
-/// A generator: its name in the markers, and what makes its text from the files of the workspace.
+/// A generator: its name in the markers, and the function that returns its text, from the files of
+/// the workspace.
 type Generator = (&'static str, fn(&[SourceFile]) -> String);
 
 /// The registry.
@@ -29,7 +30,7 @@ const ALL: &[Generator] = &[
     ("settings", settings::reference),
 ];
 
-/// What `gen` takes.
+/// The arguments of `gen`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Change nothing; fail when something is stale.
@@ -50,7 +51,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether every generated part is what its generator says; names those that are not.
+/// Returns `true` if every generated part is up to date; prints the names of those that are not.
 pub(crate) fn up_to_date(workspace: &Workspace) -> miette::Result<bool> {
     let stale = stale(workspace.root())?;
     for (path, line, _) in &stale {
@@ -74,7 +75,7 @@ fn stale(root: &Path) -> miette::Result<Vec<(String, usize, String)>> {
     Ok(stale)
 }
 
-/// The text with every generated part made anew; or the line and what is wrong with its markers.
+/// Returns the text with every generated part renewed; or the line and the fault of its markers.
 fn renew(
     text: &str,
     generators: &[Generator],
@@ -86,7 +87,7 @@ fn renew(
         let number = index + 1;
         match (open, marker(line)) {
             (None, None) => new.push_str(line),
-            // What stood there before.
+            // The earlier text.
             (Some(_), None) => {}
             (None, Some(Marker::Begin(name))) => {
                 let Some((_, generate)) = generators.iter().find(|(known, _)| *known == name)

@@ -17,8 +17,8 @@ use miette::{IntoDiagnostic as _, miette};
 use crate::valgrind;
 use crate::workspace::{Workspace, output, run as succeeds, verdict};
 
-/// The crates whose code is counted. They alone are optimised: everything else is shared with the
-/// tests' builds, and CI has to build little.
+/// The measured crates. Only they are optimised: all other crates are shared with the tests'
+/// builds, so that CI builds little.
 const OPTIMISED: &[&str] = &[
     "redcall-bench-inner",
     "redcall-client",
@@ -42,13 +42,13 @@ const PROFILE: &[&str] =
 const PLAIN_CPU: &str = "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,-AVX_Fast_Unaligned_Load,-AVX512F,\
     -AVX512VL,-ERMS,-FSRM,-SSSE3,-SSE4_1,-SSE4_2,-BMI2,-MOVBE,-RTM";
 
-/// What is counted, by its name in the program.
+/// The measured function, by its name in the program.
 const MEASURED: &str = "redcall_instructions::measured*";
 
-/// What `instructions` takes.
+/// The arguments of `instructions`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Write what was counted into dev/bench/instructions.json, instead of comparing with it.
+    /// Write the counts into dev/bench/instructions.json, instead of comparing with it.
     #[arg(long)]
     update: bool,
     /// Count only the parts with one of these in their names.
@@ -105,7 +105,7 @@ fn build(workspace: &Workspace) -> miette::Result<std::path::PathBuf> {
     Ok(workspace.target_dir()?.join("debug").join("redcall-instructions"))
 }
 
-/// Counts one part. `profile` is where callgrind leaves what it knows.
+/// Counts one part. Callgrind writes its profile to `profile`.
 fn count(valgrind: &Path, program: &Path, part: &str, profile: &Path) -> miette::Result<u64> {
     let mut command = Command::new(valgrind);
     command.args(["--tool=callgrind", "--collect-atstart=no"]);

@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 /// One long run.
 struct Long {
     name: &'static str,
-    /// What it shows, and how long it takes.
+    /// Its subject, and its duration.
     about: &'static str,
     run: fn(&Workspace) -> miette::Result<ExitCode>,
 }
@@ -35,7 +35,7 @@ const ATTACK: &str = "attack";
 const ALL: &[Long] = &[
     Long {
         name: ATTACK,
-        about: "200 calls a second beside a hostile neighbour, 8 min and a release build",
+        about: "200 calls a second and a hostile neighbour, 8 min and a release build",
         run: |workspace| attack::run(workspace, &[]),
     },
     Long {
@@ -55,17 +55,17 @@ const ALL: &[Long] = &[
     },
     Long {
         name: "events",
-        about: "a thousand events a second, 100 who follow, one away, 31 s and a release build",
+        about: "a thousand events a second, 100 subscribers, one away, 31 s and a release build",
         run: events::run,
     },
     Long {
         name: "limits",
-        about: "what each kind of limit costs, 2 min and a release build",
+        about: "the cost of each kind of limit, 2 min and a release build",
         run: limits::run,
     },
     Long {
         name: "refusals",
-        about: "how fast a worker ends what it refuses, of each kind, 2 min and a release build",
+        about: "the rate at which a worker refuses each kind of request, 2 min and a release build",
         run: refusals::run,
     },
     Long {
@@ -85,7 +85,7 @@ const ALL: &[Long] = &[
     },
 ];
 
-/// What `long` takes.
+/// The arguments of `long`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Which one; without it, the names are listed.
@@ -109,7 +109,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     }
     match ALL.iter().find(|long| long.name == name) {
         Some(long) => (long.run)(workspace),
-        None => Err(miette!(help = list(ALL), "there is no long run named `{name}`")),
+        None => Err(miette!(help = list(ALL), "unknown long run `{name}`")),
     }
 }
 
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_names_all_or_says_that_there_are_none() {
+    fn list_names_all_long_runs_or_none() {
         assert_eq!(list(&[]), "there are no long runs yet");
         let soak = Long { name: "soak", about: "one hour", run: |_| Ok(ExitCode::SUCCESS) };
         assert_eq!(list(&[soak]), "soak                 one hour");

@@ -1,28 +1,30 @@
 //! The project's own commands, as `cargo xtask NAME`.
 //!
-//! One file per command, and what several of them use: `workspace.rs` (where things are, running
-//! cargo), `steps.rs` (several checks, one verdict), `redis_server.rs`, `valgrind.rs` and
-//! `python.rs` (what a fresh machine may lack), `peers.rs` (what Redcall is compared with),
-//! `apt.rs` and `draft.rs` (how some of them are unpacked). Nothing here is part of the product;
-//! only here may anything be downloaded.
+//! One file per command, and shared modules: `workspace.rs` (paths, running cargo), `steps.rs`
+//! (several checks, one verdict), `language.rs` (avoided words), `redis_server.rs`, `valgrind.rs`
+//! and `python.rs` (programs that a fresh machine may lack), `competitors.rs` (adapters of other
+//! job queues), `apt.rs` and `draft.rs` (unpacking). Nothing here is part of the product; only here
+//! may anything be downloaded.
 
 mod apt;
 mod bench;
 mod check;
+mod competitors;
 mod demo;
 mod draft;
 mod fuzz;
 mod generate;
 mod instructions;
+mod language;
 mod long;
 mod node;
-mod peers;
 mod python;
 mod redis_server;
 mod steps;
 mod test;
 mod tidy;
 mod valgrind;
+mod words;
 mod workspace;
 
 use std::process::ExitCode;
@@ -38,9 +40,9 @@ enum Task {
     Demo(demo::Args),
     /// Run all tests: unit, integration, documentation, and tidy.
     Test(test::Args),
-    /// Measure Redcall and the floors that Redis sets, side by side, in a release build.
+    /// Measure Redcall and the baselines that Redis sets, side by side, in a release build.
     Bench(bench::Args),
-    /// Count the instructions of a call's inner parts, and compare with what was committed.
+    /// Count the instructions of a call's inner parts, and compare with the committed counts.
     Instructions(instructions::Args),
     /// Check format, lints, documentation, house rules and generated parts, without running tests.
     Check,
@@ -48,6 +50,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Check the house rules that no compiler knows.
     Tidy,
+    /// Count the words that the project avoids, per folder.
+    Words(words::Args),
     /// Run a long measurement by name; without a name, list them.
     Long(long::Args),
     /// Renew the generated parts of the documents.
@@ -65,6 +69,7 @@ fn main() -> miette::Result<ExitCode> {
         Task::Check => check::run(&workspace),
         Task::Fuzz(args) => fuzz::run(&workspace, &args),
         Task::Tidy => tidy::run(&workspace),
+        Task::Words(args) => words::run(&workspace, &args),
         Task::Long(args) => long::run(&workspace, &args),
         Task::Gen(args) => generate::run(&workspace, &args),
     }

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is installed into the environment; a change here renews it.
+/// The packages of the environment; a change here renews it.
 const REQUIREMENTS: &[&str] = &["redis>=5"];
 
-/// The interpreter of a virtual environment below the target directory. Made once; later calls
-/// only look at its stamp.
+/// Returns the interpreter of a virtual environment below the target directory. Created once; later
+/// calls only check its stamp.
 ///
 /// # Errors
 /// In one line, why there is none.
@@ -36,7 +36,7 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
         return Ok(());
     }
     let arguments: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
-    // Errors of pip are on stderr, those of venv partly on stdout; the cause stands first there.
+    // Errors of pip are on stderr, those of venv partly on stdout, which begins with the cause.
     let said = [output.stderr, output.stdout].concat();
     let said = String::from_utf8_lossy(&said);
     let cause = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");

@@ -12,23 +12,23 @@ use redcall_store::embedded::{
 use crate::apt;
 use crate::draft::{Draft, write_program};
 
-/// By which the programs that we start are told which server to use.
+/// Tells the programs that we start which server to use.
 pub(crate) const VARIABLE: &str = "REDCALL_REDIS_SERVER";
 
-/// By which tests are told which server knows `WAITAOF`.
+/// Tells the tests which server has `WAITAOF`.
 pub(crate) const NEWER: &str = "REDCALL_NEWER_SERVER";
 
-/// Starts the unpacked server with the libraries that were unpacked beside it.
+/// Starts the unpacked server with the libraries that were unpacked with it.
 const WRAPPER: &str = include_str!("redis_server/wrapper.sh");
 
-/// Finds a server, or unpacks one and says so in one line.
+/// Finds a server, or unpacks one and prints a line.
 ///
 /// # Errors
 /// The clear list of fixes from [`EmbeddedError`]; with the cause when unpacking was tried.
 pub(crate) fn ensure() -> miette::Result<ServerProgram> {
     let not_found = match find_server() {
         Ok(server) => return Ok(server),
-        // A program that the user named is theirs to mend.
+        // A program that the user named is theirs to correct.
         Err(error @ EmbeddedError::Unusable { .. }) => return Err(miette!("{error}")),
         Err(error) => miette!("{error}"),
     };
@@ -44,10 +44,10 @@ pub(crate) fn ensure() -> miette::Result<ServerProgram> {
     unpack(&cache, "redis", &apt::REDIS).wrap_err(not_found)
 }
 
-/// A server that knows `WAITAOF`: the one that there is, or Valkey, unpacked beside it.
+/// Returns a server that has `WAITAOF`: the installed one, or an unpacked Valkey.
 ///
 /// # Errors
-/// What the user can do when there is neither.
+/// If there is neither; the message names the remedy.
 pub(crate) fn ensure_newer() -> miette::Result<ServerProgram> {
     if let Some(server) = find_newer() {
         return Ok(server);
@@ -68,7 +68,7 @@ pub(crate) fn ensure_newer() -> miette::Result<ServerProgram> {
     unpack(&cache, "valkey", &apt::VALKEY).wrap_err_with(none)
 }
 
-/// Makes `<cache>/<name>-<version>/<name>-server`; `find_server` looks for Redis there.
+/// Creates `<cache>/<name>-<version>/<name>-server`, where `find_server` searches for Redis.
 fn unpack(cache: &Path, name: &str, server: &apt::Packages) -> miette::Result<ServerProgram> {
     let draft = Draft::create(cache)?;
     apt::unpack(&draft.path, server)?;
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wrapper_finds_its_parts_wherever_it_stands() {
+    fn wrapper_finds_its_parts_from_any_folder() {
         let temp = tempfile::tempdir().unwrap();
         // A space: home folders have them, on macOS above all.
         let (made, moved) = (temp.path().join("a draft"), temp.path().join("its name"));

@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use crate::workspace::verdict;
 
-/// Runs checks one after the other. A failed one does not stop the rest: who mends a list of
-/// things wants the whole list.
+/// Runs checks one after the other. A failed one does not stop the rest, so that one run lists all
+/// failures.
 #[derive(Default)]
 pub(crate) struct Steps {
     failed: Vec<&'static str>,
 }
 
 impl Steps {
-    /// Runs one check; what it prints stands below its name.
+    /// Runs one check; its output follows its name.
     pub(crate) fn step(
         &mut self,
         name: &'static str,
@@ -28,7 +28,7 @@ impl Steps {
         }
     }
 
-    /// Names what failed.
+    /// Prints the failed checks.
     pub(crate) fn finish(self) -> ExitCode {
         match self.failed.as_slice() {
             [] => eprintln!("── all passed"),

@@ -14,17 +14,17 @@ const PYTHON: &str = "REDCALL_PYTHON";
 /// Names the folder with the packages of Node for the test that needs them.
 const NODE: &str = "REDCALL_NODE_MODULES";
 
-/// What `test` takes.
+/// The arguments of `test`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Fail when there is no Python for the tests that need it, instead of leaving them out.
+    /// Fail when there is no Python for the tests that need it, instead of skipping them.
     #[arg(long)]
     require_python: bool,
     /// Run only the tests with one of these in their names.
     filters: Vec<String>,
 }
 
-/// Provides what the tests need and runs them.
+/// Provides the tests' dependencies and runs the tests.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode> {
     let server = redis_server::ensure()?;
     let newer = redis_server::ensure_newer()?;
@@ -37,7 +37,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
             ));
         }
         Err(reason) => {
-            eprintln!("Tests that need Python are left out: {reason}");
+            eprintln!("Skipping the tests that need Python: {reason}");
             None
         }
     };
@@ -45,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     let node = match node::ensure(&workspace.target_dir()?) {
         Ok(modules) => Some(modules),
         Err(reason) => {
-            eprintln!("The test that needs Node is left out: {reason}");
+            eprintln!("Skipping the test that needs Node: {reason}");
             None
         }
     };

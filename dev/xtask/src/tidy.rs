@@ -6,6 +6,7 @@ mod documents;
 pub(crate) mod files;
 mod imports;
 mod lua;
+pub(crate) mod prose;
 mod rules;
 mod types;
 
@@ -21,7 +22,7 @@ struct Finding {
     path: String,
     line: usize,
     what: String,
-    /// What to do about it.
+    /// The remedy.
     fix: &'static str,
 }
 
@@ -36,7 +37,7 @@ pub(crate) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     passes(workspace).map(verdict)
 }
 
-/// Whether nothing was found; prints what was.
+/// Prints the findings. Returns `true` if there are none.
 pub(crate) fn passes(workspace: &Workspace) -> miette::Result<bool> {
     let metadata = workspace.metadata()?;
     let mut findings = arrows::check(&metadata);
@@ -48,6 +49,7 @@ pub(crate) fn passes(workspace: &Workspace) -> miette::Result<bool> {
     findings.extend(circles::check(&files));
     findings.extend(types::check(&files));
     findings.extend(documents::check(&files));
+    findings.extend(prose::check(&files));
     for finding in &findings {
         println!("{finding}");
     }

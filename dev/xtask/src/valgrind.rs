@@ -11,13 +11,13 @@ use crate::workspace::runs;
 
 const PROGRAM: &str = "valgrind";
 
-/// Starts the unpacked program with the tools that were unpacked beside it.
+/// Starts the unpacked program with the tools that were unpacked with it.
 const WRAPPER: &str = include_str!("valgrind/wrapper.sh");
 
-/// Finds it, or unpacks it and says so in one line.
+/// Finds it, or unpacks it and prints a line.
 ///
 /// # Errors
-/// What the user can do when there is none.
+/// If there is none; the message names the remedy.
 pub(crate) fn ensure() -> miette::Result<PathBuf> {
     if runs(PROGRAM, "--version") {
         return Ok(PROGRAM.into());
@@ -25,7 +25,7 @@ pub(crate) fn ensure() -> miette::Result<PathBuf> {
     let none = || {
         miette!(
             help = "install it (Debian: apt install valgrind)",
-            "instructions are counted by valgrind, and there is none"
+            "valgrind is not installed, but counts the instructions"
         )
     };
     let cache = cache_dir().ok_or_else(none)?;

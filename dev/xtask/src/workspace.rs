@@ -13,8 +13,8 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// By what cargo tells the programs that it runs: a path compiled in would point to where the
-    /// workspace once was.
+    /// Uses the variables that cargo sets for the programs that it runs: a compiled path would be
+    /// wrong after the workspace was moved.
     pub(crate) fn find() -> miette::Result<Self> {
         let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
         match package.as_deref().and_then(|package| package.ancestors().nth(2)) {
@@ -35,9 +35,9 @@ impl Workspace {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut command = Command::new(cargo);
         command.current_dir(&self.root);
-        // What our own cargo tells us about us. Build scripts that watch these variables (ring's)
-        // would run anew, and all that depends on them be built anew, at every poll between a cargo
-        // that we start and one that starts us.
+        // Variables of our own cargo. Build scripts that watch them (ring's) would run again, with
+        // a rebuild of all their dependents, whenever a cargo that we start and one that starts us
+        // alternate.
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
             if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -47,7 +47,7 @@ impl Workspace {
         command
     }
 
-    /// What cargo knows about the workspace's own packages.
+    /// Returns cargo's metadata of the workspace's own packages.
     pub(crate) fn metadata(&self) -> miette::Result<Value> {
         let mut command = self.cargo();
         let output = command
@@ -57,7 +57,7 @@ impl Workspace {
             .wrap_err("cargo could not be run")?;
         if !output.status.success() {
             return Err(miette!(
-                help = "`cargo metadata` reads every Cargo.toml; mend the one that it names",
+                help = "`cargo metadata` reads every Cargo.toml; correct the one that it names",
                 "cargo metadata failed:\n{}",
                 String::from_utf8_lossy(&output.stderr)
             ));
@@ -67,7 +67,7 @@ impl Workspace {
             .wrap_err("cargo metadata did not print JSON")
     }
 
-    /// Where cargo puts what it builds; not always `target`, the user may have set another.
+    /// Returns cargo's target directory; not always `target`, the user may have set another.
     pub(crate) fn target_dir(&self) -> miette::Result<PathBuf> {
         match self.metadata()?["target_directory"].as_str() {
             Some(path) => Ok(PathBuf::from(path)),
@@ -76,7 +76,7 @@ impl Workspace {
     }
 }
 
-/// Runs a command to its end with our stdin, stdout and stderr; whether it succeeded.
+/// Runs a command to its end with our stdin, stdout and stderr. Returns `true` if it succeeded.
 pub(crate) fn run(command: &mut Command) -> miette::Result<bool> {
     let status = command
         .status()
@@ -85,7 +85,7 @@ pub(crate) fn run(command: &mut Command) -> miette::Result<bool> {
     Ok(status.success())
 }
 
-/// Runs a command to its end and returns what it printed.
+/// Runs a command to its end and returns its output.
 pub(crate) fn output(command: &mut Command) -> miette::Result<String> {
     let name = command.get_program().display().to_string();
     let output =
@@ -97,7 +97,7 @@ pub(crate) fn output(command: &mut Command) -> miette::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether a program can be run at all, tried with one harmless argument.
+/// Returns `true` if a program can be run at all, tried with one harmless argument.
 pub(crate) fn runs(program: &str, argument: &str) -> bool {
     Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())
 }

@@ -1,7 +1,7 @@
-//! How long the inner parts of a call take: `cargo bench --package redcall-bench-inner`.
+//! Durations of the inner parts of a call: `cargo bench --package redcall-bench-inner`.
 //!
-//! For people who make one of them faster. That none gets slower unnoticed is what `cargo xtask
-//! instructions` is for: it counts the instructions of the same parts.
+//! For work on the speed of a part. `cargo xtask instructions` guards all of them against
+//! slowdowns: it counts the instructions of the same parts.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use redcall_bench_inner::calls::{Batch, Calls, Elements, With};
@@ -46,7 +46,7 @@ fn waits(criterion: &mut Criterion) {
     });
     let announcement = Announcement::new();
     bench(criterion, "answers_route/batch", |b| {
-        let hear = |callers: &mut Callers| callers.hear(&announcement);
+        let hear = |callers: &mut Callers| callers.receive(&announcement);
         b.iter_batched_ref(Callers::waiting, hear, BatchSize::SmallInput);
     });
 }

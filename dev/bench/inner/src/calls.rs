@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::{DATA, ids, queue};
 
-/// What the calls ask for.
+/// The delivery of the calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum With {
     /// Nothing: fire and forget.
@@ -20,7 +20,7 @@ pub enum With {
     Answer,
     /// An idempotency key.
     Idempotency,
-    /// At most so many attempts.
+    /// The largest number of attempts.
     Attempts,
     /// A header with the trace that it belongs to.
     Trace,
@@ -48,7 +48,7 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Calls that ask for this.
+    /// Calls with this delivery.
     #[must_use]
     pub fn new(with: With) -> Self {
         let (ids, queue) = (ids(), queue());
@@ -103,7 +103,7 @@ pub struct Elements {
 }
 
 impl Elements {
-    /// Calls that ask for this.
+    /// Calls with this delivery.
     #[must_use]
     pub fn new(with: With) -> Self {
         let raw = Calls::new(with).encode();
@@ -119,7 +119,7 @@ impl Elements {
     }
 }
 
-/// Requests on their way to a queue.
+/// Requests in flight to a queue.
 pub struct Batch {
     keys: QueueKeys,
     items: Vec<Item>,

@@ -1,14 +1,14 @@
-//! The inner parts of a call, in batches of [`BATCH`]: `benches/time.rs` measures how long they
-//! take, `main.rs` how many instructions they are.
+//! The inner parts of a call, in batches of [`BATCH`]: `benches/time.rs` measures their durations,
+//! `main.rs` their instructions.
 //!
-//! Everything is fixed: ids, sizes, times. What stands here is set up before the measurement; only
-//! the methods that say so are measured.
+//! Ids, sizes and times are fixed. The setup precedes the measurement; only the methods marked as
+//! measured are measured.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `calls.rs` | requests: written by a client, pushed, read by a worker |
-//! | `polls.rs` | a worker's poll: what it settles, what it leases |
-//! | `waits.rs` | callers that wait, and the way of an answer to them |
+//! | `polls.rs` | a worker's poll: settlements and leases |
+//! | `waits.rs` | waiting callers, and the path of an answer to them |
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,8 @@ pub mod waits;
 
 use redcall_common::keys::{Keys, QueueKeys};
 
-/// How many calls each part is measured with: what a busy worker settles and leases in one poll.
+/// The number of calls in each measurement: as many as a busy worker settles and leases in one
+/// poll.
 pub const BATCH: usize = 64;
 
 /// The data of every call.

@@ -2,7 +2,7 @@
 //! name, lists them. `cargo xtask instructions` starts it under callgrind, which counts only while
 //! [`measured`] runs, and compares the counts with `dev/bench/instructions.json`.
 //!
-//! Each part runs in a process of its own: what another has left on the heap must not count.
+//! Each part runs in a process of its own: another part's heap must not count.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -28,13 +28,13 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What is counted. Callgrind knows it by its name, and must find it: never inlined.
+/// The measured function. Callgrind finds it by its name, so it must not be inlined.
 #[inline(never)]
 fn measured<T>(part: impl FnOnce() -> T) -> T {
     black_box(part())
 }
 
-/// Counts the second time: the first one does what is done once in a process.
+/// Counts the second run: the first one includes work that is done once per process.
 fn warm<T>(part: impl Fn() -> T) {
     drop(part());
     drop(measured(part));
@@ -92,7 +92,7 @@ fn parts() -> Vec<Part> {
     }));
     parts.push(part("answers_route", "batch", || {
         let (mut callers, announcement) = (Callers::waiting(), Announcement::new());
-        measured(|| callers.hear(&announcement));
+        measured(|| callers.receive(&announcement));
     }));
     parts
 }

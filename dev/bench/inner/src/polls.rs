@@ -1,4 +1,4 @@
-//! A worker's poll: what it settles, what it leases.
+//! A worker's poll: settlements and leases.
 
 use std::time::Duration;
 
@@ -45,13 +45,13 @@ impl Answers {
 /// How the calls that a poll settles have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Nobody waits.
+    /// Fire and forget.
     Done,
     /// Answered.
     Answered,
     /// Answered, and their end is kept under their idempotency key.
     Kept,
-    /// Answered, and beside it the poll leases a name of which only so many may run.
+    /// Answered; and the poll leases a name with a concurrency limit.
     Limited,
     /// Failed, and to be tried again.
     Retried,
@@ -131,8 +131,8 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Every outcome took effect; as many calls were leased, each with this record beside it. Where
-    /// there are none, the script for plain polls answers.
+    /// Every outcome took effect, and as many calls were leased, each with this record. Without a
+    /// record, the script for plain polls answers.
     #[must_use]
     pub fn new(record: &str) -> Self {
         let text = |text: &str| format!("${}\r\n{text}\r\n", text.len());
@@ -151,7 +151,7 @@ impl Leases {
         Self { wire: wire.into_bytes() }
     }
 
-    /// As the driver hands it over. Measured where it stands in a measured function.
+    /// As the driver returns it. Measured if it is part of a measured function.
     #[must_use]
     pub fn parse(&self) -> Reply {
         Reply::parse(&self.wire).unwrap()
@@ -161,7 +161,7 @@ impl Leases {
 /// The record of a request that failed once.
 pub const FAILED_ONCE: &str = r#"{"attempt":1,"fails":1,"crashes":0,"runs":[]}"#;
 
-/// Measured: reads what became of the outcomes, and what was leased.
+/// Measured: reads the results of the outcomes, and the leased requests.
 #[must_use]
 pub fn read(reply: Reply) -> PollReply {
     let read = benching::poll_reply(reply, BATCH).unwrap();

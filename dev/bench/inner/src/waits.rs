@@ -27,7 +27,7 @@ impl Callers {
         callers
     }
 
-    /// The same, waiting for what was sent.
+    /// The same, waiting for the sent calls.
     #[must_use]
     pub fn waiting() -> Self {
         let mut callers = Self::new();
@@ -44,8 +44,9 @@ impl Callers {
         self.waiters.mark_sent(self.ids.iter().map(String::as_str));
     }
 
-    /// Measured: an announcement of all answers comes, wakes everybody, and everybody takes his.
-    pub fn hear(&mut self, announcement: &Announcement) {
+    /// Measured: an announcement of all answers arrives, wakes every caller, and each takes its
+    /// answer.
+    pub fn receive(&mut self, announcement: &Announcement) {
         self.waiters.hear(&announcement.0);
         assert_eq!(self.waiters.take(), BATCH);
     }

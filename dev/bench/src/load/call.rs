@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 use super::{Job, LoadError};
 use crate::figures::{CallFigures, Times};
 
-/// What to call, and for how long.
+/// The job to call, and the duration.
 #[derive(Debug, Clone)]
 pub struct Calls {
     /// The job.
     pub job: Job,
-    /// How many callers there are, each with one call at a time.
+    /// Numbers of callers, each with one call at a time.
     pub callers: usize,
     /// How long they call.
     pub duration: Duration,
@@ -23,11 +23,11 @@ pub struct Calls {
     pub warm_up: Duration,
     /// How long each waits before each of its calls; the waiting is not measured.
     pub pause: Duration,
-    /// Whether each follows its call and reads what it sends, instead of only the answer.
+    /// `true` if each caller follows its call and reads its frames, instead of only the answer.
     pub stream: bool,
 }
 
-/// What all callers have seen. One for all of them: the times of thousands take room.
+/// The results of all callers, shared: the times of thousands of callers take memory.
 #[derive(Default)]
 struct Seen {
     times: Times,
@@ -35,13 +35,13 @@ struct Seen {
     last: Option<CallError>,
 }
 
-/// Calls from `client` until the time is over, or `interrupted` ends: then no caller is left when
-/// this returns, and what was in flight is withdrawn. Errors are counted; what is in flight at the
-/// end is waited for and counts.
+/// Calls from `client` until the time is over or `interrupted` ends: then no caller is left when
+/// this returns, and calls in flight are withdrawn. Errors are counted; calls in flight at the end
+/// of the time are waited for and count.
 ///
 /// # Errors
 ///
-/// [`LoadError`]: not one call was answered, it was interrupted, or a caller has panicked.
+/// [`LoadError`]: no call was answered, it was interrupted, or a caller has panicked.
 pub async fn call(
     client: &Client,
     calls: &Calls,

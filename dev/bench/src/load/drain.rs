@@ -11,10 +11,10 @@ use crate::figures::JobFigures;
 
 /// How many are handed over at once.
 const BATCH: usize = 1000;
-/// How often it is looked whether all are done. Some µs of Redis's time each.
-const LOOK: Duration = Duration::from_millis(5);
+/// The pause between two checks whether all are done. Each takes some µs of Redis's time.
+const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
-/// What to have drained.
+/// The jobs to drain.
 #[derive(Debug, Clone)]
 pub struct Drain {
     /// The job.
@@ -23,8 +23,8 @@ pub struct Drain {
     pub queue: String,
     /// How many.
     pub jobs: usize,
-    /// Whether each is to be answered, although nobody takes the answers: they go half a minute
-    /// after the time that is allowed for the draining.
+    /// `true` if each job is answered, although no caller takes the answers: they expire half a
+    /// minute after the time limit of the drain.
     pub answers: bool,
     /// How long the draining may take.
     pub within: Duration,
@@ -35,26 +35,26 @@ pub struct Drain {
 #[non_exhaustive]
 pub enum DrainError {
     /// Something waits in the queue, or runs.
-    #[error("queue `{queue}` has {count} jobs; only an empty one is used: name another, or wait")]
+    #[error("queue `{queue}` has {count} jobs; it has to be empty; name another, or wait")]
     NotEmpty {
         /// The queue.
         queue: String,
-        /// What waits or runs.
+        /// The number of waiting and running jobs.
         count: u64,
     },
-    /// Somebody has paused it.
+    /// The queue is paused.
     #[error("queue `{queue}` is paused; resume it, or name another")]
     Paused {
         /// The queue.
         queue: String,
     },
-    /// Nobody empties it.
+    /// No worker takes from the queue.
     #[error("no worker listens on queue `{queue}`; start one, or name another queue")]
     NoWorkers {
         /// The queue.
         queue: String,
     },
-    /// It could not be filled. It is open again; what was queued is run.
+    /// It could not be filled. It is open again, and the queued jobs run.
     #[error("queue `{queue}` could not be filled")]
     NotFilled {
         /// The queue.
@@ -67,12 +67,12 @@ pub enum DrainError {
     TooSlow {
         /// The queue.
         queue: String,
-        /// What waits or runs.
+        /// The number of waiting and running jobs.
         left: u64,
         /// How long it had.
         within: Duration,
     },
-    /// Redis cannot be asked.
+    /// Redis does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -86,14 +86,14 @@ pub enum DrainError {
 /// [`DrainError`].
 pub async fn drain(client: &Client, plan: &Drain) -> Result<JobFigures, DrainError> {
     let queue = || plan.queue.clone();
-    let before = look(client, &plan.queue).await?;
+    let before = queue_state(client, &plan.queue).await?;
     match before {
-        Look { paused: true, .. } => return Err(DrainError::Paused { queue: queue() }),
-        Look { workers: 0, .. } => return Err(DrainError::NoWorkers { queue: queue() }),
-        Look { left, .. } if left > 0 => {
+        QueueState { paused: true, .. } => return Err(DrainError::Paused { queue: queue() }),
+        QueueState { workers: 0, .. } => return Err(DrainError::NoWorkers { queue: queue() }),
+        QueueState { left, .. } if left > 0 => {
             return Err(DrainError::NotEmpty { queue: queue(), count: left });
         }
-        Look { .. } => {}
+        QueueState { .. } => {}
     }
     let not_filled = |source| DrainError::NotFilled { queue: queue(), source };
     client.pause(&plan.queue).await.map_err(not_filled)?;
@@ -102,7 +102,7 @@ pub async fn drain(client: &Client, plan: &Drain) -> Result<JobFigures, DrainErr
     client.resume(&plan.queue).await.map_err(not_filled)?;
     filled.map_err(not_filled)?;
     loop {
-        let left = look(client, &plan.queue).await?.left;
+        let left = queue_state(client, &plan.queue).await?.left;
         let took = began.elapsed();
         if left == 0 {
             return Ok(JobFigures::of(plan.jobs as u64, 0, took));
@@ -110,16 +110,16 @@ pub async fn drain(client: &Client, plan: &Drain) -> Result<JobFigures, DrainErr
         if took > plan.within {
             return Err(DrainError::TooSlow { queue: queue(), left, within: plan.within });
         }
-        sleep(LOOK).await;
+        sleep(CHECK_PAUSE).await;
     }
 }
 
 async fn fill(client: &Client, plan: &Drain) -> Result<(), CallError> {
     let mut left = plan.jobs;
     while left > 0 {
-        let portion = left.min(BATCH);
-        left -= portion;
-        let requests = (0..portion).map(|_| plan.job.request(client).queue(&plan.queue));
+        let batch = left.min(BATCH);
+        left -= batch;
+        let requests = (0..batch).map(|_| plan.job.request(client).queue(&plan.queue));
         if plan.answers {
             let submitting = requests.map(|request| request.timeout(plan.within).submit());
             try_join_all(submitting).await?;
@@ -132,14 +132,14 @@ async fn fill(client: &Client, plan: &Drain) -> Result<(), CallError> {
     Ok(())
 }
 
-struct Look {
+struct QueueState {
     left: u64,
     workers: u64,
     paused: bool,
 }
 
-async fn look(client: &Client, name: &str) -> Result<Look, StoreError> {
+async fn queue_state(client: &Client, name: &str) -> Result<QueueState, StoreError> {
     let queue = client.inspect().queue(name).await?;
     let left = queue.length + queue.running + queue.parked_requests + queue.limited;
-    Ok(Look { left, workers: queue.workers, paused: queue.paused })
+    Ok(QueueState { left, workers: queue.workers, paused: queue.paused })
 }

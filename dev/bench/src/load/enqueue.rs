@@ -1,4 +1,4 @@
-//! Jobs that are let go, one by one or in batches.
+//! Fire-and-forget jobs, one by one or in batches.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,12 @@ use tokio::task::JoinSet;
 use super::{Job, LoadError};
 use crate::figures::JobFigures;
 
-/// What to enqueue, and for how long.
+/// The job to enqueue, and the duration.
 #[derive(Debug, Clone)]
 pub struct Enqueue {
     /// The job.
     pub job: Job,
-    /// How many callers there are.
+    /// Numbers of callers.
     pub callers: usize,
     /// How many jobs each hands over at once.
     pub batch: usize,
@@ -21,11 +21,11 @@ pub struct Enqueue {
     pub duration: Duration,
 }
 
-/// Enqueues from `client`. Only what Redis has confirmed counts.
+/// Enqueues from `client`. Only requests that Redis has confirmed count.
 ///
 /// # Errors
 ///
-/// [`LoadError`]: not one job could be queued, or a caller has panicked.
+/// [`LoadError`]: no job could be queued, or a caller has panicked.
 pub async fn enqueue(client: &Client, plan: &Enqueue) -> Result<JobFigures, LoadError> {
     let began = Instant::now();
     let until = began + plan.duration;

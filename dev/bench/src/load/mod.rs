@@ -1,4 +1,4 @@
-//! Load on whatever Redis and workers there are.
+//! Load on an existing Redis and its workers.
 
 pub(crate) mod call;
 pub(crate) mod drain;
@@ -8,7 +8,7 @@ use redcall_client::{CallError, Client, Request};
 use serde_json::value::RawValue;
 use tokio::task::JoinError;
 
-/// What is called.
+/// The job to call.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Its name.
@@ -23,16 +23,16 @@ pub struct Job {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// It was asked to end before its time; its calls are withdrawn.
+    /// It was interrupted; its calls are withdrawn.
     #[error("interrupted: the calls were cancelled")]
     Interrupted,
     /// The first call already failed.
-    #[error("not one call was answered")]
+    #[error("no call was answered")]
     NothingAnswered(#[source] CallError),
     /// Nothing could be queued.
-    #[error("not one job could be queued")]
+    #[error("no job could be queued")]
     NothingQueued(#[source] CallError),
-    /// A caller has panicked: a fault of ours, which must not look like speed.
+    /// A caller has panicked: a fault of ours, which must not count as throughput.
     #[error("a caller has panicked")]
     Panicked(#[from] JoinError),
 }
@@ -41,11 +41,11 @@ pub enum LoadError {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotPadded {
-    /// There is no place for a field.
+    /// The data is not an object, so it cannot have another field.
     #[error("only an object can be padded; give one as data, such as {{}}")]
     NoObject,
     /// It would have to shrink.
-    #[error("with its padding the data has {least} bytes at least; name no smaller size")]
+    #[error("the padded data has at least {least} bytes; name a larger size")]
     TooSmall {
         /// The smallest size that is possible.
         least: usize,
@@ -57,7 +57,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`NotPadded`]: it is no object, or has so many bytes already.
+    /// [`NotPadded`]: the data is not an object, or has `size` bytes already.
     pub fn padded(mut self, size: usize) -> Result<Self, NotPadded> {
         let data = self.data.get().trim();
         let inner = data.strip_suffix('}').map(str::trim_end).ok_or(NotPadded::NoObject)?;

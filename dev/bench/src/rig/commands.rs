@@ -1,14 +1,14 @@
-//! Which commands Redis carries out: those that it is sent, and those within scripts.
+//! The commands that Redis executes: those from clients, and those within scripts.
 //!
-//! Its own statistics do not tell the two apart. MONITOR does, but slows it down: so a short run
-//! under MONITOR says for each command how many of it are within scripts, and the statistics of
-//! the measured run are divided in that proportion. Hardly any command comes from both.
+//! Redis's own statistics do not distinguish them. MONITOR does, but slows Redis down: so a short
+//! run under MONITOR gives for each command the share within scripts, and the statistics of the
+//! measured run are divided in that proportion. Hardly any command comes from both.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use crate::floor::wire::Wire;
+use crate::baseline::wire::Wire;
 
 /// How often each was carried out, by name.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +29,7 @@ impl Commands {
             Some((name.split('|').next()?.to_owned(), calls))
         });
         let mut commands = Self::default();
-        // Who asks for this is not counted.
+        // This command itself is not counted.
         for (name, calls) in each.filter(|(name, _)| name != "info") {
             *commands.0.entry(name).or_default() += calls;
         }
@@ -59,7 +59,7 @@ impl Commands {
 pub(crate) struct Shares(BTreeMap<String, (u64, u64)>);
 
 impl Shares {
-    /// Looks on while `during` runs.
+    /// Observes while `during` runs.
     pub(super) fn watch<T>(
         address: &str,
         during: impl FnOnce() -> miette::Result<T>,
@@ -71,7 +71,7 @@ impl Shares {
         reader.read_line(&mut String::new()).into_diagnostic()?;
         let reading = std::thread::spawn(move || Self::read(reader));
         let done = during();
-        // What it has not yet heard does not matter: these are proportions.
+        // Unread output does not matter: the figures are proportions.
         let _ = stream.shutdown(Shutdown::Both);
         let shares = reading.join().unwrap_or_default();
         Ok((done?, shares))
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_sent_is_told_from_what_scripts_do() {
+    fn commands_of_clients_and_scripts_are_counted_apart() {
         let before = Commands::parse("# Commandstats\r\ncmdstat_rpush:calls=5,usec=1\r\n");
         let text = "cmdstat_rpush:calls=25,usec=1,x=2\r\ncmdstat_evalsha:calls=10,usec=1\r\n\
             cmdstat_info:calls=9,usec=1\r\ncmdstat_client|list:calls=1,usec=1\r\n";

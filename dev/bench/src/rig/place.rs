@@ -59,13 +59,13 @@ pub(crate) fn pinned(cpu: usize, program: &Path) -> miette::Result<Command> {
     Ok(command)
 }
 
-/// An address on loopback that nobody listens on at this moment.
+/// Returns an unused loopback address.
 pub(crate) fn free_address() -> miette::Result<SocketAddr> {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).into_diagnostic()?;
     free.local_addr().into_diagnostic()
 }
 
-/// A program that lies beside this one.
+/// Returns the path of a program in the folder of this one.
 pub(super) fn program(name: &str) -> miette::Result<PathBuf> {
     let own = std::env::current_exe().into_diagnostic()?;
     let path = own.parent().unwrap_or(Path::new(".")).join(name);

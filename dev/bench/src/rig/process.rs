@@ -1,4 +1,4 @@
-//! Processes, and what the system says of the time and the memory that they use.
+//! Processes, and their time and memory as the system reports them.
 
 use std::process::{Child, Command};
 use std::sync::LazyLock;
@@ -37,7 +37,7 @@ impl Process {
         Memory::of(self.0.id())
     }
 
-    /// Whether it has ended, and if so whether well.
+    /// Returns `true` if it has ended successfully, `false` if it has failed; `None` while it runs.
     pub(crate) fn ended(&mut self) -> miette::Result<Option<bool>> {
         Ok(self.0.try_wait().into_diagnostic()?.map(|status| status.success()))
     }
@@ -71,7 +71,7 @@ pub(crate) fn memory_left() -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb * 1024)
 }
 
-/// What a command prints, as JSON.
+/// Runs a command and returns its output, parsed as JSON.
 pub(super) fn printed<T: DeserializeOwned>(command: &mut Command) -> miette::Result<T> {
     let output = command.stderr(std::process::Stdio::inherit()).output().into_diagnostic()?;
     let said = String::from_utf8_lossy(&output.stdout);
@@ -101,8 +101,8 @@ pub(super) fn own_cpu_us() -> u64 {
     used_us(UsageWho::RUSAGE_SELF)
 }
 
-fn used_us(who: UsageWho) -> u64 {
-    let Ok(usage) = getrusage(who) else { return 0 };
+fn used_us(of: UsageWho) -> u64 {
+    let Ok(usage) = getrusage(of) else { return 0 };
     let us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     us.unsigned_abs()
 }

@@ -1,4 +1,4 @@
-//! S7: what jobs that lie in a queue cost: those who call on another queue, and those who use it.
+//! S7: the cost of queued jobs, for callers of another queue and for users of the same queue.
 
 use std::time::{Duration, Instant};
 
@@ -8,16 +8,16 @@ use redcall_common::request::Envelope;
 use serde_json::value::RawValue;
 
 use super::Args;
-use super::compare::{Load, Row, Who, compare};
+use super::compare::{Load, Row, Side, compare};
 use super::jobs::{ASIDE, WAYS, enqueue};
-use crate::floor::wire::Wire;
+use crate::baseline::wire::Wire;
 use crate::rig::{Placement, Rig, memory_left};
 use crate::table::Rounds;
 
-/// How many lie in one command, and how many commands are on their way.
+/// The number of elements in one command, and of commands in flight.
 const BATCH: usize = 1000;
-const ON_THE_WAY: usize = 16;
-/// What a queued job takes at Redis at most, bytes, with what is drained beside.
+const COMMANDS_IN_FLIGHT: usize = 16;
+/// The most memory of a queued job at Redis, bytes, including its part of drained memory.
 const PER_JOB: u64 = 250;
 /// How long a drain may take.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -38,10 +38,10 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     for amount in amounts {
         backlogs.push(Backlog::start(args, placement, amount)?);
     }
-    say!("{}\n\nOne caller, and so many jobs in a queue of nobody's:\n", placement.text());
+    say!("{}\n\nOne caller, and a backlog in a queue without workers:\n", placement.text());
     let rows = std::array::from_fn(|at| {
         let Backlog { rig, amount, .. } = &backlogs[at];
-        Row::new(format!("{amount} jobs"), rig, Who::Redcall(Load::of(1, args)))
+        Row::new(format!("{amount} jobs"), rig, Side::Redcall(Load::of(1, args)))
     });
     let [none, some, many] = compare(args, rows)?;
     say!(
@@ -52,10 +52,10 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         amounts[2]
     );
     backlogs.remove(1);
-    say!("Jobs per s, on the queue in which they lie:\n\n| | {} | {} | |", 0, amounts[2]);
+    say!("Jobs per s, on the queue that holds them:\n\n| | {} | {} | |", 0, amounts[2]);
     say!("|---|---|---|---|");
-    for (who, callers, batch) in WAYS {
-        in_rotation(args, &format!("enqueue, {who}"), &mut backlogs, |backlog| {
+    for (label, callers, batch) in WAYS {
+        in_turns(args, &format!("enqueue, {label}"), &mut backlogs, |backlog| {
             backlog.check(backlog.amount)?;
             let rate = enqueue(args, &backlog.rig, callers, batch)?.jobs_per_s;
             backlog.cut()?;
@@ -66,15 +66,15 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let _: serde_json::Value = backlog.rig.redcall(&["pause", ASIDE, "--json"])?;
         backlog.rig.worker(ASIDE, args.concurrency)?;
     }
-    in_rotation(args, &format!("drain {}", args.jobs), &mut backlogs, |backlog| {
+    in_turns(args, &format!("drain {}", args.jobs), &mut backlogs, |backlog| {
         backlog.drain(args.jobs)
     })
 }
 
-/// Measures one after the other, round by round; the last beside the first.
-fn in_rotation(
+/// Measures one after the other, round by round; the last next to the first.
+fn in_turns(
     args: &Args,
-    who: &str,
+    label: &str,
     backlogs: &mut [Backlog],
     mut rate: impl FnMut(&mut Backlog) -> miette::Result<f64>,
 ) -> miette::Result<()> {
@@ -86,11 +86,11 @@ fn in_rotation(
     }
     let [empty, full] = &all;
     let ratio = full.median() / empty.median();
-    say!("| {who} | {} | {} | {ratio:.3} x |", empty.text(), full.text());
+    say!("| {label} | {} | {} | {ratio:.3} x |", empty.text(), full.text());
     Ok(())
 }
 
-/// A rig, and the queue aside with so many jobs in it.
+/// A rig, and the queue aside with a backlog.
 struct Backlog {
     rig: Rig,
     amount: usize,
@@ -115,17 +115,18 @@ impl Backlog {
         Ok(said.number().and_then(|count| usize::try_from(count).ok()).unwrap_or_default())
     }
 
-    /// Pushes at the tail until there are so many: what our client would write, without it.
+    /// Pushes envelopes at the tail until there are `wanted`: the bytes that our client would
+    /// write.
     fn fill(&mut self, wanted: usize) -> miette::Result<()> {
         let data = RawValue::from_string(r#"{"a":1,"b":2}"#.to_owned()).into_diagnostic()?;
         let (queue, headers) = (self.keys.queue(), std::collections::BTreeMap::new());
         let mut missing = wanted.saturating_sub(self.length()?);
-        let mut on_the_way = 0;
-        while missing > 0 || on_the_way > 0 {
-            while missing > 0 && on_the_way < ON_THE_WAY {
-                let portion = missing.min(BATCH);
-                missing -= portion;
-                let envelopes = (0..portion).map(|_| {
+        let mut in_flight = 0;
+        while missing > 0 || in_flight > 0 {
+            while missing > 0 && in_flight < COMMANDS_IN_FLIGHT {
+                let batch = missing.min(BATCH);
+                missing -= batch;
+                let envelopes = (0..batch).map(|_| {
                     self.made += 1;
                     let envelope = Envelope {
                         id: &format!("0199{:032x}", self.made),
@@ -149,15 +150,15 @@ impl Backlog {
                 command.extend(envelopes.iter().map(String::as_bytes));
                 self.wire.add(&command);
                 self.wire.send().into_diagnostic()?;
-                on_the_way += 1;
+                in_flight += 1;
             }
             self.wire.reply().into_diagnostic()?;
-            on_the_way -= 1;
+            in_flight -= 1;
         }
         self.check(wanted)
     }
 
-    /// That so many are there: figures of another backlog would look no different.
+    /// Checks the number of queued jobs: figures of another backlog would look the same.
     fn check(&mut self, wanted: usize) -> miette::Result<()> {
         match self.length()? {
             length if length == wanted => Ok(()),
@@ -165,7 +166,7 @@ impl Backlog {
         }
     }
 
-    /// Takes away at the tail what is too many.
+    /// Removes the excess at the tail.
     fn cut(&mut self) -> miette::Result<()> {
         let (queue, last) = (self.keys.queue(), (self.amount.max(1) - 1).to_string());
         let cut: &[&[u8]] = match self.amount {
@@ -175,8 +176,8 @@ impl Backlog {
         self.wire.ask(cut).map(drop).into_diagnostic()
     }
 
-    /// Adds `jobs`, lets the worker take as many, and says how many it took per second, from when
-    /// it was last seen full.
+    /// Adds `jobs`, lets the worker take as many, and returns its rate per second since it was last
+    /// seen full.
     fn drain(&mut self, jobs: usize) -> miette::Result<f64> {
         let full = self.amount + jobs;
         self.fill(full)?;
@@ -188,11 +189,11 @@ impl Backlog {
             if length == full {
                 full_at = Some(now);
             } else if length <= self.amount {
-                let since = full_at.ok_or_else(|| miette!("it was not paused"))?;
+                let since = full_at.ok_or_else(|| miette!("the queue was not paused"))?;
                 break (full - length) as f64 / (now - since).as_secs_f64();
             }
             if began.elapsed() > WITHIN {
-                return Err(miette!("{length} jobs are still there after {WITHIN:?}"));
+                return Err(miette!("{length} jobs are still queued after {WITHIN:?}"));
             }
             std::thread::sleep(Duration::from_millis(1));
         };

@@ -1,4 +1,4 @@
-//! Floors and Redcall in turns, each round one of each; and the table of what came of it.
+//! Baselines and Redcall in turns, each round one of each; and the table of the results.
 
 use miette::miette;
 use redcall_bench::CallFigures;
@@ -14,7 +14,7 @@ pub(super) struct Load {
     pub(super) lasts_ms: u64,
     /// Before each call.
     pub(super) pause_ms: u64,
-    /// What else `redcall bench call` is told.
+    /// Further arguments of `redcall bench call`.
     pub(super) more: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ impl Load {
     pub(super) fn args(&self) -> Vec<String> {
         let Self { callers, lasts_ms, pause_ms, more } = self;
         let (lasts, pause) = (format!("{lasts_ms}ms"), format!("{pause_ms}ms"));
-        // Warm already: what is used is counted from the first call to the last.
+        // Already warm: resources are counted from the first call to the last.
         let callers = callers.to_string();
         let fixed = ["bench", "call", "--json", "--warm-up", "0s", "--callers", &callers];
         let rest = ["--duration", &lasts, "--pause", &pause];
@@ -61,20 +61,20 @@ impl Load {
     }
 }
 
-/// Who is measured.
-pub(super) enum Who {
-    /// The two sides of a floor.
-    Floor { answer: Vec<String>, call: Vec<String> },
+/// The measured side.
+pub(super) enum Side {
+    /// The two sides of a baseline.
+    Baseline { answer: Vec<String>, call: Vec<String> },
     /// Redcall.
     Redcall(Load),
 }
 
-impl Who {
+impl Side {
     /// F1: one caller; elements of `there` and `back` bytes, 200 if 0.
     pub(super) fn f1(lasts_ms: u64, pause_ms: u64, there: usize, back: usize) -> Self {
         let texts = |parts: &[&dyn ToString]| parts.iter().map(|part| part.to_string()).collect();
         let [there, back] = [there, back].map(|size| if size == 0 { 200 } else { size });
-        Self::Floor {
+        Self::Baseline {
             answer: texts(&[&"ping-answer", &back]),
             call: texts(&[&"ping-call", &lasts_ms, &pause_ms, &there]),
         }
@@ -84,27 +84,27 @@ impl Who {
     pub(super) fn f2(callers: usize, args: &Args) -> Self {
         let callers = args.fewer(callers).to_string();
         let call = ["literal-call".to_owned(), args.lasts.to_string(), callers];
-        Self::Floor { answer: vec!["literal-answer".to_owned()], call: call.to_vec() }
+        Self::Baseline { answer: vec!["literal-answer".to_owned()], call: call.to_vec() }
     }
 }
 
 /// A line of the table.
 pub(super) struct Row<'a> {
-    who: String,
+    label: String,
     rig: &'a Rig,
-    what: Who,
+    side: Side,
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn new(who: impl Into<String>, rig: &'a Rig, what: Who) -> Self {
-        Self { who: who.into(), rig, what }
+    pub(super) fn new(label: impl Into<String>, rig: &'a Rig, side: Side) -> Self {
+        Self { label: label.into(), rig, side }
     }
 }
 
-/// What has been measured of one.
+/// The results of one side.
 #[derive(Default)]
 pub(super) struct Measured {
-    who: String,
+    label: String,
     pub(super) rate: Rounds,
     pub(super) p50: Rounds,
     pub(super) p99: Rounds,
@@ -112,7 +112,7 @@ pub(super) struct Measured {
     costs: Option<Costs>,
 }
 
-/// What calls have cost in all, and how many there were.
+/// The costs of all calls, and their number.
 #[derive(Default)]
 struct Costs {
     calls: u64,
@@ -138,7 +138,7 @@ impl Measured {
         self.p999.note(figures.p999_us);
     }
 
-    /// Commands and CPU us, of Redis, client and workers together, for each of so many parts of a
+    /// Commands and CPU us of Redis, client and workers together, for each of `parts` parts of a
     /// call.
     pub(super) fn per_part(&self, parts: u64) -> (f64, f64) {
         let costs = self.costs.as_ref().map_or([0.0; 5], Costs::per_call);
@@ -160,21 +160,21 @@ pub(super) fn compare<const N: usize>(
 ) -> miette::Result<[Measured; N]> {
     let mut all: [Measured; N] = std::array::from_fn(|_| Measured::default());
     for (row, measured) in rows.iter().zip(&mut all) {
-        measured.who.clone_from(&row.who);
-        if let Who::Redcall(load) = &row.what {
+        measured.label.clone_from(&row.label);
+        if let Side::Redcall(load) = &row.side {
             let (_, shares) = row.rig.watch(|| load.warm().run(row.rig))?;
             measured.costs = Some(Costs { shares, ..Costs::default() });
         }
     }
     for _ in 0..args.rounds {
         for (row, measured) in rows.iter().zip(&mut all) {
-            match &row.what {
-                Who::Floor { answer, call } => {
+            match &row.side {
+                Side::Baseline { answer, call } => {
                     let [answer, call] = [answer, call]
                         .map(|side| side.iter().map(String::as_str).collect::<Vec<_>>());
-                    measured.note(&row.rig.floor(&answer, &call)?);
+                    measured.note(&row.rig.baseline(&answer, &call)?);
                 }
-                Who::Redcall(load) => {
+                Side::Redcall(load) => {
                     let (figures, spent) = row.rig.spend(|| load.run(row.rig))?;
                     measured.note(&figures);
                     if let Some(costs) = &mut measured.costs {
@@ -194,7 +194,7 @@ fn print(all: &[Measured]) -> miette::Result<()> {
         "| | per s | p50 us | p99 us | p99.9 us | commands (sent) | CPU us: Redis | client | \
          worker |\n|---|---|---|---|---|---|---|---|---|"
     );
-    for Measured { who, rate, p50, p99, p999, costs } in all {
+    for Measured { label, rate, p50, p99, p999, costs } in all {
         let [rate, p50, p99, p999] = [rate, p50, p99, p999].map(Rounds::text);
         let costs = costs.as_ref().map_or_else(
             || "- | - | - | -".to_owned(),
@@ -203,7 +203,7 @@ fn print(all: &[Measured]) -> miette::Result<()> {
                 format!("{commands:.1} ({sent:.2}) | {redis:.1} | {client:.1} | {worker:.1}")
             },
         );
-        say!("| {who} | {rate} | {p50} | {p99} | {p999} | {costs} |");
+        say!("| {label} | {rate} | {p50} | {p99} | {p999} | {costs} |");
     }
     say!("");
     Ok(())

@@ -1,4 +1,4 @@
-//! S3 and S4: jobs that are let go, as they come in and as they are drained.
+//! S3 and S4: fire-and-forget jobs, as they are enqueued and as they are drained.
 
 use redcall_bench::JobFigures;
 
@@ -6,14 +6,14 @@ use super::Args;
 use crate::rig::{Persistence, Placement, Rig};
 use crate::table::Rounds;
 
-/// The queue of jobs that nobody takes.
+/// A queue without workers.
 pub(super) const ASIDE: &str = "aside";
 
-/// How jobs are handed over: what it is called, by how many callers, how many at once.
+/// The ways to enqueue jobs: name, number of callers, batch size.
 pub(super) const WAYS: [(&str, usize, usize); 2] =
     [("1,000 tasks", 1000, 1), ("batches of 1,000", 1, 1000)];
 
-/// Enqueues for at most a second, each of `callers` so many at once.
+/// Enqueues for at most a second, with `callers` callers and this batch size.
 pub(super) fn enqueue(
     args: &Args,
     rig: &Rig,
@@ -26,7 +26,7 @@ pub(super) fn enqueue(
     rig.redcall(&[&enqueue[..], &["--batch", &batch, "--duration", &lasts]].concat())
 }
 
-/// The same on a Redis of its own: what was enqueued before must not be in the way.
+/// The same on a Redis of its own, without earlier jobs.
 pub(super) fn enqueue_alone(
     args: &Args,
     persistence: Persistence,
@@ -45,8 +45,8 @@ pub(super) fn enqueued(args: &Args) -> miette::Result<()> {
         }
     }
     say!("| | jobs per s |\n|---|---|");
-    for ((who, ..), rates) in WAYS.into_iter().zip(&rates) {
-        say!("| {who} | {} |", rates.text());
+    for ((label, ..), rates) in WAYS.into_iter().zip(&rates) {
+        say!("| {label} | {} |", rates.text());
     }
     Ok(())
 }
@@ -65,8 +65,8 @@ pub(super) fn drained(args: &Args) -> miette::Result<()> {
         }
     }
     say!("{jobs} jobs\n\n| | jobs per s |\n|---|---|");
-    for ((who, _), rates) in ways.into_iter().zip(&rates) {
-        say!("| {who} | {} |", rates.text());
+    for ((label, _), rates) in ways.into_iter().zip(&rates) {
+        say!("| {label} | {} |", rates.text());
     }
     Ok(())
 }

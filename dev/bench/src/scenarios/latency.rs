@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Args;
-use super::compare::{Load, Row, Who, compare};
+use super::compare::{Load, Row, Side, compare};
 use crate::rig::{Network, Persistence, Placement, Rig};
 
 const CALLERS: usize = 5000;
@@ -13,7 +13,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     let (placement, delay) = (Placement::Own, Duration::from_millis(args.latency));
     say!(
         "Callers: {}; {}. The latency is that of a TCP relay in the process of this program, \
-         on whatever CPU is free: each way it passes on {} ms later what it has read.\n",
+         on whatever CPU is free: in each direction it passes bytes on {} ms later.\n",
         args.fewer(CALLERS),
         placement.text(),
         delay.as_millis()
@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     let synced = four(Persistence::Everysec, Network::Direct)?;
     let relayed = four(Persistence::Everysec, Network::Delayed(Duration::ZERO))?;
     let far = four(Persistence::Everysec, Network::Delayed(delay))?;
-    let load = || Who::Redcall(Load::of(CALLERS, args));
+    let load = || Side::Redcall(Load::of(CALLERS, args));
     let rows = [
         Row::new("S2: one worker", &near, load()),
         Row::new("four workers, everysec", &synced, load()),

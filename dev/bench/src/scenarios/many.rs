@@ -1,12 +1,12 @@
 //! S2: many callers at once, also with the slots that a worker has by default.
 
 use super::Args;
-use super::compare::{Load, Measured, Row, Who, compare};
+use super::compare::{Load, Measured, Row, Side, compare};
 use crate::rig::Placement;
 
-/// Of a worker that is not told.
+/// The capacity of a worker without a setting.
 const DEFAULT_SLOTS: usize = 64;
-/// The queue of the worker that has so many.
+/// The queue of the worker with this capacity.
 const NARROW: &str = "narrow";
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {
@@ -17,18 +17,19 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         say!("Callers: {}; {}\n", args.fewer(callers), placement.text());
         let load = || Load::of(callers, args);
         let rows = [
-            Row::new("F1, one caller", &rig, Who::f1(args.lasts, 0, 0, 0)),
-            Row::new("F2", &rig, Who::f2(callers, args)),
-            Row::new("Redcall", &rig, Who::Redcall(load())),
+            Row::new("F1, one caller", &rig, Side::f1(args.lasts, 0, 0, 0)),
+            Row::new("F2", &rig, Side::f2(callers, args)),
+            Row::new("Redcall", &rig, Side::Redcall(load())),
             Row::new(
                 format!("Redcall, {DEFAULT_SLOTS} slots"),
                 &rig,
-                Who::Redcall(load().with(&["--queue", NARROW])),
+                Side::Redcall(load().with(&["--queue", NARROW])),
             ),
         ];
         let [one, two, redcall, narrow] = compare(args, rows)?;
-        let to =
-            |measured: &Measured, floor: &Measured| measured.rate.median() / floor.rate.median();
+        let to = |measured: &Measured, baseline: &Measured| {
+            measured.rate.median() / baseline.rate.median()
+        };
         let tail = redcall.p99.median() / redcall.p50.median();
         say!(
             "per s: {:.2} x F2, {:.2} x F1; p99: {tail:.2} x p50; \

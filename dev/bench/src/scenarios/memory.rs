@@ -1,5 +1,5 @@
-//! S8: what a queued job takes at Redis beyond its envelope, and what client and worker take with
-//! 1,000 calls on their way.
+//! S8: the memory of a queued job at Redis beyond its envelope, and the memory of client and worker
+//! with 1,000 calls in flight.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,14 @@ use redcall_common::keys::Keys;
 use super::Args;
 use super::compare::Load;
 use super::jobs::{ASIDE, enqueue};
-use crate::floor::wire::Wire;
+use crate::baseline::wire::Wire;
 use crate::rig::{Memory, Placement, Process, Rig};
 use crate::table::Rounds;
 
 const CALLS: usize = 1000;
-/// How often it is looked.
-const LOOK: Duration = Duration::from_millis(5);
-/// How long it may take until all are on their way, or have come back.
+/// The pause between two checks.
+const CHECK_PAUSE: Duration = Duration::from_millis(5);
+/// The time limit until all calls are in flight, or have ended.
 const WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {
@@ -40,13 +40,13 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     say!("| beyond it, by `MEMORY USAGE` of the queue | {} |\n", of_queue.text());
     say!("{} jobs, queued in batches of 1,000\n", jobs.text());
     say!("| RSS, MB | client | at most | worker | at most so far |\n|---|---|---|---|---|");
-    for (who, [client, most, worker, worker_most]) in [
+    for (label, [client, most, worker, worker_most]) in [
         (format!("{calls} calls in flight"), &flying),
         (format!("{calls} callers, the load of S2"), &loaded),
     ] {
         let [client, most, worker, worker_most] =
             [client, most, worker, worker_most].map(Rounds::text);
-        say!("| {who} | {client} | {most} | {worker} | {worker_most} |");
+        say!("| {label} | {client} | {most} | {worker} | {worker_most} |");
     }
     say!("\n`sleep` with {} ms keeps the calls in flight.", nap_ms(args));
     Ok(())
@@ -70,7 +70,7 @@ struct Queued {
     queue: f64,
 }
 
-/// Enqueues, and counts what was there before off: one job, so that the queue itself is there and
+/// Enqueues, and subtracts the memory that was used before: one job, so that the queue exists and
 /// everything is loaded.
 fn queued(args: &Args, rig: &Rig) -> miette::Result<Queued> {
     let mut wire = rig.wire()?;
@@ -87,14 +87,14 @@ fn queued(args: &Args, rig: &Rig) -> miette::Result<Queued> {
     let mut envelopes = 0;
     for from in (1..length).step_by(1000) {
         let (from, to) = (from.to_string(), (from + 999).to_string());
-        let portion = [b"LRANGE", queue, from.as_bytes(), to.as_bytes()];
-        envelopes += wire.ask(&portion).into_diagnostic()?.length();
+        let range = [b"LRANGE", queue, from.as_bytes(), to.as_bytes()];
+        envelopes += wire.ask(&range).into_diagnostic()?.length();
     }
     let queue = usage as f64;
     Ok(Queued { jobs: (length - 1) as f64, envelopes: envelopes as f64, memory, queue })
 }
 
-/// What Redis holds once it has as many connections as before: each has buffers.
+/// Returns the memory of Redis once it has as many connections as before: each has buffers.
 fn held(wire: &mut Wire, connections: &mut Option<i64>) -> miette::Result<f64> {
     let began = Instant::now();
     while began.elapsed() < WITHIN {
@@ -102,19 +102,19 @@ fn held(wire: &mut Wire, connections: &mut Option<i64>) -> miette::Result<f64> {
         if now <= *connections.get_or_insert(now) {
             return Ok(info(wire, "used_memory")? as f64);
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(CHECK_PAUSE);
     }
-    Err(miette!("connections to Redis are left over"))
+    Err(miette!("connections to Redis remain"))
 }
 
 fn info(wire: &mut Wire, name: &str) -> miette::Result<i64> {
     let info = wire.ask(&[b"INFO", b"everything"]).into_diagnostic()?.text().unwrap_or_default();
     let info = String::from_utf8_lossy(&info);
     let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    value.and_then(|value| value.parse().ok()).ok_or_else(|| miette!("Redis tells no {name}"))
+    value.and_then(|value| value.parse().ok()).ok_or_else(|| miette!("Redis reports no {name}"))
 }
 
-/// Long enough for all to be on their way at once.
+/// Long enough for all calls to be in flight at once.
 fn nap_ms(args: &Args) -> u64 {
     args.lasts.max(1000)
 }
@@ -135,7 +135,7 @@ fn in_flight(args: &Args, rig: &Rig) -> miette::Result<Both> {
         if client.ended()?.is_some() || began.elapsed() > WITHIN {
             return Err(miette!("{running:?} of {wanted} calls were in flight at once"));
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(CHECK_PAUSE);
     }
     let [flying, worker] = both(rig, &client)?;
     let [ended, worker_ended] = to_the_end(rig, &mut client)?;
@@ -162,13 +162,13 @@ fn to_the_end(rig: &Rig, client: &mut Process) -> miette::Result<Both> {
             Some(false) => return Err(miette!("the callers have failed")),
             None => seen = both(rig, client).unwrap_or(seen),
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(CHECK_PAUSE);
     }
     Err(miette!("the callers have not ended within {WITHIN:?}"))
 }
 
 fn both(rig: &Rig, client: &Process) -> miette::Result<Both> {
     let worker = rig.workers().first().and_then(Process::memory);
-    let gone = || miette!("a process has ended too soon");
+    let gone = || miette!("a process ended early");
     Ok([client.memory().ok_or_else(gone)?, worker.ok_or_else(gone)?])
 }

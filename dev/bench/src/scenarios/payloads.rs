@@ -1,28 +1,28 @@
 //! S6: requests of 100 B, 10 kB and 1 MB, with small answers and with answers as large.
 
 use super::Args;
-use super::compare::{Load, Row, Who, compare};
+use super::compare::{Load, Row, Side, compare};
 use crate::rig::Placement;
 
-/// What an envelope has besides its data.
+/// The size of an envelope without its data.
 const AROUND: usize = 187;
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {
     let placement = Placement::Own;
     let rig = args.rig(placement)?;
     say!(
-        "`add` takes data of so many bytes and answers 12, `echo` answers what it takes. F1 has \
+        "`add` takes data of so many bytes and answers 12, `echo` answers with its data. F1 has \
          one caller and elements as long. {}\n",
         placement.text()
     );
-    // So that what is on its way stays in bounds: 8 MB.
+    // Bounds the bytes in flight to 8 MB.
     for (size, name, many) in [(100, "100 B", 64), (10_000, "10 kB", 64), (1_000_000, "1 MB", 8)] {
         say!("{name}\n");
         let (text, at_once) = (size.to_string(), args.fewer(many));
         let load = |callers, job| {
-            Who::Redcall(Load::of(callers, args).with(&["--job", job, "--size", &text]))
+            Side::Redcall(Load::of(callers, args).with(&["--job", job, "--size", &text]))
         };
-        let f1 = |back| Who::f1(args.lasts, 0, AROUND + size, back);
+        let f1 = |back| Side::f1(args.lasts, 0, AROUND + size, back);
         let rows = [
             Row::new("F1, small answer", &rig, f1(0)),
             Row::new("F1, answer as large", &rig, f1(AROUND + size)),

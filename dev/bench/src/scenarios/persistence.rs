@@ -1,9 +1,9 @@
-//! What it costs that Redis keeps an append-only file: S1, S2 and S3 over all three settings.
+//! The cost of Redis's append-only file: S1, S2 and S3 with all three settings.
 
 use clap::ValueEnum as _;
 
 use super::Args;
-use super::compare::{Load, Row, Who, compare};
+use super::compare::{Load, Row, Side, compare};
 use super::jobs::{WAYS, enqueue_alone};
 use crate::rig::{Persistence, Placement, Rig};
 use crate::table::Rounds;
@@ -22,7 +22,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let [none, second, always] = ALL.map(start);
         let (none, second, always) = (none?, second?, always?);
         let row = |rig, persistence| {
-            Row::new(name(persistence), rig, Who::Redcall(Load::of(callers, args)))
+            Row::new(name(persistence), rig, Side::Redcall(Load::of(callers, args)))
         };
         say!("Callers: {}\n", args.fewer(callers));
         let rows = [row(&none, ALL[0]), row(&second, ALL[1]), row(&always, ALL[2])];

@@ -1,7 +1,7 @@
-//! S10: answers in parts, beside as many plain calls.
+//! S10: answers in parts, compared with as many plain calls.
 
 use super::Args;
-use super::compare::{Load, Measured, Row, Who, compare};
+use super::compare::{Load, Measured, Row, Side, compare};
 use crate::rig::Placement;
 
 /// How many parts an answer has.
@@ -15,10 +15,10 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let count = |size: u16| {
             let data = format!(r#"{{"to":{PARTS},"size":{size}}}"#);
             let more = ["--job", "count", "--data", &data, "--stream"];
-            Who::Redcall(Load::of(callers, args).with(&more))
+            Side::Redcall(Load::of(callers, args).with(&more))
         };
         let rows = [
-            Row::new("plain calls", &rig, Who::Redcall(Load::of(callers, args))),
+            Row::new("plain calls", &rig, Side::Redcall(Load::of(callers, args))),
             Row::new(format!("{PARTS} parts of a number"), &rig, count(0)),
             Row::new(format!("{PARTS} parts of 1 kB"), &rig, count(1000)),
         ];

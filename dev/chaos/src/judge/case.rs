@@ -1,8 +1,8 @@
-//! One job, from what was written down about it.
+//! One job, from the history of its caller, handlers and attackers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::history::{Doing, Done, Kind, Said, Saying};
+use crate::history::{CallLine, CallResult, EffectLine, Kind, RunEvent};
 use crate::report::Calls;
 
 /// How much later than its time an operation may end, µs.
@@ -22,7 +22,7 @@ struct Op {
     began: u64,
     /// When it has to end.
     by: u64,
-    ended: Option<(u64, Saying)>,
+    ended: Option<(u64, CallResult)>,
     found_later: Vec<String>,
     disorder: Option<String>,
     last: Option<(u32, u32)>,
@@ -40,35 +40,35 @@ pub(super) struct Run {
 }
 
 impl Case {
-    pub(super) fn hear(&mut self, said: Said) {
+    pub(super) fn add_call(&mut self, said: CallLine) {
         let op = self.ops.entry(said.op).or_default();
         match said.what {
-            Saying::Begins { kind, within_ms } => {
+            CallResult::Begins { kind, within_ms } => {
                 op.kind = Some(kind);
                 op.began = said.at;
                 op.by = said.at + within_ms.saturating_mul(1000);
             }
-            Saying::Heard { attempt, percent } => {
+            CallResult::Heard { attempt, percent } => {
                 if op.last.is_some_and(|last| last >= (attempt, percent)) {
                     let last = op.last.unwrap_or_default();
                     op.disorder = Some(format!("{last:?} before {:?}", (attempt, percent)));
                 }
                 op.last = Some((attempt, percent));
             }
-            Saying::FoundLater { run } => op.found_later.push(run),
+            CallResult::FoundLater { run } => op.found_later.push(run),
             end => op.ended = Some((said.at, end)),
         }
     }
 
-    pub(super) fn see(&mut self, done: Done) {
+    pub(super) fn see(&mut self, done: EffectLine) {
         let run = self.runs.entry(done.run).or_default();
         (run.pid, run.attempt) = (done.pid, done.attempt);
         match done.event {
-            Doing::Started => run.started = done.at,
-            Doing::Effect => run.effect = true,
-            Doing::Fails => run.failed = true,
-            Doing::Settled => run.settled = true,
-            Doing::Refused => {}
+            RunEvent::Started => run.started = done.at,
+            RunEvent::Effect => run.effect = true,
+            RunEvent::Fails => run.failed = true,
+            RunEvent::Settled => run.settled = true,
+            RunEvent::Refused => {}
         }
     }
 
@@ -76,7 +76,7 @@ impl Case {
         self.ops.values().map(|op| op.began).min().unwrap_or_default()
     }
 
-    /// Whether an operation has not ended.
+    /// Returns `true` if an operation has not ended.
     pub(super) fn is_open(&self) -> bool {
         self.ops.values().any(|op| op.ended.is_none())
     }
@@ -85,14 +85,15 @@ impl Case {
         self.runs.values().filter(|run| run.effect).count()
     }
 
-    fn ends(&self) -> impl Iterator<Item = &Saying> {
+    fn ends(&self) -> impl Iterator<Item = &CallResult> {
         self.ops.values().filter_map(|op| op.ended.as_ref().map(|(_, end)| end))
     }
 
-    /// Whether it is queued for certain, and has neither had its effect nor been ended otherwise.
+    /// Returns `true` if it is queued for certain, and has neither had its effect nor been ended
+    /// otherwise.
     pub(super) fn is_lost(&self) -> bool {
-        let queued = self.ends().any(|end| *end == Saying::Queued);
-        let told = self.ends().any(|end| matches!(end, Saying::Failed { .. }));
+        let queued = self.ends().any(|end| *end == CallResult::Queued);
+        let told = self.ends().any(|end| matches!(end, CallResult::Failed { .. }));
         queued && !told && self.effects() == 0
     }
 
@@ -100,23 +101,25 @@ impl Case {
         if self.is_lost() {
             return Some("queued, and never done".to_owned());
         }
-        let missing = self.ends().any(|end| *end == Saying::Missing);
-        let answered = self.ends().any(|end| matches!(end, Saying::Answered { .. }));
+        let missing = self.ends().any(|end| *end == CallResult::Missing);
+        let answered = self.ends().any(|end| matches!(end, CallResult::Answered { .. }));
         (missing && !answered).then(|| "queued, and its answer was not there".to_owned())
     }
 
-    /// The different ends of the job that were told or found: one at most.
+    /// Returns the outcomes of the job if there are several different ones.
     pub(super) fn settled_twice(&self) -> Option<String> {
         let mut ends: BTreeSet<String> = BTreeSet::new();
         ends.extend(self.runs.iter().filter(|(_, run)| run.settled).map(|(name, _)| name.clone()));
         let mut at_one_key = None;
         for op in self.ops.values() {
             match &op.ended {
-                Some((_, Saying::Answered { run })) => drop(ends.insert(run.clone())),
-                Some((_, Saying::Failed { code })) => drop(ends.insert(format!("error {code}"))),
+                Some((_, CallResult::Answered { run })) => _ = ends.insert(run.clone()),
+                Some((_, CallResult::Failed { code })) => {
+                    _ = ends.insert(format!("error {code}"));
+                }
                 _ => {}
             }
-            // Once it may be what the caller has taken: it is deleted with a later write.
+            // The first answer found may be the one that the caller took: a later write deletes it.
             ends.extend(op.found_later.iter().cloned());
             if op.found_later.len() > 1 {
                 at_one_key = Some(op.found_later.join(" and "));
@@ -147,38 +150,43 @@ impl Case {
         self.ops.values().find_map(|op| op.disorder.clone())
     }
 
-    /// What must not come, whatever fails.
+    /// Returns the results that no fault can explain.
     pub(super) fn unexplained(&self) -> Vec<String> {
         let mut found = Vec::new();
         for end in self.ends() {
             match end {
-                Saying::Odd { what } => found.push(what.clone()),
+                CallResult::Odd { what } => found.push(what.clone()),
                 // Its time may run out while it is queued, and nothing else.
-                Saying::Failed { code } if code != "deadline_exceeded" => {
+                CallResult::Failed { code } if code != "deadline_exceeded" => {
                     found.push(format!("ended with `{code}`"));
                 }
-                Saying::Answered { run } if !self.runs.get(run).is_some_and(|run| run.effect) => {
+                CallResult::Answered { run }
+                    if !self.runs.get(run).is_some_and(|run| run.effect) =>
+                {
                     found.push(format!("answered by {run}, which had no effect"));
                 }
                 _ => {}
             }
         }
-        let refused = |end: &Saying| matches!(end, Saying::Refused { .. });
+        let refused = |end: &CallResult| matches!(end, CallResult::Refused { .. });
         if !self.runs.is_empty() && !self.is_open() && self.ends().all(refused) {
             found.push("said not to be queued, and run".to_owned());
         }
         found
     }
 
-    /// Whether nobody was told how it ended.
+    /// Returns `true` if the caller received no outcome.
     pub(super) fn unended(&self) -> bool {
-        let told = |end: &Saying| matches!(end, Saying::Answered { .. } | Saying::Failed { .. });
+        let told = |end: &CallResult| {
+            matches!(end, CallResult::Answered { .. } | CallResult::Failed { .. })
+        };
         !self.ends().any(told) && !self.runs.values().any(|run| run.settled)
     }
 
-    /// Whether its caller may have withdrawn it, so that what runs then is another request.
+    /// Returns `true` if its caller may have withdrawn it, so that a later run belongs to another
+    /// request.
     pub(super) fn was_withdrawn(&self) -> bool {
-        self.ends().any(|end| matches!(end, Saying::TimedOut | Saying::Unknown))
+        self.ends().any(|end| matches!(end, CallResult::TimedOut | CallResult::Unknown))
     }
 
     pub(super) fn count(&self, calls: &mut Calls) {
@@ -187,12 +195,12 @@ impl Case {
             *calls.by_kind.entry(kind).or_default() += 1;
             calls.made += 1;
             match op.ended.as_ref().map(|(_, end)| end) {
-                Some(Saying::Queued) => calls.queued += 1,
-                Some(Saying::Answered { .. }) => calls.answered += 1,
-                Some(Saying::Refused { .. } | Saying::Missing) => calls.refused += 1,
-                Some(Saying::Unknown) => calls.unknown += 1,
-                Some(Saying::Failed { .. } | Saying::Odd { .. }) => calls.failed += 1,
-                Some(Saying::TimedOut) => calls.timed_out += 1,
+                Some(CallResult::Queued) => calls.queued += 1,
+                Some(CallResult::Answered { .. }) => calls.answered += 1,
+                Some(CallResult::Refused { .. } | CallResult::Missing) => calls.refused += 1,
+                Some(CallResult::Unknown) => calls.unknown += 1,
+                Some(CallResult::Failed { .. } | CallResult::Odd { .. }) => calls.failed += 1,
+                Some(CallResult::TimedOut) => calls.timed_out += 1,
                 _ => {}
             }
         }

@@ -1,14 +1,15 @@
-//! What follows from a history. Nothing else is known here: no counter, key or metric of Redcall.
+//! Derives the findings from a history. It uses no counter, key or metric of Redcall.
 //!
 //! | word | means |
 //! |---|---|
 //! | lost | it was confirmed as queued, and never had its effect; or its answer was not there |
-//! | settled twice | two different ends of one job were told, or found at its key |
-//! | hung | an operation ended later than a second after its time, or not at all |
-//! | run twice | its effect came more than once: allowed, and told |
-//! | out of order | frames of a followed job came in another order than they were sent |
-//! | unexplained | an error, an answer or a run that nothing accounts for |
-
+//!
+//! | lost | it was confirmed as queued, but never had its effect or its answer was missing |
+//! | settled twice | two different outcomes of one job were received, or found at its key |
+//! | hung | an operation ended more than a second after its timeout, or not at all |
+//! | run twice | its effect occurred more than once: permitted, and reported |
+//! | out of order | frames of a followed job arrived in another order than they were sent |
+//! | unexplained | an error, an answer or a run without a cause in the history |
 mod case;
 mod recovery;
 
@@ -19,7 +20,9 @@ use std::time::Duration;
 use case::Case;
 use recovery::Recoveries;
 
-use crate::history::{Befalls, Blow, Done, Files, Lines, Said, Step, Struck};
+use crate::history::{
+    AttackEvent, AttackLine, CallLine, EffectLine, Files, Lines, ReplyFault, Step,
+};
 use crate::report::{Calls, Found, Recovery};
 
 /// Reads a history as it is written.
@@ -28,11 +31,11 @@ pub(crate) struct Judge {
     effects: Lines,
     blows: Lines,
     cases: HashMap<String, Case>,
-    struck: Vec<Struck>,
+    struck: Vec<AttackLine>,
     lease: Duration,
 }
 
-/// What a history says.
+/// The findings of a history.
 #[derive(Debug, Default)]
 pub(crate) struct Judgement {
     pub(crate) calls: Calls,
@@ -40,11 +43,11 @@ pub(crate) struct Judgement {
     pub(crate) run_twice: u64,
     pub(crate) recovery: Recovery,
     pub(crate) struck: BTreeMap<&'static str, u64>,
-    /// What each finding is about, the first of each kind.
+    /// The subjects of the findings, the first of each kind.
     pub(crate) examples: Vec<String>,
 }
 
-/// How many findings of a kind are told in words.
+/// The number of findings of a kind that are described in words.
 const EXAMPLES: u64 = 5;
 
 impl Judge {
@@ -59,17 +62,18 @@ impl Judge {
         }
     }
 
-    /// Reads what has been written since.
+    /// Reads the lines that were added since the last call.
     pub(crate) fn read(&mut self) -> io::Result<()> {
-        // Before the effects: what is read of an answer is then found to have had its own.
-        let calls = self.calls.more::<Said>()?;
-        for done in self.effects.more::<Done>()? {
+        // Calls are read before effects: the effect of each answer that is read has then been
+        // written.
+        let calls = self.calls.more::<CallLine>()?;
+        for done in self.effects.more::<EffectLine>()? {
             self.cases.entry(done.job.clone()).or_default().see(done);
         }
         for said in calls {
-            self.cases.entry(said.job.clone()).or_default().hear(said);
+            self.cases.entry(said.job.clone()).or_default().add_call(said);
         }
-        self.struck.extend(self.blows.more::<Struck>()?);
+        self.struck.extend(self.blows.more::<AttackLine>()?);
         Ok(())
     }
 
@@ -79,7 +83,7 @@ impl Judge {
         self.cases.values().filter(|case| case.is_lost() || case.is_open()).count()
     }
 
-    /// What follows from what has been read.
+    /// Judges the history read so far.
     pub(crate) fn judge(&self) -> Judgement {
         let mut judgement = Judgement::default();
         let recoveries = Recoveries::of(&self.struck, self.lease);
@@ -88,13 +92,13 @@ impl Judge {
         for (job, case) in jobs {
             case.count(&mut judgement.calls);
             judgement.run_twice += u64::from(case.effects() > 1);
-            let told = &mut judgement.examples;
+            let examples = &mut judgement.examples;
             let found = &mut judgement.found;
             let mut note = |count: &mut u64, what: Option<String>| {
                 let Some(what) = what else { return };
                 *count += 1;
                 if *count <= EXAMPLES {
-                    told.push(format!("{job}: {what}"));
+                    examples.push(format!("{job}: {what}"));
                 }
             };
             note(&mut found.lost, case.lost());
@@ -103,13 +107,13 @@ impl Judge {
                 note(&mut found.hung, Some(hung));
             }
             note(&mut found.out_of_order, case.out_of_order());
-            for odd in case.unexplained().into_iter().chain(recoveries.uncalled(case)) {
+            for odd in case.unexplained().into_iter().chain(recoveries.unexplained_reruns(case)) {
                 note(&mut found.unexplained, Some(odd));
             }
             judgement.calls.latest(case.latest());
         }
         recoveries.judge(&self.cases, &mut judgement);
-        for Struck { what, .. } in &self.struck {
+        for AttackLine { what, .. } in &self.struck {
             if let Some(name) = name(what) {
                 *judgement.struck.entry(name).or_default() += 1;
             }
@@ -119,23 +123,26 @@ impl Judge {
 }
 
 /// Under which name a blow is counted.
-fn name(blow: &Blow) -> Option<&'static str> {
+fn name(blow: &AttackEvent) -> Option<&'static str> {
     match blow {
-        Blow::Kill { step: Step::In, .. } => Some("kills_in_handler"),
-        Blow::Kill { step: Step::After, .. } => Some("kills_before_settlement"),
-        Blow::Stop { .. } => Some("stops"),
-        Blow::RedisBack => Some("redis_restarts"),
-        Blow::Cut { .. } => Some("cuts"),
-        Blow::Spell { what: Befalls::Late, .. } => Some("spells_of_late_replies"),
-        Blow::Spell { what: Befalls::Lost, .. } => Some("spells_of_lost_replies"),
-        Blow::FullLog { .. } => Some("workers_with_a_full_log"),
-        Blow::LogsUnread => Some("spells_of_unread_logs"),
-        Blow::DiskFull => Some("spells_of_a_full_disk"),
-        Blow::RightTaken { .. } => Some("rights_taken"),
-        Blow::ClockStepped { .. } => Some("clock_steps"),
-        Blow::Missed => Some("missed"),
-        Blow::Continue { .. } | Blow::RedisGone | Blow::SpellOver => None,
-        Blow::LogsRead | Blow::DiskFree | Blow::RightGiven | Blow::ClockBack => None,
+        AttackEvent::Kill { step: Step::In, .. } => Some("kills_in_handler"),
+        AttackEvent::Kill { step: Step::After, .. } => Some("kills_before_settlement"),
+        AttackEvent::Stop { .. } => Some("stops"),
+        AttackEvent::RedisBack => Some("redis_restarts"),
+        AttackEvent::Cut { .. } => Some("cuts"),
+        AttackEvent::Spell { what: ReplyFault::Late, .. } => Some("spells_of_late_replies"),
+        AttackEvent::Spell { what: ReplyFault::Lost, .. } => Some("spells_of_lost_replies"),
+        AttackEvent::FullLog { .. } => Some("workers_with_a_full_log"),
+        AttackEvent::LogsUnread => Some("spells_of_unread_logs"),
+        AttackEvent::DiskFull => Some("spells_of_a_full_disk"),
+        AttackEvent::RightTaken { .. } => Some("rights_taken"),
+        AttackEvent::ClockStepped { .. } => Some("clock_steps"),
+        AttackEvent::Missed => Some("missed"),
+        AttackEvent::Continue { .. } | AttackEvent::RedisGone | AttackEvent::SpellOver => None,
+        AttackEvent::LogsRead
+        | AttackEvent::DiskFree
+        | AttackEvent::RightGiven
+        | AttackEvent::ClockBack => None,
     }
 }
 

@@ -1,19 +1,19 @@
-//! How soon what a killed worker was doing is done by another, and whether what ran again had a
-//! reason to.
+//! The time until another worker runs a killed worker's job again, and whether each repeated run
+//! had a cause.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::Judgement;
 use super::case::{Case, Run};
-use crate::history::{Blow, Struck};
+use crate::history::{AttackEvent, AttackLine};
 
 /// How long clients and workers may take to be back after Redis is, µs.
 const BACK_US: u64 = 1_000_000;
 
-/// The blows of a run, by what they excuse.
+/// The attacks of a run, by the effects that they excuse.
 pub(super) struct Recoveries<'a> {
-    struck: &'a [Struck],
+    struck: &'a [AttackLine],
     lease_us: u64,
     /// By process: when it first was killed or stopped.
     hit: HashMap<u32, u64>,
@@ -24,39 +24,44 @@ pub(super) struct Recoveries<'a> {
 }
 
 impl<'a> Recoveries<'a> {
-    pub(super) fn of(struck: &'a [Struck], lease: Duration) -> Self {
+    pub(super) fn of(struck: &'a [AttackLine], lease: Duration) -> Self {
         let mut hit = HashMap::new();
         let mut troubles = Vec::new();
         let (mut stopped, mut gone, mut spell) = (BTreeMap::new(), 0, 0);
         let (mut lacking, mut leases_lost) = (0, Vec::new());
-        for Struck { at, what } in struck {
+        for AttackLine { at, what } in struck {
             match what {
-                Blow::Kill { pid, .. } => {
+                AttackEvent::Kill { pid, .. } => {
                     hit.entry(*pid).or_insert(*at);
                     troubles.push((*at, *at));
                 }
-                Blow::Stop { pid, .. } => {
+                AttackEvent::Stop { pid, .. } => {
                     hit.entry(*pid).or_insert(*at);
                     stopped.insert(*pid, *at);
                 }
-                Blow::Continue { pid } => {
+                AttackEvent::Continue { pid } => {
                     troubles.push((stopped.remove(pid).unwrap_or(*at), *at));
                 }
-                Blow::RedisGone => gone = *at,
-                Blow::RedisBack => troubles.push((gone, at + BACK_US)),
-                Blow::Cut { .. } => troubles.push((*at, at + BACK_US)),
-                Blow::Spell { .. } => spell = *at,
-                Blow::SpellOver => troubles.push((spell, at + BACK_US)),
+                AttackEvent::RedisGone => gone = *at,
+                AttackEvent::RedisBack => troubles.push((gone, at + BACK_US)),
+                AttackEvent::Cut { .. } => troubles.push((*at, at + BACK_US)),
+                AttackEvent::Spell { .. } => spell = *at,
+                AttackEvent::SpellOver => troubles.push((spell, at + BACK_US)),
                 // These exclude one another: no two of them overlap.
-                Blow::DiskFull | Blow::RightTaken { .. } | Blow::ClockStepped { .. } => {
+                AttackEvent::DiskFull
+                | AttackEvent::RightTaken { .. }
+                | AttackEvent::ClockStepped { .. } => {
                     lacking = *at;
                 }
-                Blow::DiskFree | Blow::RightGiven | Blow::ClockBack => {
+                AttackEvent::DiskFree | AttackEvent::RightGiven | AttackEvent::ClockBack => {
                     troubles.push((lacking, at + BACK_US));
                     leases_lost.push((lacking, at + BACK_US));
                 }
                 // A log that is not read, or cannot be written, excuses nothing.
-                Blow::FullLog { .. } | Blow::LogsUnread | Blow::LogsRead | Blow::Missed => {}
+                AttackEvent::FullLog { .. }
+                | AttackEvent::LogsUnread
+                | AttackEvent::LogsRead
+                | AttackEvent::Missed => {}
             }
         }
         let lease_us = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
@@ -66,14 +71,15 @@ impl<'a> Recoveries<'a> {
     /// Judges each kill by when its job was started again.
     pub(super) fn judge(&self, cases: &HashMap<String, Case>, judgement: &mut Judgement) {
         let Judgement { recovery, found, examples, .. } = judgement;
-        for Struck { at, what } in self.struck {
-            let Blow::Kill { job, run, .. } = what else { continue };
+        for AttackLine { at, what } in self.struck {
+            let AttackEvent::Kill { job, run, .. } = what else { continue };
             let Some(case) = cases.get(job) else { continue };
             let others = case.runs.iter().filter(|(name, _)| *name != run);
             let next = others.map(|(_, run)| run.started).filter(|started| started >= at).min();
             let (by, alone) = self.due(*at);
             let Some(next) = next else {
-                // Held before its settlement, and killed: nobody else can have ended it.
+                // The worker was killed before it settled: no other process can have settled the
+                // job.
                 if !case.was_withdrawn() && case.unended() {
                     found.recovered_late += 1;
                     examples.push(format!("{job}: not started again after its worker was killed"));
@@ -96,13 +102,14 @@ impl<'a> Recoveries<'a> {
         }
     }
 
-    /// Until when what was killed at `at` has to be started again: two leases, from the end of
-    /// whatever else went wrong in that time. And whether nothing did.
+    /// Returns the time by which a job of a worker killed at `at` has to be started again: two
+    /// leases from the end of every other fault in that time. The second value is `true` if there
+    /// was none.
     fn due(&self, at: u64) -> (u64, bool) {
         let mut by = at + 2 * self.lease_us;
         let mut alone = true;
         loop {
-            // Who was cut off within a lease before does not take over yet.
+            // A worker that was cut off within a lease before does not take over yet.
             let meets = |(from, until): &&(u64, u64)| {
                 *from <= by && until + self.lease_us >= at && (*from, *until) != (at, at)
             };
@@ -116,13 +123,13 @@ impl<'a> Recoveries<'a> {
         }
     }
 
-    /// The runs of a job that came although nothing had befallen the one before. Who was stopped
-    /// may start, as it goes on, what was handed to it before, and is done elsewhere by now.
-    pub(super) fn uncalled(&self, case: &Case) -> Vec<String> {
+    /// Returns the repeated runs of a job without a fault in the run before. A stopped worker may
+    /// start, as it continues, a job that was handed to it before and has ended elsewhere since.
+    pub(super) fn unexplained_reruns(&self, case: &Case) -> Vec<String> {
         let mut runs: Vec<(&String, &Run)> = case.runs.iter().collect();
         runs.sort_by_key(|(_, run)| run.started);
         let was_hit = |run: &Run, by: u64| self.hit.get(&run.pid).is_some_and(|hit| *hit <= by);
-        // A worker whose heartbeats were refused is taken over for up to two leases more.
+        // A worker whose heartbeats were refused may be taken over for up to two leases more.
         let lost_lease = |run: &Run, next: &Run| {
             let meets = |(from, until): &(u64, u64)| {
                 *from <= next.started && until + 2 * self.lease_us >= run.started

@@ -1,9 +1,9 @@
-//! Histories that were made up, and what is found in them.
+//! The findings of made-up histories.
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::history::{Doing, Kind, Log, Saying};
+use crate::history::{CallResult, Kind, Log, RunEvent};
 
 const LEASE: Duration = Duration::from_secs(1);
 
@@ -20,36 +20,36 @@ impl Made {
         Self { folder, files }
     }
 
-    fn say(&self, at: u64, job: &str, op: u64, what: Saying) -> &Self {
-        let said = Said { at: at * 1000, job: job.to_owned(), op, what };
+    fn log_result(&self, at: u64, job: &str, op: u64, result: CallResult) -> &Self {
+        let said = CallLine { at: at * 1000, job: job.to_owned(), op, what: result };
         Log::open(&self.files.calls).unwrap().write(&said);
         self
     }
 
     /// A call that begins at `at` and has 10 s.
     fn call(&self, at: u64, job: &str, op: u64, kind: Kind) -> &Self {
-        self.say(at, job, op, Saying::Begins { kind, within_ms: 10_000 })
+        self.log_result(at, job, op, CallResult::Begins { kind, within_ms: 10_000 })
     }
 
-    /// What the process `pid` did in its run `<pid>-1`.
-    fn run(&self, at: u64, job: &str, pid: u32, events: &[Doing]) -> &Self {
+    /// The events of process `pid` in its run `<pid>-1`.
+    fn run(&self, at: u64, job: &str, pid: u32, events: &[RunEvent]) -> &Self {
         for event in events {
             let (job, run) = (job.to_owned(), format!("{pid}-1"));
-            let done = Done { at: at * 1000, job, run, pid, attempt: 1, event: *event };
+            let done = EffectLine { at: at * 1000, job, run, pid, attempt: 1, event: *event };
             Log::open(&self.files.effects).unwrap().write(&done);
         }
         self
     }
 
-    fn strike(&self, at: u64, what: Blow) -> &Self {
-        Log::open(&self.files.blows).unwrap().write(&Struck { at: at * 1000, what });
+    fn strike(&self, at: u64, blow: AttackEvent) -> &Self {
+        Log::open(&self.files.blows).unwrap().write(&AttackLine { at: at * 1000, what: blow });
         self
     }
 
     /// The process `pid` is killed while it runs `job`.
     fn kill(&self, at: u64, job: &str, pid: u32) -> &Self {
         let (job, run) = (job.to_owned(), format!("{pid}-1"));
-        self.strike(at, Blow::Kill { pid, job, run, step: Step::In })
+        self.strike(at, AttackEvent::Kill { pid, job, run, step: Step::In })
     }
 
     fn judge(&self) -> Judgement {
@@ -60,20 +60,27 @@ impl Made {
     }
 }
 
-fn answered(by: u32) -> Saying {
-    Saying::Answered { run: format!("{by}-1") }
+fn answered(by: u32) -> CallResult {
+    CallResult::Answered { run: format!("{by}-1") }
 }
 
-const WHOLE: [Doing; 3] = [Doing::Started, Doing::Effect, Doing::Settled];
+const WHOLE: [RunEvent; 3] = [RunEvent::Started, RunEvent::Effect, RunEvent::Settled];
 
 #[test]
-fn what_went_as_it_should_is_counted_and_nothing_is_found() {
+fn faultless_history_is_counted_without_findings() {
     let made = Made::new();
-    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &WHOLE).say(5, "a", 1, answered(7));
-    made.call(6, "b", 2, Kind::Forgotten).say(8, "b", 2, Saying::Queued).run(9, "b", 7, &WHOLE);
-    made.call(6, "c", 3, Kind::Waited).say(9, "c", 3, Saying::Refused { code: "x".into() });
-    // Not deleted yet when it was looked at again.
-    made.say(9000, "a", 1, Saying::FoundLater { run: "7-1".into() });
+    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &WHOLE).log_result(5, "a", 1, answered(7));
+    made.call(6, "b", 2, Kind::Forgotten)
+        .log_result(8, "b", 2, CallResult::Queued)
+        .run(9, "b", 7, &WHOLE);
+    made.call(6, "c", 3, Kind::Waited).log_result(
+        9,
+        "c",
+        3,
+        CallResult::Refused { code: "x".into() },
+    );
+    // Not deleted yet at the late check.
+    made.log_result(9000, "a", 1, CallResult::FoundLater { run: "7-1".into() });
     let judged = made.judge();
     assert!(judged.found.is_nothing(), "{:?}", judged.examples);
     let calls = judged.calls;
@@ -83,42 +90,44 @@ fn what_went_as_it_should_is_counted_and_nothing_is_found() {
 }
 
 #[test]
-fn what_was_queued_and_never_done_is_lost() {
+fn queued_job_without_effect_is_lost() {
     let made = Made::new();
-    made.call(0, "a", 1, Kind::Forgotten).say(1, "a", 1, Saying::Queued);
+    made.call(0, "a", 1, Kind::Forgotten).log_result(1, "a", 1, CallResult::Queued);
     // It was begun, and that was all.
-    made.run(2, "a", 7, &[Doing::Started]);
+    made.run(2, "a", 7, &[RunEvent::Started]);
     let mut judge = Judge::new(&made.files, LEASE);
     judge.read().unwrap();
     assert_eq!(judge.open(), 1);
     assert_eq!(judge.judge().found.lost, 1);
-    // Nobody was told that this one is queued.
-    made.call(0, "b", 2, Kind::Waited).say(1, "b", 2, Saying::Unknown);
+    // No caller received a confirmation that this one is queued.
+    made.call(0, "b", 2, Kind::Waited).log_result(1, "b", 2, CallResult::Unknown);
     assert_eq!(made.judge().found.lost, 1);
-    made.run(3, "a", 7, &[Doing::Effect]);
+    made.run(3, "a", 7, &[RunEvent::Effect]);
     assert_eq!(made.judge().found.lost, 0);
 }
 
 #[test]
 fn an_answer_that_is_not_there_is_lost_unless_it_was_had_before() {
     let made = Made::new();
-    made.call(0, "a", 1, Kind::Scheduled).say(1, "a", 1, Saying::Queued).run(2, "a", 7, &WHOLE);
-    made.call(3, "a", 2, Kind::Scheduled).say(4, "a", 2, Saying::Missing);
+    made.call(0, "a", 1, Kind::Scheduled)
+        .log_result(1, "a", 1, CallResult::Queued)
+        .run(2, "a", 7, &WHOLE);
+    made.call(3, "a", 2, Kind::Scheduled).log_result(4, "a", 2, CallResult::Missing);
     assert_eq!(made.judge().found.lost, 1);
-    made.call(5, "a", 3, Kind::Scheduled).say(6, "a", 3, answered(7));
+    made.call(5, "a", 3, Kind::Scheduled).log_result(6, "a", 3, answered(7));
     assert_eq!(made.judge().found.lost, 0);
 }
 
 #[test]
-fn two_runs_that_were_told_that_they_count_are_settled_twice() {
+fn two_accepted_runs_are_settled_twice() {
     let made = Made::new();
-    made.call(0, "a", 1, Kind::Forgotten).say(1, "a", 1, Saying::Queued);
+    made.call(0, "a", 1, Kind::Forgotten).log_result(1, "a", 1, CallResult::Queued);
     made.run(2, "a", 7, &WHOLE).strike(2, stop(7, "a"));
-    let refused = [Doing::Started, Doing::Effect, Doing::Refused];
+    let refused = [RunEvent::Started, RunEvent::Effect, RunEvent::Refused];
     made.run(3, "a", 8, &refused);
     let judged = made.judge();
     assert_eq!((judged.found.settled_twice, judged.run_twice), (0, 1));
-    made.run(4, "a", 8, &[Doing::Settled]);
+    made.run(4, "a", 8, &[RunEvent::Settled]);
     let judged = made.judge();
     assert_eq!(judged.found.settled_twice, 1);
     assert_eq!(judged.examples, ["a: ended by 7-1 and 8-1"]);
@@ -127,27 +136,27 @@ fn two_runs_that_were_told_that_they_count_are_settled_twice() {
 #[test]
 fn another_answer_at_the_key_than_was_taken_is_settled_twice() {
     let made = Made::new();
-    let not_told = [Doing::Started, Doing::Effect];
-    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &not_told).say(5, "a", 1, answered(7));
-    let found = |run: &str| Saying::FoundLater { run: run.to_owned() };
-    made.say(9000, "a", 1, found("7-1"));
+    let not_told = [RunEvent::Started, RunEvent::Effect];
+    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &not_told).log_result(5, "a", 1, answered(7));
+    let found = |run: &str| CallResult::FoundLater { run: run.to_owned() };
+    made.log_result(9000, "a", 1, found("7-1"));
     assert_eq!(made.judge().found.settled_twice, 0);
-    made.say(9000, "a", 1, found("8-1"));
+    made.log_result(9000, "a", 1, found("8-1"));
     assert_eq!(made.judge().found.settled_twice, 1);
     // The same answer twice at one key is one too many as well.
     let made = Made::new();
-    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &not_told).say(5, "a", 1, answered(7));
-    made.say(9000, "a", 1, found("7-1")).say(9000, "a", 1, found("7-1"));
+    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &not_told).log_result(5, "a", 1, answered(7));
+    made.log_result(9000, "a", 1, found("7-1")).log_result(9000, "a", 1, found("7-1"));
     assert_eq!(made.judge().found.settled_twice, 1);
 }
 
 #[test]
-fn what_ends_late_or_never_hangs() {
+fn late_or_missing_result_is_hung() {
     let made = Made::new();
-    made.call(0, "a", 1, Kind::Waited).say(11_000, "a", 1, Saying::TimedOut);
+    made.call(0, "a", 1, Kind::Waited).log_result(11_000, "a", 1, CallResult::TimedOut);
     let judged = made.judge();
     assert_eq!((judged.found.hung, judged.calls.latest_after_its_time_ms), (0, 1000));
-    made.call(0, "b", 2, Kind::Waited).say(11_001, "b", 2, Saying::TimedOut);
+    made.call(0, "b", 2, Kind::Waited).log_result(11_001, "b", 2, CallResult::TimedOut);
     made.call(0, "c", 3, Kind::Waited);
     let judged = made.judge();
     assert_eq!(judged.found.hung, 2, "{:?}", judged.examples);
@@ -156,33 +165,38 @@ fn what_ends_late_or_never_hangs() {
 #[test]
 fn frames_come_in_order_within_an_attempt() {
     let made = Made::new();
-    let heard = |attempt, percent| Saying::Heard { attempt, percent };
+    let heard = |attempt, percent| CallResult::Heard { attempt, percent };
     made.call(0, "a", 1, Kind::Streamed).run(1, "a", 7, &WHOLE);
-    made.say(2, "a", 1, heard(1, 20)).say(3, "a", 1, heard(1, 40)).say(4, "a", 1, heard(2, 20));
-    made.say(5, "a", 1, answered(7));
+    made.log_result(2, "a", 1, heard(1, 20)).log_result(3, "a", 1, heard(1, 40)).log_result(
+        4,
+        "a",
+        1,
+        heard(2, 20),
+    );
+    made.log_result(5, "a", 1, answered(7));
     assert_eq!(made.judge().found.out_of_order, 0);
-    made.say(4, "a", 1, heard(2, 10));
+    made.log_result(4, "a", 1, heard(2, 10));
     assert_eq!(made.judge().found.out_of_order, 1);
 }
 
 #[test]
-fn what_nothing_accounts_for_is_unexplained() {
+fn result_without_cause_is_unexplained() {
     let made = Made::new();
-    let failed = |code: &str| Saying::Failed { code: code.to_owned() };
-    made.call(0, "a", 1, Kind::Waited).say(5, "a", 1, failed("deadline_exceeded"));
+    let failed = |code: &str| CallResult::Failed { code: code.to_owned() };
+    made.call(0, "a", 1, Kind::Waited).log_result(5, "a", 1, failed("deadline_exceeded"));
     assert_eq!(made.judge().found.unexplained, 0);
-    made.call(0, "b", 2, Kind::Waited).say(5, "b", 2, failed("internal"));
+    made.call(0, "b", 2, Kind::Waited).log_result(5, "b", 2, failed("internal"));
     assert_eq!(made.judge().found.unexplained, 1);
     // An answer out of nowhere.
-    made.call(0, "c", 3, Kind::Waited).say(5, "c", 3, answered(7));
+    made.call(0, "c", 3, Kind::Waited).log_result(5, "c", 3, answered(7));
     assert_eq!(made.judge().found.unexplained, 2);
-    // What was refused, and runs.
-    let refused = Saying::Refused { code: "unavailable".to_owned() };
-    made.call(0, "d", 4, Kind::Forgotten).say(5, "d", 4, refused).run(6, "d", 7, &WHOLE);
+    // A refused request that runs.
+    let refused = CallResult::Refused { code: "unavailable".to_owned() };
+    made.call(0, "d", 4, Kind::Forgotten).log_result(5, "d", 4, refused).run(6, "d", 7, &WHOLE);
     assert_eq!(made.judge().found.unexplained, 3);
-    // What runs again, though nothing befell its worker.
-    made.call(0, "e", 5, Kind::Waited).run(1, "e", 7, &WHOLE).say(3, "e", 5, answered(7));
-    made.run(2, "e", 8, &[Doing::Started]);
+    // A repeated run without a fault of its worker.
+    made.call(0, "e", 5, Kind::Waited).run(1, "e", 7, &WHOLE).log_result(3, "e", 5, answered(7));
+    made.run(2, "e", 8, &[RunEvent::Started]);
     let judged = made.judge();
     assert_eq!(judged.found.unexplained, 4, "{:?}", judged.examples);
     made.strike(1, stop(7, "e"));
@@ -193,8 +207,8 @@ fn what_nothing_accounts_for_is_unexplained() {
 fn a_killed_workers_job_is_started_again_within_two_leases() {
     let recovered = |after: u64| {
         let made = Made::new();
-        made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &[Doing::Started]).kill(10, "a", 7);
-        made.run(10 + after, "a", 8, &WHOLE).say(9000, "a", 1, answered(8));
+        made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &[RunEvent::Started]).kill(10, "a", 7);
+        made.run(10 + after, "a", 8, &WHOLE).log_result(9000, "a", 1, answered(8));
         let judged = made.judge();
         let recovery = judged.recovery;
         assert_eq!((recovery.kills_alone, recovery.kills_amid_other_trouble), (1, 0));
@@ -207,47 +221,47 @@ fn a_killed_workers_job_is_started_again_within_two_leases() {
 
 #[test]
 fn other_trouble_puts_that_off_until_two_leases_after_its_end() {
-    let recovered = |after: u64, trouble: &[(u64, Blow)]| {
+    let recovered = |after: u64, trouble: &[(u64, AttackEvent)]| {
         let made = Made::new();
-        made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &[Doing::Started]);
+        made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &[RunEvent::Started]);
         made.kill(5000, "a", 7).run(5000 + after, "a", 8, &WHOLE);
         for (at, blow) in trouble {
             made.strike(*at, blow.clone());
         }
-        made.say(9900, "a", 1, answered(8));
+        made.log_result(9900, "a", 1, answered(8));
         let judged = made.judge();
         (judged.found.recovered_late, judged.recovery.kills_alone)
     };
-    // Redis is back, and everybody with it, a second later at the latest.
-    let restart = [(6000, Blow::RedisGone), (6500, Blow::RedisBack)];
+    // Redis is back, with all clients, a second later at the latest.
+    let restart = [(6000, AttackEvent::RedisGone), (6500, AttackEvent::RedisBack)];
     assert_eq!(recovered(4500, &restart), (0, 0));
     assert_eq!(recovered(4501, &restart), (1, 0));
-    // Who might have taken over stood still.
-    let stopped = [(5500, stop(8, "b")), (7000, Blow::Continue { pid: 8 })];
+    // The worker that could have taken over was stopped.
+    let stopped = [(5500, stop(8, "b")), (7000, AttackEvent::Continue { pid: 8 })];
     assert_eq!(recovered(4000, &stopped), (0, 0));
     assert_eq!(recovered(4001, &stopped), (1, 0));
-    // What was over long before is no excuse.
-    let before = [(1000, Blow::RedisGone), (1500, Blow::RedisBack)];
+    // A fault that ended long before does not excuse.
+    let before = [(1000, AttackEvent::RedisGone), (1500, AttackEvent::RedisBack)];
     assert_eq!(recovered(2001, &before), (1, 1));
 }
 
 /// Spells in which all workers may lose their leases, from 1 s until 3 s.
-fn leases_lost() -> [[(u64, Blow); 2]; 3] {
-    let right = Blow::RightTaken { right: "-hset".to_owned() };
+fn leases_lost() -> [[(u64, AttackEvent); 2]; 3] {
+    let right = AttackEvent::RightTaken { right: "-hset".to_owned() };
     [
-        [(1000, Blow::DiskFull), (3000, Blow::DiskFree)],
-        [(1000, right), (3000, Blow::RightGiven)],
-        [(1000, Blow::ClockStepped { ms: 5000 }), (3000, Blow::ClockBack)],
+        [(1000, AttackEvent::DiskFull), (3000, AttackEvent::DiskFree)],
+        [(1000, right), (3000, AttackEvent::RightGiven)],
+        [(1000, AttackEvent::ClockStepped { ms: 5000 }), (3000, AttackEvent::ClockBack)],
     ]
 }
 
 #[test]
-fn run_after_a_lost_right_a_full_disk_or_a_clock_step_is_explained() {
+fn rerun_after_lost_right_full_disk_or_clock_step_is_explained() {
     for spell in leases_lost() {
         let found = |first: u64, second: u64| {
             let made = Made::new();
             made.call(0, "a", 1, Kind::Waited).run(first, "a", 7, &WHOLE);
-            made.run(second, "a", 8, &[Doing::Started]).say(9900, "a", 1, answered(7));
+            made.run(second, "a", 8, &[RunEvent::Started]).log_result(9900, "a", 1, answered(7));
             for (at, blow) in &spell {
                 made.strike(*at, blow.clone());
             }
@@ -264,16 +278,16 @@ fn run_after_a_lost_right_a_full_disk_or_a_clock_step_is_explained() {
 }
 
 #[test]
-fn take_over_amid_a_lost_right_a_full_disk_or_a_clock_step_has_longer() {
+fn take_over_amid_other_faults_has_more_time() {
     for spell in leases_lost() {
         let late = |after: u64| {
             let made = Made::new();
-            made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &[Doing::Started]);
+            made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &[RunEvent::Started]);
             made.kill(2000, "a", 7).run(2000 + after, "a", 8, &WHOLE);
             for (at, blow) in &spell {
                 made.strike(*at, blow.clone());
             }
-            made.say(9900, "a", 1, answered(8)).judge().found.recovered_late
+            made.log_result(9900, "a", 1, answered(8)).judge().found.recovered_late
         };
         assert_eq!((late(4000), late(4001)), (0, 1), "{spell:?}");
     }
@@ -283,9 +297,9 @@ fn take_over_amid_a_lost_right_a_full_disk_or_a_clock_step_has_longer() {
 fn unread_or_full_log_excuses_nothing() {
     let made = Made::new();
     made.call(0, "a", 1, Kind::Waited).run(1100, "a", 7, &WHOLE);
-    made.run(1200, "a", 8, &[Doing::Started]).say(9900, "a", 1, answered(7));
-    made.strike(0, Blow::FullLog { pid: 7 });
-    made.strike(1000, Blow::LogsUnread).strike(3000, Blow::LogsRead);
+    made.run(1200, "a", 8, &[RunEvent::Started]).log_result(9900, "a", 1, answered(7));
+    made.strike(0, AttackEvent::FullLog { pid: 7 });
+    made.strike(1000, AttackEvent::LogsUnread).strike(3000, AttackEvent::LogsRead);
     let judged = made.judge();
     assert_eq!(judged.found.unexplained, 1, "{:?}", judged.examples);
     let names: Vec<&str> = judged.struck.into_keys().collect();
@@ -293,16 +307,16 @@ fn unread_or_full_log_excuses_nothing() {
 }
 
 #[test]
-fn what_was_held_by_a_killed_worker_and_never_came_again_is_found() {
+fn held_job_of_killed_worker_without_rerun_is_found() {
     let made = Made::new();
-    made.call(0, "a", 1, Kind::Forgotten).say(1, "a", 1, Saying::Queued);
+    made.call(0, "a", 1, Kind::Forgotten).log_result(1, "a", 1, CallResult::Queued);
     // Its effect came, its settlement cannot have.
-    made.run(2, "a", 7, &[Doing::Started, Doing::Effect]).kill(5, "a", 7);
+    made.run(2, "a", 7, &[RunEvent::Started, RunEvent::Effect]).kill(5, "a", 7);
     let judged = made.judge();
     assert_eq!((judged.found.lost, judged.found.recovered_late), (0, 1), "{:?}", judged.examples);
 }
 
-fn stop(pid: u32, job: &str) -> Blow {
+fn stop(pid: u32, job: &str) -> AttackEvent {
     let (job, run) = (job.to_owned(), format!("{pid}-1"));
-    Blow::Stop { pid, job, run, step: Step::After }
+    AttackEvent::Stop { pid, job, run, step: Step::After }
 }

@@ -8,23 +8,23 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::book::{Book, Op};
-use crate::history::{Kind, Saying};
+use super::call_log::{CallLog, Op};
+use crate::history::{CallResult, Kind};
 use crate::work::{NAMES, QUEUES, RETRIED, Task};
 
-/// How many requests a caller lets go at once, now and then.
+/// The number of requests in a burst of fire-and-forget calls.
 const BURST: usize = 50;
-/// How often an operation is tried again of which nobody knows what became.
+/// The number of retries of an operation without a result.
 const AGAIN: usize = 10;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Makes calls until it is told to end.
+/// Makes calls until the run ends.
 pub(crate) struct Caller {
     name: usize,
     client: Client,
-    /// Another caller's: who calls under the same idempotency key need not know of each other.
+    /// The client of another caller: callers that use one idempotency key are independent.
     other: Client,
-    book: Book,
+    log: CallLog,
     timeout: Duration,
     rng: Rng,
     made: u64,
@@ -34,14 +34,14 @@ impl Caller {
     pub(crate) fn new(
         name: usize,
         clients: (Client, Client),
-        book: Book,
+        log: CallLog,
         timeout: Duration,
         seed: u64,
     ) -> Self {
         // As the seed of the plan is one number, that of each caller is another.
         let rng = Rng::with_seed(seed ^ (name as u64 + 1) << 32);
         let (client, other) = clients;
-        Self { name, client, other, book, timeout, rng, made: 0 }
+        Self { name, client, other, log, timeout, rng, made: 0 }
     }
 
     /// Calls until `end`; returns when the last call has ended.
@@ -63,7 +63,7 @@ impl Caller {
         while later.join_next().await.is_some() {}
     }
 
-    /// A job that nobody has called before.
+    /// Returns a job with an id that was not used before.
     fn task(&mut self) -> Task {
         self.made += 1;
         Task {
@@ -87,14 +87,14 @@ impl Caller {
             task.fails = self.rng.u32(1..3);
         }
         let request = self.request(name, &task);
-        let op = self.book.begins(&task.job, kind, self.timeout);
+        let op = self.log.begins(&task.job, kind, self.timeout);
         op.answered(request.wait().await);
     }
 
     async fn forget(&mut self) {
         let task = self.task();
         let request = self.request(NAMES[0], &task);
-        let op = self.book.begins(&task.job, Kind::Forgotten, self.timeout);
+        let op = self.log.begins(&task.job, Kind::Forgotten, self.timeout);
         op.sent(request.send().await);
     }
 
@@ -103,7 +103,7 @@ impl Caller {
         for _ in 0..BURST {
             let task = self.task();
             requests.push(self.request(NAMES[0], &task));
-            ops.push(self.book.begins(&task.job, Kind::Forgotten, self.timeout));
+            ops.push(self.log.begins(&task.job, Kind::Forgotten, self.timeout));
         }
         let receipts = self.client.call_many(requests).await;
         for (op, receipt) in ops.into_iter().zip(receipts) {
@@ -115,7 +115,7 @@ impl Caller {
         let mut task = self.task();
         task.frames = self.rng.u32(1..8);
         let request = self.request(NAMES[0], &task);
-        let op = self.book.begins(&task.job, Kind::Streamed, self.timeout);
+        let op = self.log.begins(&task.job, Kind::Streamed, self.timeout);
         let followed = follow(request, &op).await;
         op.answered(followed);
     }
@@ -124,10 +124,10 @@ impl Caller {
         let task = self.task();
         let delay = Duration::from_millis(self.rng.u64(0..2000));
         let request = self.request(NAMES[0], &task).delay(delay);
-        let op = self.book.begins(&task.job, Kind::Scheduled, self.timeout);
+        let op = self.log.begins(&task.job, Kind::Scheduled, self.timeout);
         let Some(ticket) = op.sent(request.submit().await) else { return };
-        let (client, book, within) = (self.client.clone(), self.book.clone(), self.timeout + delay);
-        later.spawn(async move { fetch(&client, &book, &task.job, ticket, within).await });
+        let (client, log, within) = (self.client.clone(), self.log.clone(), self.timeout + delay);
+        later.spawn(async move { fetch(&client, &log, &task.job, ticket, within).await });
     }
 
     /// Two callers make the same call, and make it again until they have an answer.
@@ -137,7 +137,7 @@ impl Caller {
         let call = async |client: &Client| {
             for _ in 0..AGAIN {
                 let request = client.request(NAMES[0]).data(&task).queue(queue);
-                let op = self.book.begins(&task.job, Kind::Idempotent, self.timeout);
+                let op = self.log.begins(&task.job, Kind::Idempotent, self.timeout);
                 if op.answered(request.idempotency_key(&task.job).wait().await) {
                     return;
                 }
@@ -159,7 +159,7 @@ async fn follow(request: Request, op: &Op) -> Result<Response, CallError> {
             Update::Restarted { attempt: next } => attempt = next,
             Update::Progress(data) => {
                 let percent = data.get().parse().unwrap_or_default();
-                op.say(Saying::Heard { attempt, percent });
+                op.log_result(CallResult::Heard { attempt, percent });
             }
             Update::Chunk(_) => {}
             Update::Done(response) => return Ok(response),
@@ -168,9 +168,9 @@ async fn follow(request: Request, op: &Op) -> Result<Response, CallError> {
 }
 
 /// Fetches the answer of a request that is queued for certain.
-async fn fetch(client: &Client, book: &Book, job: &str, ticket: Ticket, within: Duration) {
+async fn fetch(client: &Client, log: &CallLog, job: &str, ticket: Ticket, within: Duration) {
     for _ in 0..AGAIN {
-        let op = book.begins(job, Kind::Scheduled, within);
+        let op = log.begins(job, Kind::Scheduled, within);
         if op.answered(client.fetch_within(&ticket.response_key, within).await) {
             return;
         }

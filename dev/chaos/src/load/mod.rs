@@ -1,9 +1,9 @@
-//! The callers: what they do, and writing down what they were told.
+//! The callers: their operations, and the log of the results.
 
-mod book;
+mod call_log;
 mod caller;
-mod looks;
+mod results_poller;
 
-pub(crate) use book::Book;
+pub(crate) use call_log::CallLog;
 pub(crate) use caller::Caller;
-pub(crate) use looks::Looks;
+pub(crate) use results_poller::ResultsPoller;

@@ -10,33 +10,33 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Names a libfaketime where it is not looked for.
+/// Names a libfaketime outside the usual folders.
 pub(crate) const VARIABLE: &str = "REDCALL_LIBFAKETIME";
 
 /// Where distributions have it: in a folder of each of these, or of a folder in them.
 const PLACES: [&str; 4] = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/homebrew/lib"];
 
-/// How long the server may take to say its version.
+/// The time limit for the server to print its version.
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// A clock, and the program that runs a server by it.
 pub(crate) struct SteppingClock {
-    /// The file that libfaketime reads for each look at the clock.
+    /// The file that libfaketime reads at each reading of the clock.
     offset: PathBuf,
     /// Starts the server with libfaketime.
     pub(crate) program: PathBuf,
 }
 
 impl SteppingClock {
-    /// A clock for `server`, with its files in `folder`; none if there is no libfaketime here, or
-    /// this server does not run with it.
+    /// Returns a clock for `server`, with its files in `folder`; `None` if libfaketime is not
+    /// installed or the server does not run with it.
     pub(crate) async fn find(server: &Path, folder: &Path) -> io::Result<Option<Self>> {
         let named = std::env::var_os(VARIABLE).map(PathBuf::from);
         let Some(library) = named.filter(|path| path.is_file()).or_else(installed) else {
             return Ok(None);
         };
         let (offset, program) = (folder.join("clock"), folder.join("redis-with-clock.sh"));
-        // libc's allocator comes first: jemalloc asks for the time before libfaketime is ready.
+        // libc's allocator comes first: jemalloc reads the time before libfaketime is ready.
         let script = format!(
             "#!/bin/sh\nexport LD_PRELOAD={}:libc.so.6 FAKETIME_TIMESTAMP_FILE={}\n\
              export FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_DONT_RESET=1\n\
@@ -52,7 +52,7 @@ impl SteppingClock {
         Ok(clock.works().await.then_some(clock))
     }
 
-    /// Whether the server runs with it at all.
+    /// Returns `true` if the server runs with it at all.
     async fn works(&self) -> bool {
         let mut server = Command::new(&self.program);
         server.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -60,7 +60,7 @@ impl SteppingClock {
         matches!(ended, Ok(Ok(status)) if status.success())
     }
 
-    /// Steps the clock to so many ms beside the machine's.
+    /// Sets the clock's difference from the machine's, ms.
     pub(crate) fn set(&self, ms: i64) -> io::Result<()> {
         // In one step: it is read at any moment.
         let next = self.offset.with_extension("next");

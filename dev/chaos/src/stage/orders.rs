@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends one command; what the server says, as text. Arrays are not read.
+/// Sends one command and returns the reply as text. Arrays are not read.
 pub(super) async fn order(socket: &Path, words: &[&str]) -> io::Result<String> {
     timeout(PATIENCE, ask(socket, words)).await?
 }

@@ -1,4 +1,4 @@
-//! Fuzz target: an element of a queue. What is asserted stands in `src/envelope.rs`.
+//! Fuzz target: an element of a queue. `src/envelope.rs` has the assertions.
 #![cfg_attr(fuzzing, no_main)]
 
 redcall_fuzz::target!(redcall_fuzz::envelope::check);

@@ -1,4 +1,5 @@
-//! Fuzz target: what a client hears of a request. What is asserted stands in `src/frames.rs`.
+//! Fuzz target: the messages that a client receives about a request. `src/frames.rs` has the
+//! assertions.
 #![cfg_attr(fuzzing, no_main)]
 
 redcall_fuzz::target!(redcall_fuzz::frames::check);

@@ -1,4 +1,4 @@
-//! Fuzz target: a settings file and variables. What is asserted stands in `src/settings.rs`.
+//! Fuzz target: a settings file and variables. `src/settings.rs` has the assertions.
 #![cfg_attr(fuzzing, no_main)]
 
 redcall_fuzz::target!(redcall_fuzz::settings::check);

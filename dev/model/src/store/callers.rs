@@ -1,14 +1,14 @@
-//! What callers do: `enqueue.lua`, `place.lua`, `cancel.lua`, `pause.lua`, `tick.lua`,
-//! `unique.lua`, `revive.lua`; and `frame.lua`, by which a worker speaks before the end.
+//! The callers' scripts: `enqueue.lua`, `place.lua`, `cancel.lua`, `pause.lua`, `tick.lua`,
+//! `unique.lua`, `revive.lua`; and `frame.lua`, by which a worker sends frames before the end.
 
 use super::{Frame, Id, Letter, Registered, Store, UNREADABLE, WorkerId};
 
-/// What `place.lua` does with a request.
+/// The result of `place.lua` for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Placed {
     /// Queued or scheduled, now or before.
     Queued,
-    /// Somebody waits, and no worker listens.
+    /// A caller waits, and no worker listens.
     NoWorkers,
     /// No room.
     Full,
@@ -19,29 +19,29 @@ pub enum Placed {
 pub struct Place {
     /// Which.
     pub id: Id,
-    /// Whether somebody waits for it.
+    /// `true` if a caller waits for it.
     pub waited: bool,
-    /// Whether it is not due yet.
+    /// `true` if it is not due yet.
     pub later: bool,
     /// The frame that marks its response key.
     pub pending: Option<Frame>,
 }
 
-/// What `cancel.lua` has found.
+/// The result of `cancel.lua`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cancelled {
-    /// Leased: its worker is told.
+    /// Leased: its worker is notified.
     Running,
-    /// In the schedule: it lies at the head now.
+    /// In the schedule: it moved to the head.
     Delayed,
     /// Neither.
     Unseen,
 }
 
-/// What `frame.lua` did.
+/// The result of `frame.lua`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pushed {
-    /// It lies there.
+    /// It was pushed.
     Yes,
     /// The lease is gone.
     LeaseLost,
@@ -61,8 +61,8 @@ impl Store {
         self.holders.iter().any(|holder| holder.registered == Registered::Alive)
     }
 
-    /// `enqueue.lua`: requests, and whether somebody waits for them. Whether a worker listens or
-    /// nobody waits; how many were pushed.
+    /// `enqueue.lua`: requests, each with `true` if a caller waits for it. Returns `true` if a
+    /// worker listens or no caller waits, and the number of requests that were pushed.
     pub fn enqueue(&mut self, cap: usize, items: &[(Id, bool)]) -> (bool, usize) {
         let (left, served) = (self.room(cap), self.is_served());
         let live = served || items.iter().all(|(_, waited)| !waited);
@@ -137,7 +137,7 @@ impl Store {
         if self.live(id).is_some() { Cancelled::Running } else { Cancelled::Unseen }
     }
 
-    /// `pause.lua`: whether that changed something.
+    /// `pause.lua`: returns `true` if that changed something.
     pub fn pause(&mut self, paused: bool) -> bool {
         std::mem::replace(&mut self.paused, paused) != paused
     }
@@ -158,8 +158,8 @@ impl Store {
         Pushed::Yes
     }
 
-    /// `tick.lua`: the tick `at` of a schedule, which stands for request `id`. Whether it was
-    /// pushed by this call.
+    /// `tick.lua`: the tick `at` of a schedule, for request `id`. Returns `true` if this call
+    /// pushed it.
     pub fn tick(&mut self, cap: usize, at: u8, id: Id) -> bool {
         let pushed = at > self.ticked && self.room(cap) > 0;
         if pushed {
@@ -171,13 +171,13 @@ impl Store {
         pushed
     }
 
-    /// `unique.lua`, in a window that does not end: whether it may run.
+    /// `unique.lua`, in a window that does not end: returns `true` if it may run.
     pub fn unique(&mut self, id: Id) -> bool {
         *self.first.get_or_insert(id) == id
     }
 
-    /// `revive.lua` over all dead letters: those that lie in the queue again, and whether it is
-    /// full. What is no request stays.
+    /// `revive.lua` over all dead letters: returns those that were moved to the queue, and `true`
+    /// if it is full. Elements that are not requests stay.
     pub fn revive(&mut self, cap: usize) -> (Vec<Id>, bool) {
         let left = self.room(cap);
         let (mut revived, mut full) = (Vec::new(), false);

@@ -5,36 +5,36 @@ use super::{Fault, Frame, Id, Letter, Store, WorkerId};
 
 /// The end of one request's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ending {
+pub struct RunOutcome {
     /// Which request.
     pub id: Id,
-    /// What is done with it.
+    /// The operation on it.
     pub op: Op,
 }
 
-/// What is done with a request whose lease is found.
+/// The operation on a request whose lease is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Op {
     /// Push the ending frame.
     Answer(Frame),
-    /// Nobody asked.
+    /// No caller waits.
     Done,
     /// To the dead letters; and push the frame, if there is one.
     DeadLetter(Option<Frame>),
     /// To the head of the queue, as if never leased.
     Back,
-    /// The same, after it was started so often.
+    /// The same, after this number of starts.
     Rerun(u8),
-    /// To the schedule after run so often; and push the frame, if there is one.
+    /// To the schedule after this number of runs; and push the frame, if there is one.
     Retry(u8, Option<Frame>),
-    /// Parked if a live worker maps its name, else answered or buried.
+    /// Parked if a live worker maps its name, else answered or dead-lettered.
     Unknown(Option<Frame>),
 }
 
 impl Store {
-    /// Settles one request: its end is stored, its lease goes, then what lies beside it.
-    pub(super) fn settle(&mut self, worker: WorkerId, ending: Ending) -> Said {
-        let Ending { id, op } = ending;
+    /// Settles one request: stores its end, removes its lease, then its other keys.
+    pub(super) fn settle(&mut self, worker: WorkerId, outcome: RunOutcome) -> Said {
+        let RunOutcome { id, op } = outcome;
         let leased = self.holder(worker).leases.contains(&id);
         if !leased && !self.is(Fault::NoFence) {
             return Said::LeaseLost;
@@ -75,7 +75,7 @@ impl Store {
                 });
                 self.ran();
                 if self.tombstones.contains(&id) {
-                    // Whoever leases it next ends it at once.
+                    // The worker that leases it next ends it at once.
                     self.queue.insert(0, id);
                 } else if !self.is(Fault::RetryNotScheduled) {
                     self.schedule(id);
@@ -100,7 +100,7 @@ impl Store {
         Said::Yes
     }
 
-    /// What lies beside a request goes with its end.
+    /// Removes the other keys of a request that has ended.
     fn forget(&mut self, id: Id) {
         if let Some(record) = self.records.get_mut(usize::from(id)) {
             *record = None;

@@ -1,8 +1,8 @@
 //! A script fails at one of its commands: a right is missing, or a key has a wrong type.
 //!
-//! Redis undoes nothing. A script of ours undoes what it did: all of it, or the half or the one
-//! outcome that failed. The faults [`Fault::NotUndone`] and [`Fault::RemovedFirst`] leave what the
-//! commands before the failing one did.
+//! Redis undoes nothing. A failing script undoes its own effects: all of them, or those of the half
+//! or the one outcome that failed. The faults [`Fault::NotUndone`] and [`Fault::RemovedFirst`]
+//! leave the effects of the commands before the failing one.
 
 use super::poll::{PollStep, Reply, Said, State};
 use super::{Fault, Store};
@@ -61,17 +61,17 @@ impl Store {
         if self.is(Fault::NotUndone) || self.is(Fault::RemovedFirst) {
             return ways;
         }
-        for at in 0..poll.endings.len() {
+        for at in 0..poll.outcomes.len() {
             let mut left = self.clone();
             let said = left.settle_all(poll, Some(at));
             // If the poll repeats its reply, or the lease is gone, no command fails.
-            let held = self.holder(poll.worker).leases.contains(&poll.endings[at].id);
+            let held = self.holder(poll.worker).leases.contains(&poll.outcomes[at].id);
             if held && said.get(at) == Some(&Said::Kept) {
                 let reply = left.lease_all(poll, said);
                 ways.push((left, Some(reply)));
             }
         }
-        if !poll.endings.is_empty() {
+        if !poll.outcomes.is_empty() {
             let mut left = self.clone();
             let said = left.settle_all(poll, None);
             let (length, parked) = (left.queue.len(), left.names_parked);

@@ -1,9 +1,9 @@
 //! `poll.lua`, and the blocked pop before it.
 
-use super::end::Ending;
+use super::end::RunOutcome;
 use super::{Fault, Id, Letter, Record, Registered, Store, UNREADABLE, WorkerId};
 
-/// What a poll says of one ending.
+/// The result of one outcome in a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Said {
     /// It took effect.
@@ -16,12 +16,12 @@ pub enum Said {
     Kept,
 }
 
-/// What befell a request before it was leased.
+/// The history of a request before it was leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Mark {
-    /// Nobody wants it.
+pub struct LeaseInfo {
+    /// Every caller has cancelled it.
     pub cancelled: bool,
-    /// What is known of its runs.
+    /// The record of its runs.
     pub record: Record,
 }
 
@@ -30,14 +30,14 @@ pub struct Mark {
 pub struct Leased {
     /// Which.
     pub id: Id,
-    /// What befell it.
-    pub mark: Mark,
+    /// Its history.
+    pub info: LeaseInfo,
 }
 
-/// Whether anything may be leased.
+/// The state of the queue for a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// Yes.
+    /// Requests may be leased.
     Open,
     /// The queue is paused.
     Paused,
@@ -48,32 +48,32 @@ pub enum State {
 /// One poll.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PollStep {
-    /// Whose.
+    /// The worker that polls.
     pub worker: WorkerId,
     /// How many to lease at most.
     pub take: usize,
-    /// Whether what is parked is taken first.
+    /// `true` if parked requests are taken first.
     pub parked: bool,
-    /// What has ended.
-    pub endings: Vec<Ending>,
+    /// The runs that have ended.
+    pub outcomes: Vec<RunOutcome>,
     /// Its number.
     pub serial: u8,
-    /// Whether it was sent before, and its reply was lost.
+    /// `true` if it was sent before, and its reply was lost.
     pub again: bool,
 }
 
-/// What a poll brought.
+/// The reply to a poll.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reply {
-    /// One per ending.
+    /// One per outcome.
     pub said: Vec<Said>,
-    /// What was leased, in order.
+    /// The leased requests, in order.
     pub leased: Vec<Leased>,
     /// Length of the queue afterwards.
     pub length: usize,
-    /// Whether a name has parked requests.
+    /// `true` if a name has parked requests.
     pub parked: bool,
-    /// Whether anything might be leased.
+    /// The state of the queue for its worker.
     pub state: State,
 }
 
@@ -81,12 +81,12 @@ impl PollStep {
     /// A poll that settles nothing.
     #[must_use]
     pub fn take(worker: WorkerId, take: usize) -> Self {
-        Self { worker, take, parked: false, endings: Vec::new(), serial: 0, again: false }
+        Self { worker, take, parked: false, outcomes: Vec::new(), serial: 0, again: false }
     }
 }
 
 impl Store {
-    /// `BLMOVE` of the queue's head to a worker's inbox. Whether something lay there.
+    /// `BLMOVE` of the queue's head to a worker's inbox. Returns `true` if there was one.
     pub fn pop(&mut self, worker: WorkerId) -> bool {
         let popped = !self.queue.is_empty();
         if popped {
@@ -102,7 +102,7 @@ impl Store {
         self.lease_all(poll, said)
     }
 
-    /// The second half: what there is room for is leased.
+    /// The second half: leases as many requests as fit.
     pub(super) fn lease_all(&mut self, poll: &PollStep, said: Vec<Said>) -> Reply {
         let worker = poll.worker;
         let state = match self.holder(worker).registered {
@@ -129,25 +129,25 @@ impl Store {
         Reply { said, leased, length, parked, state }
     }
 
-    /// Whether a poll has taken effect already.
+    /// Returns `true` if a poll has taken effect already.
     pub(crate) fn repeats(&self, poll: &PollStep) -> bool {
         let known = self.holder(poll.worker).poll.as_ref();
         poll.again && known.is_some_and(|(serial, _)| *serial == poll.serial)
     }
 
-    /// The first half: what has ended is settled, but for one whose commands fail.
+    /// The first half: settles the ended runs, except one whose commands fail.
     pub(super) fn settle_all(&mut self, poll: &PollStep, fails: Option<usize>) -> Vec<Said> {
         if let Some((_, said)) = &self.holder(poll.worker).poll
             && self.repeats(poll)
         {
             return said.clone();
         }
-        let endings = poll.endings.iter().enumerate();
-        let settle = |(at, ending): (usize, &Ending)| match Some(at) == fails {
+        let outcomes = poll.outcomes.iter().enumerate();
+        let settle = |(at, outcome): (usize, &RunOutcome)| match Some(at) == fails {
             true => Said::Kept,
-            false => self.settle(poll.worker, *ending),
+            false => self.settle(poll.worker, *outcome),
         };
-        let said: Vec<Said> = endings.map(settle).collect();
+        let said: Vec<Said> = outcomes.map(settle).collect();
         if !said.is_empty() && !self.is(Fault::PollForgotten) {
             self.holder_mut(poll.worker).poll = Some((poll.serial, said.clone()));
             self.ran();
@@ -206,23 +206,23 @@ impl Store {
             return None;
         }
         self.holder_mut(worker).leases.push(id);
-        Some(Leased { id, mark: self.mark(id) })
+        Some(Leased { id, info: self.info(id) })
     }
 
-    fn mark(&self, id: Id) -> Mark {
+    fn info(&self, id: Id) -> LeaseInfo {
         let cancelled = self.tombstones.contains(&id) && !self.is(Fault::TombstonesIgnored);
         let record = self.record(id).filter(|_| !cancelled).unwrap_or_default();
-        Mark { cancelled, record }
+        LeaseInfo { cancelled, record }
     }
 
-    /// What a worker has leased, read back.
+    /// Returns the leases of a worker.
     #[must_use]
     pub fn held(&self, worker: WorkerId) -> Vec<Leased> {
         let leases = self.holder(worker).leases.iter();
-        let mark = |id: Id| {
+        let info = |id: Id| {
             let record = self.record(id).unwrap_or_default();
-            Mark { cancelled: self.mark(id).cancelled, record }
+            LeaseInfo { cancelled: self.info(id).cancelled, record }
         };
-        leases.map(|id| Leased { id: *id, mark: mark(*id) }).collect()
+        leases.map(|id| Leased { id: *id, info: info(*id) }).collect()
     }
 }

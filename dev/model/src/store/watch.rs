@@ -1,45 +1,45 @@
-//! What workers do to stay known and to find who is not: `heartbeat.lua`, `release.lua`,
-//! `promote.lua`.
+//! The scripts by which workers stay registered and detect expired ones: `heartbeat.lua`,
+//! `release.lua`, `promote.lua`.
 
 use super::{Fault, Holder, Id, Registered, Store, WorkerId};
 
 /// A heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Beat {
-    /// Whose.
+    /// The worker.
     pub worker: WorkerId,
-    /// Whether it maps the name that not every worker maps.
+    /// `true` if it maps the name that not every worker maps.
     pub maps: bool,
 }
 
-/// What a heartbeat says.
+/// The reply to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Beaten {
+pub struct HeartbeatReply {
     /// Workers whose lease has ended, by number.
     pub dead: Vec<WorkerId>,
-    /// Whether a name has parked requests.
+    /// `true` if a name has parked requests.
     pub parked: bool,
-    /// Whether a live worker maps that name.
+    /// `true` if a live worker maps that name.
     pub mapped: bool,
     /// How many requests this worker has leased.
     pub held: usize,
-    /// Whether it was in the registry.
+    /// `true` if it was in the registry.
     pub known: bool,
-    /// Whether the queue is paused.
+    /// `true` if the queue is paused.
     pub paused: bool,
-    /// Whether the schedule holds anything.
+    /// `true` if the schedule holds anything.
     pub due: bool,
-    /// Which of its leases are not wanted any more.
+    /// Its leases that were cancelled.
     pub cancelled: Vec<Id>,
 }
 
 impl Store {
     /// `heartbeat.lua`.
-    pub fn heartbeat(&mut self, beat: Beat) -> Beaten {
+    pub fn heartbeat(&mut self, beat: Beat) -> HeartbeatReply {
         let known = self.holder(beat.worker).registered != Registered::No;
         let lost = self.holders.iter().all(|holder| holder.registered == Registered::No);
         if lost {
-            self.mend();
+            self.repair();
         }
         self.holder_mut(beat.worker).registered = Registered::Alive;
         self.mapped |= beat.maps;
@@ -48,10 +48,10 @@ impl Store {
             ended.then(|| WorkerId::try_from(worker).unwrap_or(WorkerId::MAX))
         };
         let dead = self.holders.iter().enumerate().filter_map(of).collect();
-        self.mend();
+        self.repair();
         let leases = &self.holder(beat.worker).leases;
         let cancelled = leases.iter().filter(|id| self.tombstones.contains(id)).copied();
-        Beaten {
+        HeartbeatReply {
             dead,
             parked: self.names_parked,
             mapped: self.mapped,
@@ -63,8 +63,8 @@ impl Store {
         }
     }
 
-    /// Whoever has leases and is not known is known as dead.
-    fn mend(&mut self) {
+    /// Marks as expired each worker that has leases but no registration.
+    fn repair(&mut self) {
         for holder in &mut self.holders {
             if holder.registered == Registered::No && !holder.leases.is_empty() {
                 holder.registered = Registered::Ended;

@@ -1,8 +1,8 @@
 //! Scripts that fail at one of their commands.
 //!
 //! A promote, a take-over or a cancel that fails and is undone changes nothing: it is not a step.
-//! PollStep and pops are steps: their worker gets an error, or one outcome keeps its lease. With a
-//! fault, each script leaves what its commands did so far.
+//! Polls and pops are steps: their worker gets an error, or one outcome keeps its lease. With an
+//! injected fault, each script leaves the effects of its commands so far.
 
 use super::{Bounds, Life, Pop, Send, Step, World};
 use crate::store::{Id, PollStep, Registered, Reply, Store, WorkerId};
@@ -14,9 +14,9 @@ pub enum Script {
     PollStep(WorkerId),
     /// The one behind a blocked pop.
     Leases(WorkerId),
-    /// The one that moves what is due.
+    /// The script that moves due requests.
     Promote(Id),
-    /// The one that gives back what a worker held.
+    /// The script that returns a worker's leases to the queue.
     TakeOver(WorkerId),
     /// The one that withdraws a request.
     Cancel(Id),

@@ -1,4 +1,4 @@
-//! What must always hold.
+//! The invariants.
 
 use stateright::Property;
 
@@ -10,15 +10,15 @@ pub const NOTHING_LOST: &str = "no request is lost";
 pub const ONE_PLACE: &str = "a request is in one place";
 /// A request gets one ending frame at most, and one dead letter.
 pub const SETTLED_ONCE: &str = "a request is settled at most once";
-/// Only who has leased a request settles it.
+/// Only the worker that has leased a request settles it.
 pub const FENCED: &str = "no worker settles after its lease is lost";
-/// What was cancelled before it was leased is not started.
-pub const CANCELLED_STAYS: &str = "what is cancelled before its start does not start";
-/// What has crashed too many workers is not started again.
-pub const POISON_STOPS: &str = "what kills its workers stops";
-/// A poll whose reply was lost says the same when it is sent again.
-pub const SAYS_THE_SAME: &str = "a poll that is sent again says the same";
-/// Where a request is open, something goes on without new calls, faults, or an end of a standstill.
+/// A request that was cancelled before it was leased is not started.
+pub const CANCELLED_STAYS: &str = "a request cancelled before its start does not start";
+/// A request that has crashed too many workers is not started again.
+pub const POISON_STOPS: &str = "a request that kills its workers stops";
+/// A poll whose reply was lost gets the same reply when it is sent again.
+pub const SAYS_THE_SAME: &str = "a poll that is sent again gets the same reply";
+/// An open request makes progress without new calls, faults, or the end of a stall.
 pub const EVERYTHING_ENDS: &str = "everything ends";
 
 pub(super) fn all() -> Vec<Property<Bounds>> {

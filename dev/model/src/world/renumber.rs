@@ -3,7 +3,7 @@
 
 use super::worker::{Pop, Send, Taken};
 use super::{Worker, World};
-use crate::store::{Ending, Id, PollStep};
+use crate::store::{Id, PollStep, RunOutcome};
 
 /// Old numbers to new ones.
 struct Numbers {
@@ -29,18 +29,18 @@ impl Numbers {
         taken.iter_mut().for_each(|taken| self.change(&mut taken.leased.id));
     }
 
-    fn endings(&mut self, endings: &mut [Ending]) {
-        endings.iter_mut().for_each(|ending| self.change(&mut ending.id));
+    fn outcomes(&mut self, outcomes: &mut [RunOutcome]) {
+        outcomes.iter_mut().for_each(|outcome| self.change(&mut outcome.id));
     }
 
     fn poll(&mut self, poll: &mut PollStep) {
-        self.endings(&mut poll.endings);
+        self.outcomes(&mut poll.outcomes);
     }
 
     fn worker(&mut self, worker: &mut Worker) {
         worker.jobs.iter_mut().for_each(|job| self.change(&mut job.taken.leased.id));
-        self.endings(&mut worker.leaving);
-        self.endings(&mut worker.resend);
+        self.outcomes(&mut worker.to_settle);
+        self.outcomes(&mut worker.resend);
         if let Pop::Replied(taken, _) = &mut worker.pop {
             self.taken(taken);
         }
@@ -61,7 +61,7 @@ impl Numbers {
         worker.owns.sort_unstable();
     }
 
-    /// What stood at old numbers, at the new ones.
+    /// Moves the values from the old numbers to the new ones.
     fn moved<T: Clone>(&self, values: &[T]) -> Vec<T> {
         let mut moved = values.to_vec();
         for (value, new) in values.iter().zip(&self.new) {
@@ -72,7 +72,7 @@ impl Numbers {
 }
 
 impl World {
-    /// Numbers the requests anew. Only when all have been called for: their order is fixed before.
+    /// Renumbers the requests. Only after all calls: their order is fixed before.
     pub(super) fn renumber(&mut self) {
         let mut numbers = Numbers { new: vec![None; self.crashed.len()], next: 0 };
         let store = &mut self.store;
@@ -85,7 +85,7 @@ impl World {
         numbers.all(&mut store.later);
         numbers.all(&mut store.due);
         for at in 0..self.crashed.len() {
-            // What is nowhere any more.
+            // A request without any trace.
             numbers.change(&mut Id::try_from(at).unwrap_or_default());
         }
         if numbers.new.iter().zip(0..).all(|(new, old)| *new == Some(old)) {

@@ -1,15 +1,14 @@
-//! Which steps there are, and what they change.
+//! The possible steps, and their effects.
 //!
-//! As the dispatcher, a worker that runs does at once what it can do: it sends what it has to say,
-//! hears the reply, begins. Nothing of others comes in between (but what may befall it does), since
-//! in another order the same would come of it. Everything else is free: handlers, heartbeats, the
-//! script behind a pop, take-overs, and whatever a worker has sent that stands still. Calls come
-//! first: one that comes late is, for the queue, one that becomes due late.
+//! As the dispatcher, a running worker does all that it can at once: it polls, receives the reply,
+//! starts jobs. Only faults come in between: another order would lead to the same worlds. All else
+//! is free: handlers, heartbeats, the script of a pop, take-overs, the poll of a stopped worker.
+//! Calls come first: to the queue, a late call equals a request that becomes due late.
 
 use super::worker::Taken;
 use super::{Bounds, END, Faults, Life, Pop, Script, Send, World, Wrong};
 use crate::store::{
-    Beat, Ending, Fault, Id, Leased, Op, Place, PollStep, Registered, Reply, WorkerId,
+    Beat, Fault, Id, Leased, Op, Place, PollStep, Registered, Reply, RunOutcome, WorkerId,
 };
 
 /// One step.
@@ -17,7 +16,7 @@ use crate::store::{
 pub enum Step {
     /// A caller calls for the next request.
     Call,
-    /// A caller withdraws one; whether its worker hears so at once.
+    /// A caller withdraws one; `true` if its worker is notified at once.
     Cancel(Id, bool),
     /// A request becomes due, and a worker moves it.
     Promote(Id),
@@ -33,7 +32,7 @@ pub enum Step {
     HearPop(WorkerId),
     /// A worker sends a poll.
     Send(WorkerId),
-    /// What the worker holds is read back before it.
+    /// The worker's leases are read back before it.
     ReadBack(WorkerId),
     /// The script runs.
     PollStep(WorkerId),
@@ -41,30 +40,30 @@ pub enum Step {
     HearPoll(WorkerId),
     /// A handler begins.
     Begin(WorkerId, Id),
-    /// It ends; whether well.
+    /// It ends; `true` if it succeeds.
     End(WorkerId, Id, bool),
-    /// A worker says that it lives, and hears the answer.
+    /// A worker sends a heartbeat, and receives the reply.
     Beat(WorkerId),
-    /// The lease of a worker that does not say so ends.
+    /// The lease of a worker without heartbeats ends.
     LeaseEnds(WorkerId),
-    /// Another worker takes over what it held; if it has crashed, its lease ends before.
+    /// Another worker takes over its leases; if it has crashed, its lease ends before.
     TakeOver(WorkerId),
     /// The reply to a pop, or the pop, is lost.
     LosePop(WorkerId),
     /// The reply to a poll is lost.
     LosePoll(WorkerId),
-    /// A worker crashes, another is started; whether Redis still runs the script behind its pop.
+    /// A worker crashes, another is started; `true` if Redis still runs the script of its pop.
     Crash(WorkerId, bool),
-    /// A worker stands still.
+    /// A worker is stopped.
     Stop(WorkerId),
-    /// It goes on.
+    /// It continues.
     Go(WorkerId),
     /// A script fails, in one of the ways that it can.
     Fails(Script, u8),
 }
 
 impl Step {
-    /// Whether it is a new call, a fault, or the end of one: nothing that has to come.
+    /// Returns `true` if it is a new call, a fault, or the end of one: nothing that has to come.
     fn is_free(self) -> bool {
         matches!(
             self,
@@ -79,7 +78,7 @@ impl Step {
         )
     }
 
-    /// Whether it is what comes of a command.
+    /// Returns `true` if it is the effect of a command.
     fn is_reply(self) -> bool {
         use Step::{Begin, HearPoll, HearPop, Moves, PollStep, Pop, ReadBack, Send};
         let own = matches!(self, Send(_) | ReadBack(_) | PollStep(_) | HearPoll(_) | Begin(..));
@@ -88,7 +87,7 @@ impl Step {
 }
 
 impl Bounds {
-    /// Whether anything goes on by itself.
+    /// Returns `true` if there is a step without a new call or fault.
     pub(super) fn goes_on(&self, world: &World) -> bool {
         let mut steps = Vec::new();
         self.steps(world, &mut steps);
@@ -145,8 +144,8 @@ impl Bounds {
                 self.fails(world, Script::Cancel(id), steps);
             }
         }
-        let somebody_runs = world.workers.iter().any(super::Worker::runs);
-        if somebody_runs {
+        let any_runs = world.workers.iter().any(super::Worker::runs);
+        if any_runs {
             // Requests that a failing promote has left are promoted again.
             let again =
                 if self.fault == Some(Fault::NothingPromoted) { &[][..] } else { &store.due };
@@ -164,14 +163,14 @@ impl Bounds {
             }
             let registered = store.holder(at).registered;
             let dead = worker.life == Life::Dead && registered == Registered::Alive;
-            if somebody_runs && (dead || registered == Registered::Ended) {
+            if any_runs && (dead || registered == Registered::Ended) {
                 steps.push(Step::TakeOver(at));
                 self.fails(world, Script::TakeOver(at), steps);
             }
         }
     }
 
-    /// What happens without the worker's doing.
+    /// Returns the steps that do not need the worker.
     fn steps_at_redis(&self, world: &World, at: WorkerId, steps: &mut Vec<Step>) {
         let worker = &world.workers[usize::from(at)];
         if worker.pop == Pop::Moved {
@@ -193,7 +192,7 @@ impl Bounds {
         self.faults(world, at, steps);
     }
 
-    /// What may befall a worker.
+    /// Returns the faults that a worker can suffer.
     fn faults(&self, world: &World, at: WorkerId, steps: &mut Vec<Step>) {
         let worker = &world.workers[usize::from(at)];
         let Faults { crashes, stops, lost, .. } = world.left;
@@ -203,15 +202,14 @@ impl Bounds {
             if moved {
                 steps.push(Step::Crash(at, true));
             }
-            // See docs/internals/decisions/0008: only the script after a pop finds an element that
-            // was moved for a worker without a registration.
+            // Unregistered: only the script behind the pop finds its request, see decision 0008.
             if !moved || registered != Registered::No {
                 steps.push(Step::Crash(at, false));
             }
         }
         if worker.life == Life::Running {
             let waiting = !world.store.queue.is_empty();
-            if stops > 0 && worker.may_stand_still() && !worker.sends(waiting) {
+            if stops > 0 && worker.may_stop() && !worker.sends(waiting) {
                 steps.push(Step::Stop(at));
             }
             let follows = worker.pop == Pop::Moved && registered != Registered::No;
@@ -221,7 +219,7 @@ impl Bounds {
             }
             let says = match &worker.send {
                 Send::Replied(poll, _, leased, ..) => {
-                    !poll.endings.is_empty() || !leased.is_empty()
+                    !poll.outcomes.is_empty() || !leased.is_empty()
                 }
                 Send::No | Send::Sent(..) | Send::Read(..) => false,
             };
@@ -231,13 +229,13 @@ impl Bounds {
         }
     }
 
-    /// What a worker that runs does.
+    /// Returns the steps of a running worker.
     fn steps_of(&self, world: &World, at: WorkerId, steps: &mut Vec<Step>) {
         let worker = &world.workers[usize::from(at)];
         let holder = world.store.holder(at);
-        // Its time ends, or the worker ends it, to read back what it holds. The script behind it
-        // leases what one that failed has left in the inbox.
-        let wanted = worker.unsure || worker.mute || !holder.inbox.is_empty();
+        // Its timeout ends, or the worker ends it to read back its leases. The script behind it
+        // leases requests that a failed one has left in the inbox.
+        let wanted = worker.needs_resync || worker.mute || !holder.inbox.is_empty();
         if worker.pop == Pop::Blocked && wanted {
             steps.push(Step::PopEnds(at));
         }
@@ -253,14 +251,15 @@ impl Bounds {
             .leases
             .iter()
             .any(|id| cancelled(id) && worker.jobs.iter().any(|job| job.taken.leased.id == *id));
-        let odd = worker.finds_odd(holder.leases.len()) && !worker.unsure;
+        let odd = worker.finds_odd(holder.leases.len()) && !worker.needs_resync;
         let odd = odd && self.fault != Some(Fault::NotReadBack);
         if holder.registered != Registered::Alive || worker.mute || news || odd {
             steps.push(Step::Beat(at));
         }
     }
 
-    /// What follows a step at once, if it is the only thing that can: no world of its own.
+    /// Takes the steps that follow at once if no other step is possible: they are not worlds of
+    /// their own.
     pub(super) fn follow(&self, mut world: World) -> World {
         let mut steps = Vec::new();
         loop {
@@ -274,7 +273,7 @@ impl Bounds {
         world
     }
 
-    /// What a step changes.
+    /// Applies a step.
     pub(super) fn step(&self, mut world: World, step: Step) -> World {
         match step {
             Step::Call => self.call(&mut world),
@@ -341,7 +340,7 @@ impl Bounds {
         }
     }
 
-    /// What is true of requests that have just been leased.
+    /// Adds the checker's knowledge to requests that have just been leased.
     fn note(&self, world: &World, leased: Vec<Leased>) -> Vec<Taken> {
         let taken = leased.into_iter().map(|leased| Taken {
             leased,
@@ -388,7 +387,7 @@ impl Bounds {
             world.wrong = Some(Wrong::SettledWithoutLease);
         }
         let worker = world.worker(at);
-        if !poll.endings.is_empty() {
+        if !poll.outcomes.is_empty() {
             worker.said = Some(reply.said.clone());
         }
         // By which number it is known is the order's affair.
@@ -397,7 +396,7 @@ impl Bounds {
     }
 }
 
-/// What a worker hears, and begins upon it.
+/// Returns the steps in which a worker receives a reply and starts jobs.
 fn hearing(worker: &super::Worker, at: WorkerId, steps: &mut Vec<Step>) {
     if matches!(worker.pop, Pop::Replied(..)) {
         steps.push(Step::HearPop(at));
@@ -414,7 +413,7 @@ impl World {
         &mut self.workers[usize::from(at)]
     }
 
-    /// The poll that a worker has sent, and what it held before, if that was read.
+    /// Returns the poll that a worker has sent, and the leases that were read back before it.
     pub(super) fn sent(&mut self, at: WorkerId) -> Option<(PollStep, Option<Vec<Taken>>)> {
         let (mut poll, held) = match std::mem::take(&mut self.worker(at).send) {
             Send::Sent(poll, _) => (poll, None),
@@ -457,13 +456,13 @@ impl World {
         let Some(place) = worker.jobs.iter().position(|job| job.taken.leased.id == id) else {
             return;
         };
-        let record = worker.jobs.remove(place).taken.leased.mark.record;
+        let record = worker.jobs.remove(place).taken.leased.info.record;
         let op = match well {
             true => Op::Answer(END),
             false if record.fails == 0 => Op::Retry(record.attempt + 1, None),
             false => Op::DeadLetter(Some(END)),
         };
-        worker.leaving.push(Ending { id, op });
+        worker.to_settle.push(RunOutcome { id, op });
         self.left.fails -= u8::from(!well);
     }
 
@@ -472,7 +471,7 @@ impl World {
         let worker = self.worker(at);
         worker.mute = false;
         let odd = worker.finds_odd(beaten.held) && fault != Some(Fault::NotReadBack);
-        worker.unsure |= !beaten.known || odd;
+        worker.needs_resync |= !beaten.known || odd;
         for id in beaten.cancelled {
             worker.cancel(id);
         }

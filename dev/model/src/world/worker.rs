@@ -1,19 +1,19 @@
-//! What a worker knows, and what it makes of replies: `worker/src/io/dispatcher.rs` without times,
-//! for one queue.
+//! A worker's own state, and the effect of replies on it: `worker/src/io/dispatcher.rs` without
+//! times, for one queue.
 
-use crate::store::{Ending, Fault, Id, Leased, Op, PollStep, Reply, Said, State, WorkerId};
+use crate::store::{Fault, Id, Leased, Op, PollStep, Reply, RunOutcome, Said, State, WorkerId};
 
 use super::END;
 
 /// How many handlers run at once in a worker.
 pub(super) const SLOTS: usize = 1;
 
-/// Whether a worker runs.
+/// The life of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Life {
     /// Yes.
     Running,
-    /// It stands still, and may go on.
+    /// It is stopped, and may continue.
     Stopped,
     /// It has crashed.
     Dead,
@@ -22,14 +22,14 @@ pub enum Life {
     Unborn,
 }
 
-/// What was leased, and what a checker knows of it that the worker does not.
+/// A leased request, with facts that only the checker knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Taken {
-    /// What the worker hears.
+    /// The part that the worker receives.
     pub leased: Leased,
-    /// Whether it had been cancelled when it was leased.
+    /// `true` if it had been cancelled when it was leased.
     pub cancelled: bool,
-    /// Whether it had crashed too many workers.
+    /// `true` if it had crashed too many workers.
     pub poisoned: bool,
 }
 
@@ -41,9 +41,9 @@ pub enum Pop {
     No,
     /// It waits at Redis.
     Blocked,
-    /// The element lies in the inbox; the script behind it is next.
+    /// The element is in the inbox; the script behind it is next.
     Moved,
-    /// The reply is on its way.
+    /// The reply is in flight.
     Replied(Vec<Taken>, State),
 }
 
@@ -53,47 +53,47 @@ pub enum Send {
     /// None is out.
     #[default]
     No,
-    /// On its way; whether what is held is read back first.
+    /// In flight; `true` if leases are read back first.
     Sent(PollStep, bool),
-    /// What is held has been read.
+    /// The leases have been read.
     Read(PollStep, Vec<Taken>),
-    /// The reply is on its way, with what was held before.
+    /// The reply is in flight, with the leases read before.
     Replied(PollStep, Vec<Said>, Vec<Taken>, State, Option<Vec<Taken>>),
 }
 
 /// A request that holds a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Job {
-    /// What it is.
+    /// The leased request.
     pub taken: Taken,
-    /// Whether its handler has begun.
+    /// `true` if its handler has begun.
     pub begun: bool,
 }
 
 /// One worker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Worker {
-    /// Whether it runs.
+    /// Its life.
     pub life: Life,
     /// Its blocked pop.
     pub pop: Pop,
     /// Its poll.
     pub send: Send,
-    /// What runs.
+    /// The running jobs.
     pub jobs: Vec<Job>,
-    /// What the next poll settles.
-    pub leaving: Vec<Ending>,
-    /// What is settled before that, as it was sent before.
-    pub resend: Vec<Ending>,
-    /// Number of the last settling poll, by its last bit: nothing else tells two in a row apart.
+    /// The outcomes that the next poll settles.
+    pub to_settle: Vec<RunOutcome>,
+    /// The outcomes that are settled before those, as they were sent before.
+    pub resend: Vec<RunOutcome>,
+    /// The number of the last settling poll, by its last bit: only this distinguishes two in a row.
     pub serial: u8,
-    /// A reply was lost, so that it may hold what it does not know.
-    pub unsure: bool,
-    /// Its own lease has ended: it has to say first that it lives.
+    /// A reply was lost, so that it may have leases that it does not know.
+    pub needs_resync: bool,
+    /// Its own lease has ended: it has to send a heartbeat first.
     pub mute: bool,
-    /// What it really has leased: for the properties, no worker reads it.
+    /// Its leases in Redis: for the properties, no worker reads it.
     pub owns: Vec<Id>,
-    /// What its last settling poll said, as long as Redis knows it: for the properties.
+    /// The reply to its last settling poll, while Redis stores it: for the properties.
     pub said: Option<Vec<Said>>,
 }
 
@@ -102,44 +102,45 @@ impl Worker {
         self.life == Life::Running
     }
 
-    /// Whether it runs, and a command of it or what it hears is under way.
+    /// Returns `true` if it runs, and a command or a reply of it is in flight.
     pub(super) fn is_talking(&self) -> bool {
         let hears = matches!(self.pop, Pop::Replied(..)) || self.jobs.iter().any(|job| !job.begun);
         self.runs() && (self.send != Send::No || hears)
     }
 
-    /// Whether it makes a difference if it stands still here: in a handler, or with a command or a
-    /// reply under way. Right before or after, it would go on to the same.
-    pub(super) fn may_stand_still(&self) -> bool {
+    /// Returns `true` if stopping it here makes a difference: in a handler, or with a command or a
+    /// reply in flight. Right before or after, it would continue to the same world.
+    pub(super) fn may_stop(&self) -> bool {
         let talks = self.send != Send::No || self.pop != Pop::No;
         talks || self.jobs.iter().any(|job| job.begun)
     }
 
-    /// Whether it sends a poll now.
+    /// Returns `true` if it sends a poll now.
     pub(super) fn sends(&self, waiting: bool) -> bool {
-        let settles = !self.leaving.is_empty() || !self.resend.is_empty();
+        let settles = !self.to_settle.is_empty() || !self.resend.is_empty();
         let takes = waiting && self.free() > 0 && !self.mute;
         self.runs() && self.send == Send::No && (settles || takes || self.reads_back())
     }
 
-    /// Whether it knows of more or fewer leases than Redis: the last net under lost replies.
+    /// Returns `true` if it knows of more or fewer leases than Redis: the last net under lost
+    /// replies.
     pub(super) fn finds_odd(&self, held: usize) -> bool {
-        let outcomes = self.leaving.len() + self.resend.len();
+        let outcomes = self.to_settle.len() + self.resend.len();
         !(self.jobs.len()..=self.jobs.len() + outcomes).contains(&held)
     }
 
-    /// Whether it sends a blocked pop now.
+    /// Returns `true` if it sends a blocked pop now.
     pub(super) fn pops(&self, waiting: bool) -> bool {
-        let idle = self.free() > 0 && !waiting && !self.mute && !self.unsure;
+        let idle = self.free() > 0 && !waiting && !self.mute && !self.needs_resync;
         self.runs() && self.pop == Pop::No && idle
     }
 
-    /// Whether the last settling poll may be sent again.
+    /// Returns `true` if the last settling poll may be sent again.
     pub(super) fn may_send_again(&self) -> bool {
         match &self.send {
             Send::No => !self.resend.is_empty(),
             Send::Sent(poll, _) | Send::Read(poll, _) => poll.again,
-            Send::Replied(poll, ..) => !poll.endings.is_empty(),
+            Send::Replied(poll, ..) => !poll.outcomes.is_empty(),
         }
     }
 
@@ -148,22 +149,23 @@ impl Worker {
         SLOTS.saturating_sub(self.jobs.len())
     }
 
-    /// Whether the next poll reads back what it holds.
+    /// Returns `true` if the next poll reads back its leases.
     pub(super) fn reads_back(&self) -> bool {
-        self.unsure && self.pop == Pop::No
+        self.needs_resync && self.pop == Pop::No
     }
 
     /// The next poll, if there is one: `worker/src/io/poll.rs`.
     pub(super) fn plan(&mut self, own: WorkerId, waiting: bool, fault: Option<Fault>) {
         let again = !self.resend.is_empty();
-        let endings = if again { self.resend.clone() } else { std::mem::take(&mut self.leaving) };
-        if !endings.is_empty() && (!again || fault == Some(Fault::OtherNumber)) {
+        let outcomes =
+            if again { self.resend.clone() } else { std::mem::take(&mut self.to_settle) };
+        if !outcomes.is_empty() && (!again || fault == Some(Fault::OtherNumber)) {
             self.serial ^= 1;
         }
         self.resend.clear();
         let take = if waiting && !self.mute { self.free() } else { 0 };
         let poll =
-            PollStep { take, endings, serial: self.serial, again, ..PollStep::take(own, take) };
+            PollStep { take, outcomes, serial: self.serial, again, ..PollStep::take(own, take) };
         self.send = Send::Sent(poll, self.reads_back());
     }
 
@@ -172,20 +174,20 @@ impl Worker {
         let Send::Replied(poll, said, leased, state, held) = std::mem::take(&mut self.send) else {
             return;
         };
-        let kept = poll.endings.iter().zip(said).filter(|(_, said)| *said == Said::Kept);
-        let kept: Vec<Ending> = kept.map(|(ending, _)| *ending).collect();
+        let kept = poll.outcomes.iter().zip(said).filter(|(_, said)| *said == Said::Kept);
+        let kept: Vec<RunOutcome> = kept.map(|(outcome, _)| *outcome).collect();
         if let Some(held) = held {
-            self.unsure = false;
+            self.needs_resync = false;
             self.jobs.retain(|job| held.iter().any(|held| held.leased.id == job.taken.leased.id));
-            let strangers = held.into_iter().filter(|held| {
+            let unknown_leases = held.into_iter().filter(|held| {
                 let id = held.leased.id;
-                let leaves = self.leaving.iter().chain(&poll.endings).any(|one| one.id == id);
+                let leaves = self.to_settle.iter().chain(&poll.outcomes).any(|one| one.id == id);
                 !leaves && self.jobs.iter().all(|job| job.taken.leased.id != id)
             });
-            let strangers = strangers.collect();
-            self.start(strangers, max_crashes);
+            let unknown_leases = unknown_leases.collect();
+            self.start(unknown_leases, max_crashes);
         }
-        self.leaving.extend(kept);
+        self.to_settle.extend(kept);
         self.start(leased, max_crashes);
         self.note(state);
     }
@@ -199,7 +201,7 @@ impl Worker {
 
     fn note(&mut self, state: State) {
         if state == State::Expired {
-            self.unsure |= !self.mute;
+            self.needs_resync |= !self.mute;
             self.mute = true;
         }
     }
@@ -210,54 +212,54 @@ impl Worker {
             Send::Sent(poll, _) | Send::Read(poll, _) | Send::Replied(poll, ..) => poll,
             Send::No => return,
         };
-        self.resend = poll.endings;
-        self.unsure |= fault != Some(Fault::NotReadBack);
+        self.resend = poll.outcomes;
+        self.needs_resync |= fault != Some(Fault::NotReadBack);
     }
 
     /// The same with a pop.
     pub(super) fn lose_pop(&mut self, fault: Option<Fault>) {
         self.pop = Pop::No;
-        self.unsure |= fault != Some(Fault::NotReadBack);
+        self.needs_resync |= fault != Some(Fault::NotReadBack);
     }
 
-    /// Starts what was leased, as far as there are slots; the rest goes back.
+    /// Starts leased requests, up to its capacity; the rest goes back.
     fn start(&mut self, leased: Vec<Taken>, max_crashes: u8) {
         let free = self.free();
         for (at, taken) in leased.into_iter().enumerate() {
-            let Leased { id, mark } = taken.leased;
+            let Leased { id, info } = taken.leased;
             if at >= free {
-                self.leaving.push(Ending { id, op: Op::Back });
-            } else if mark.cancelled {
-                self.leaving.push(Ending { id, op: Op::Answer(END) });
-            } else if mark.record.crashes >= max_crashes {
-                self.leaving.push(Ending { id, op: Op::DeadLetter(Some(END)) });
+                self.to_settle.push(RunOutcome { id, op: Op::Back });
+            } else if info.cancelled {
+                self.to_settle.push(RunOutcome { id, op: Op::Answer(END) });
+            } else if info.record.crashes >= max_crashes {
+                self.to_settle.push(RunOutcome { id, op: Op::DeadLetter(Some(END)) });
             } else {
                 self.jobs.push(Job { taken, begun: false });
             }
         }
     }
 
-    /// A job is not wanted any more.
+    /// A job is cancelled.
     pub(super) fn cancel(&mut self, id: Id) {
         let before = self.jobs.len();
         self.jobs.retain(|job| job.taken.leased.id != id);
         if self.jobs.len() < before {
-            self.leaving.push(Ending { id, op: Op::Answer(END) });
+            self.to_settle.push(RunOutcome { id, op: Op::Answer(END) });
         }
     }
 
-    /// It crashes: what it knew is gone; what Redis has of it stays.
+    /// It crashes: its own state is gone; the state in Redis stays.
     pub(super) fn crash(&mut self, follows: bool) {
         let pop = if follows { std::mem::take(&mut self.pop) } else { Pop::No };
         let owns = std::mem::take(&mut self.owns);
         *self = Self { life: Life::Dead, pop, owns, ..Self::default() };
     }
 
-    /// What a poll settles is not leased any more. Whether all of it was.
+    /// Removes the leases that a poll settled. Returns `true` if it settled all of them.
     pub(super) fn settled(&mut self, poll: &PollStep, reply: &Reply) -> bool {
-        let done = poll.endings.iter().zip(&reply.said);
+        let done = poll.outcomes.iter().zip(&reply.said);
         let done = done.filter(|(_, said)| !matches!(said, Said::LeaseLost | Said::Kept));
-        let ids: Vec<Id> = done.map(|(ending, _)| ending.id).collect();
+        let ids: Vec<Id> = done.map(|(outcome, _)| outcome.id).collect();
         let all_owned = ids.iter().all(|id| self.owns.contains(id));
         self.owns.retain(|id| !ids.contains(id));
         all_owned

@@ -19,7 +19,7 @@ const RIGHTS: &[&str] = &[
 /// The fault of one call.
 #[derive(Debug, Clone)]
 pub(crate) enum Broken {
-    /// Something else lies at this key.
+    /// This key has another type.
     Key(String),
     /// The user may not use this command.
     Right(&'static str),
@@ -84,7 +84,7 @@ impl Broken {
     }
 }
 
-/// Whether the move is one script of a kind that moves requests.
+/// Returns `true` if the move is one script of a kind that moves requests.
 pub(crate) fn moves_requests(next: &Move) -> bool {
     use Move::{Cancel, Promote, QueuePoll, Release, Revive, Tick};
     matches!(next, QueuePoll(_) | Promote | Release(..) | Cancel(_) | Revive(_) | Tick(..))
@@ -126,13 +126,13 @@ async fn amounts_at_redis(real: &mut Real) -> Amounts {
     amounts
 }
 
-/// Makes a move on Redis with a fault, and says what it has lost; empty if nothing.
+/// Makes a move on Redis with a fault. Returns the loss it caused; empty if none.
 pub(crate) async fn lost(real: &mut Real, model: &Store, next: &Move, broken: &Broken) -> String {
     let mut before = amounts(model);
     if let Move::QueuePoll(poll) = next {
-        let done = poll.endings.iter().filter(|ending| ending.op == Op::Done);
-        for ending in done {
-            let amount = &mut before[usize::from(ending.id)];
+        let done = poll.outcomes.iter().filter(|outcome| outcome.op == Op::Done);
+        for outcome in done {
+            let amount = &mut before[usize::from(outcome.id)];
             *amount = amount.saturating_sub(1);
         }
     }

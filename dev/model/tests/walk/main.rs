@@ -23,7 +23,7 @@ const WORKERS: u8 = 3;
 const REQUESTS: u8 = 6;
 /// How many moves a walk has.
 const MOVES: usize = 40;
-/// How many walks there are, if nobody says otherwise, and how long they go on at most.
+/// The default number of walks, and their time limit.
 const WALKS: u64 = 400;
 const FAILING_WALKS: u64 = 300;
 const LONGEST: Duration = Duration::from_secs(20);
@@ -67,11 +67,11 @@ async fn walks(most: u64, walk: impl AsyncFn(&mut Real, u64)) {
 }
 
 #[tokio::test]
-async fn every_script_does_what_the_model_says() {
+async fn every_script_matches_the_model() {
     walks(WALKS, walk).await;
 }
 
-/// A walk whose last move fails: what was there before is there still, or has ended.
+/// A walk whose last move fails: every request is still there or has ended.
 async fn failing_walk(real: &mut Real, seed: u64) {
     let mut rng = Rng::with_seed(seed);
     let mut model = Store::new(WORKERS.into(), REQUESTS.into());

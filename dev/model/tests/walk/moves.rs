@@ -1,8 +1,8 @@
-//! What may be done to a queue, and how it is done to the model and to Redis.
+//! The moves of a queue, on the model and on Redis.
 
 use fastrand::Rng;
 use redcall_model::store::{
-    Beat, Ending, Frame, Id, Op, Place, PollStep, Registered, Store, UNREADABLE, WorkerId,
+    Beat, Frame, Id, Op, Place, PollStep, Registered, RunOutcome, Store, UNREADABLE, WorkerId,
 };
 
 use super::real::Real;
@@ -11,7 +11,7 @@ use super::{REQUESTS, WORKERS};
 /// One move.
 #[derive(Debug, Clone)]
 pub(crate) enum Move {
-    /// Requests, and whether somebody waits for them; the cap.
+    /// Requests, each with `true` if a caller waits for it; the cap.
     Enqueue(usize, Vec<(Id, bool)>),
     /// One by `place.lua`.
     Place(usize, Place),
@@ -21,7 +21,7 @@ pub(crate) enum Move {
     Pop(WorkerId),
     /// A poll.
     QueuePoll(PollStep),
-    /// What a worker holds is read back.
+    /// The leases of a worker are read back.
     Held(WorkerId),
     /// A frame before the end; how many may be unread.
     Frame(WorkerId, Id, Frame, usize),
@@ -31,21 +31,21 @@ pub(crate) enum Move {
     LeaseEnds(WorkerId),
     /// The registry is lost, or one worker's place in it.
     RegistryLost(Option<WorkerId>),
-    /// A worker's things go back; whether by itself.
+    /// A worker's requests go back; `true` if by itself.
     Release(WorkerId, bool),
     /// A request of the schedule becomes due.
     Due(Id),
-    /// What is due is moved.
+    /// Due requests are moved.
     Promote,
     /// A request is withdrawn.
     Cancel(Id),
     /// All dead letters are retried.
     Revive(usize),
-    /// The queue is paused or goes on.
+    /// The queue is paused or resumed.
     Pause(bool),
     /// A tick of a schedule, and the request for it.
     Tick(usize, u8, Id),
-    /// Whether a request is the first of its kind.
+    /// `true` if a request is the first of its kind.
     Unique(Id),
 }
 
@@ -55,7 +55,7 @@ fn one<T: Copy>(rng: &mut Rng, of: &[T]) -> Option<T> {
 }
 
 impl Move {
-    /// The next move; what leads somewhere is likelier.
+    /// Returns the next move. Moves that change something are likelier.
     pub(crate) fn random(rng: &mut Rng, store: &Store) -> Self {
         let id = rng.u8(..REQUESTS);
         let worker = rng.u8(..WORKERS);
@@ -76,7 +76,7 @@ impl Move {
             34 => Self::Held(worker),
             35..38 => {
                 let id = one(rng, &store.holder(worker).leases).unwrap_or(id);
-                // Now and then the one that lies there already.
+                // Now and then the last one again.
                 let last = store.frames[usize::from(id)].last().filter(|_| rng.bool());
                 Self::Frame(worker, id, last.copied().unwrap_or(frame), rng.usize(1..5))
             }
@@ -98,7 +98,7 @@ impl Move {
         }
     }
 
-    /// On the model; what it says.
+    /// Applies the move to the model and returns the reply.
     pub(crate) fn on_model(&self, store: &mut Store) -> String {
         match self {
             Self::Enqueue(cap, items) => format!("{:?}", store.enqueue(*cap, items)),
@@ -140,7 +140,7 @@ impl Move {
         }
     }
 
-    /// On Redis; what it says, in the model's words.
+    /// Applies the move to Redis and returns the reply in the model's words.
     pub(crate) async fn on_redis(&self, real: &mut Real) -> String {
         match self {
             Self::Enqueue(cap, items) => format!("{:?}", real.enqueue(*cap, items).await),
@@ -169,25 +169,25 @@ impl Move {
     }
 }
 
-/// A poll, which settles what its worker has leased, and now and then what it has not.
+/// Returns a poll that settles leases of its worker and, now and then, a request without a lease.
 fn poll(rng: &mut Rng, store: &Store, worker: WorkerId) -> PollStep {
-    let mut endings = Vec::new();
+    let mut outcomes = Vec::new();
     for _ in 0..rng.usize(..3) {
         let own = one(rng, &store.holder(worker).leases).filter(|_| rng.u8(..5) > 0);
         let id = own.unwrap_or_else(|| rng.u8(..REQUESTS));
-        endings.push(Ending { id, op: op(rng) });
+        outcomes.push(RunOutcome { id, op: op(rng) });
     }
     let last = store.holder(worker).poll.as_ref().map(|(serial, _)| *serial);
     let again = rng.u8(..4) == 0;
     let serial = last.filter(|_| again && rng.bool()).unwrap_or_else(|| rng.u8(..));
-    // A worker that sends a poll again has as many endings in it as it had at first.
+    // A worker that sends a poll again has as many outcomes in it as it had at first.
     if let Some((last, said)) = &store.holder(worker).poll
         && again
         && *last == serial
     {
-        endings.resize_with(said.len(), || Ending { id: rng.u8(..REQUESTS), op: op(rng) });
+        outcomes.resize_with(said.len(), || RunOutcome { id: rng.u8(..REQUESTS), op: op(rng) });
     }
-    PollStep { worker, take: rng.usize(..4), parked: rng.bool(), endings, serial, again }
+    PollStep { worker, take: rng.usize(..4), parked: rng.bool(), outcomes, serial, again }
 }
 
 fn op(rng: &mut Rng) -> Op {

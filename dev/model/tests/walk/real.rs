@@ -7,8 +7,8 @@ use redcall_common::error::Code;
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::ReplyTo;
 use redcall_model::store::{
-    Beat, Beaten, Cancelled, Ending, Frame, Id, Leased, Mark, Op, Place, Placed, PollStep, Pushed,
-    Record, Reply, Said, State, UNREADABLE, WorkerId,
+    Beat, Cancelled, Frame, HeartbeatReply, Id, LeaseInfo, Leased, Op, Place, Placed, PollStep,
+    Pushed, Record, Reply, RunOutcome, Said, State, UNREADABLE, WorkerId,
 };
 use redcall_store::dead::DeadSelection;
 use redcall_store::inspect::Inspector;
@@ -23,7 +23,7 @@ use redcall_testkit::redis::{AsyncCommands, cmd};
 use super::WORKERS;
 
 pub(crate) const WITHIN: Duration = Duration::from_secs(10);
-/// What does not end within a test.
+/// Longer than a test.
 const LONG: Duration = Duration::from_secs(3600);
 /// The name that not every worker maps.
 pub(crate) const NAME: &str = "special";
@@ -91,7 +91,7 @@ impl Real {
         let () = cmd("FLUSHALL").query_async(&mut self.conn).await.unwrap();
     }
 
-    /// Half an hour from now, Redis ms: what ends later than that has not ended.
+    /// Half an hour from now, in Redis ms: later times have not been reached.
     pub(crate) fn now(&self) -> f64 {
         (self.link.now_ms() + 1_800_000) as f64
     }
@@ -136,7 +136,7 @@ impl Real {
         String::new()
     }
 
-    /// The first half of a blocked pop: what it does while something lies there.
+    /// The first half of a blocked pop while the queue has a request.
     pub(crate) async fn pop(&mut self, worker: WorkerId) -> bool {
         let mut call = cmd("LMOVE");
         call.arg(self.keys.queue()).arg(self.keys.inbox(&worker_of(worker)));
@@ -147,8 +147,8 @@ impl Real {
 
     /// A poll as the worker sends it.
     pub(crate) async fn send_poll(&self, poll: &PollStep) -> Result<PollReply, StoreError> {
-        let endings = poll.endings.iter();
-        let outcomes: Vec<Outcome> = endings.map(|ending| self.outcome(*ending)).collect();
+        let outcomes = poll.outcomes.iter();
+        let outcomes: Vec<Outcome> = outcomes.map(|outcome| self.outcome(*outcome)).collect();
         let parked = if poll.parked { vec![NAME.to_owned()] } else { Vec::new() };
         let keys = &self.workers[usize::from(poll.worker)];
         let poll = QueuePoll {
@@ -184,8 +184,8 @@ impl Real {
         }
     }
 
-    fn outcome(&self, ending: Ending) -> Outcome {
-        let Ending { id, op } = ending;
+    fn outcome(&self, outcome: RunOutcome) -> Outcome {
+        let RunOutcome { id, op } = outcome;
         let answer = |frame: Option<Frame>| frame.map(|frame| (self.reply(id), frame.to_string()));
         let settlement = match op {
             Op::Answer(frame) => {
@@ -233,7 +233,7 @@ impl Real {
         }
     }
 
-    pub(crate) async fn heartbeat(&mut self, beat: Beat) -> Beaten {
+    pub(crate) async fn heartbeat(&mut self, beat: Beat) -> HeartbeatReply {
         let names = if beat.maps { vec![NAME.to_owned()] } else { Vec::new() };
         let worker = worker_of(beat.worker);
         let beat = real::Beat { worker: &worker, lease: LONG, info: "{}", names: &names };
@@ -245,7 +245,7 @@ impl Real {
         if let [(name, live)] = heard.parked.as_slice() {
             assert_eq!((name.as_str(), *live), (NAME, mapped));
         }
-        Beaten {
+        HeartbeatReply {
             dead,
             parked: !heard.parked.is_empty(),
             mapped,
@@ -340,5 +340,8 @@ fn leased(leased: &real::Leased) -> Leased {
     let real::Record { attempt, fails, crashes } = leased.mark.record;
     let small = |number: u32| u8::try_from(number).unwrap();
     let record = Record { attempt: small(attempt), fails: small(fails), crashes: small(crashes) };
-    Leased { id: number_of(&leased.id), mark: Mark { cancelled: leased.mark.cancelled, record } }
+    Leased {
+        id: number_of(&leased.id),
+        info: LeaseInfo { cancelled: leased.mark.cancelled, record },
+    }
 }

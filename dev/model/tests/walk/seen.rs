@@ -1,4 +1,4 @@
-//! What Redis holds, in the model's terms.
+//! The state of Redis, in the model's terms.
 
 use std::collections::HashMap;
 
@@ -72,7 +72,7 @@ pub(crate) async fn read(real: &mut Real) -> Store {
         let id = if id.is_empty() { UNREADABLE } else { number_of(&id) };
         store.dead.push(Letter { id, invalid: code == "invalid_request" });
     }
-    // The hash of live requests says the same as the leases.
+    // The hash of live requests matches the leases.
     let leased: usize = store.holders.iter().map(|holder| holder.leases.len()).sum();
     let agrees =
         |(id, worker): (&String, &String)| store.live(number_of(id)) == Some(worker_number(worker));
@@ -94,7 +94,7 @@ fn said(poll: &str) -> (u8, Vec<Said>) {
         '1' => Said::Yes,
         '0' => Said::LeaseLost,
         'P' => Said::Parked,
-        other => panic!("{other} is no result"),
+        other => panic!("{other} is not a result"),
     });
     (serial.parse().unwrap(), results.collect())
 }

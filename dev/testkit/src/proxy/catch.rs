@@ -1,4 +1,4 @@
-//! A single reply that a test waits for: which one, and what becomes of it.
+//! A single reply that a test waits for, and its fate.
 
 use std::fmt;
 
@@ -14,13 +14,13 @@ pub struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Whether the request contains `text`, as a whole argument or within one.
+    /// Returns `true` if the request contains `text`, as a whole argument or within one.
     #[must_use]
     pub fn asks(&self, text: &str) -> bool {
         contains(self.request, text)
     }
 
-    /// Whether the reply contains `text`.
+    /// Returns `true` if the reply contains `text`.
     #[must_use]
     pub fn says(&self, text: &str) -> bool {
         contains(self.reply, text)
@@ -33,7 +33,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 
 pub(super) type Wanted = Box<dyn FnMut(&Exchange<'_>) -> bool + Send>;
 
-/// What is waited for, and by whom.
+/// A reply that a test waits for.
 pub(super) struct Catch {
     wanted: Wanted,
     then: Then,
@@ -44,7 +44,7 @@ enum Then {
     Lose(oneshot::Sender<()>),
 }
 
-/// What becomes of a reply.
+/// The fate of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Pass,
@@ -61,7 +61,7 @@ impl Catch {
         Self { wanted, then: Then::Lose(caught) }
     }
 
-    /// Whether somebody still waits.
+    /// Returns `true` if the test still waits.
     pub(super) fn is_open(&self) -> bool {
         match &self.then {
             Then::Hold(caught) => !caught.is_closed(),
@@ -73,8 +73,9 @@ impl Catch {
         (self.wanted)(exchange)
     }
 
-    /// Tells who waits; the reply's fate comes by the receiver. Its end means [`Fate::Cut`].
-    pub(super) fn tell(self, exchange: &Exchange<'_>) -> oneshot::Receiver<Fate> {
+    /// Notifies the waiting test; the reply's fate comes by the receiver. Its end means
+    /// [`Fate::Cut`].
+    pub(super) fn notify(self, exchange: &Exchange<'_>) -> oneshot::Receiver<Fate> {
         let (decide, fate) = oneshot::channel();
         match self.then {
             Then::Hold(caught) => {
@@ -104,7 +105,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Passes it on, and what came behind it.
+    /// Passes it on, with the replies behind it.
     pub fn release(self) {
         let _ = self.decide.send(Fate::Pass);
     }

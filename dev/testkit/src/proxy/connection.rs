@@ -18,9 +18,9 @@ use super::late::Answered;
 use super::resp;
 
 /// How much is read at once.
-const PORTION: usize = 64 << 10;
+const BUFFER: usize = 64 << 10;
 
-/// A request whose reply has not come yet, and who wants to know when it has.
+/// A request without a reply yet, and the channel to notify on its reply.
 type Open = (Vec<u8>, Option<Answered>);
 
 /// All of them. Written by the requests' way, read by the replies'.
@@ -36,21 +36,21 @@ impl Asked {
     fn pop(&self) -> Option<Vec<u8>> {
         let open = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         open.map(|(request, answered)| {
-            tell(answered);
+            notify(answered);
             request
         })
     }
 }
 
-fn tell(answered: Option<Answered>) {
-    // Whoever asked may have gone.
+fn notify(answered: Option<Answered>) {
+    // The receiver may have been dropped.
     let _ = answered.map(|answered| answered.send(()));
 }
 
-/// A reply on its way, or what Redis sends without being asked.
+/// A reply in flight, or an unrequested message of Redis.
 struct Arrived {
     at: Instant,
-    /// None for what was not asked for.
+    /// `None` for an unrequested message.
     request: Option<Vec<u8>>,
     bytes: Vec<u8>,
 }
@@ -62,7 +62,7 @@ pub(super) async fn serve(
     faults: Arc<Faults>,
     mut era: Era,
 ) {
-    // Not to be a fault by itself.
+    // The proxy itself must not add a delay.
     let _ = client.set_nodelay(true);
     let asked = Asked::default();
     // Outlives the loop that fills it: half a request may be in it when the replies end.
@@ -73,13 +73,13 @@ pub(super) async fn serve(
         let (arrive, mut arrived) = mpsc::unbounded_channel();
         let listening = async {
             let _ = listen(from_server, &asked, arrive).await;
-            // What Redis said before it closed the connection still comes to the client: the
-            // replies' way ends when it has brought all of it.
+            // Replies that Redis sent before it closed the connection still reach the client: the
+            // task of the replies ends after the last.
             std::future::pending::<()>().await;
         };
         let bringing = async {
-            // A client that is gone does not end the connection from here: its requests may still
-            // be on their way.
+            // A client that has ended does not end the connection from here: its requests may still
+            // be in flight.
             if replies(&mut arrived, to_client, &faults).await.is_err() {
                 while arrived.recv().await.is_some() {}
             }
@@ -106,7 +106,7 @@ pub(super) async fn serve(
                 let _ = tokio::io::copy(&mut from_server, &mut unheard).await;
             }
         }
-        // The sockets stay open, and nobody looks at them.
+        // The sockets stay open, but are not read.
         Phase::Silent => drop(era.change().await),
         Phase::HalfClosed => {
             let _ = client.shutdown().await;
@@ -122,7 +122,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Keeps what the client writes, even if it closes, until something else is to become of it.
+/// Keeps back requests, even if the client closes, until the phase changes.
 async fn detain(client: &mut TcpStream, era: &mut Era, unsent: &mut Vec<u8>) -> Phase {
     let keep = async {
         while read_more(client, unsent).await.is_ok_and(|count| count > 0) {}
@@ -134,8 +134,8 @@ async fn detain(client: &mut TcpStream, era: &mut Era, unsent: &mut Vec<u8>) -> 
     }
 }
 
-/// Passes requests on, and notes each before Redis sees it. Ends with the client; but where one
-/// was held up on its way, the network keeps the client's end from the server.
+/// Passes requests on, and notes each before Redis sees it. Ends with the client; but if a request
+/// is held, the network hides the client's end from the server.
 async fn requests(
     mut client: impl AsyncRead + Unpin,
     mut server: impl AsyncWrite + Unpin,
@@ -159,12 +159,12 @@ async fn requests(
             let Some(request) = take(buffer) else { break };
             if resp::is_subscription(&request) {
                 server.write_all(&request).await?;
-                tell(answered);
+                notify(answered);
             } else if skips || resp::is_skip(&request) {
                 skips = !skips;
                 unanswered.extend_from_slice(&request);
                 server.write_all(&request).await?;
-                tell(answered);
+                notify(answered);
             } else {
                 let mut whole = std::mem::take(&mut unanswered);
                 whole.extend_from_slice(&request);
@@ -176,8 +176,8 @@ async fn requests(
     if is_late { std::future::pending().await } else { Ok(()) }
 }
 
-/// Waits until a request may go on. What comes behind it is read meanwhile: the client may end
-/// first. `None`: the request is lost.
+/// Waits until a request may pass. Later requests are read meanwhile: the client may end first.
+/// `None`: the request is lost.
 async fn hold_up(
     mut held: oneshot::Receiver<Answered>,
     client: &mut (impl AsyncRead + Unpin),
@@ -192,7 +192,7 @@ async fn hold_up(
     }
 }
 
-/// Takes what Redis says apart, however much of it is held further on.
+/// Splits the replies of Redis, however many of them are held later.
 async fn listen(
     mut server: impl AsyncRead + Unpin,
     asked: &Asked,
@@ -213,7 +213,7 @@ async fn listen(
     }
 }
 
-/// Brings replies to the client, unless a fault befalls them.
+/// Sends replies to the client, unless a fault affects them.
 async fn replies(
     arrived: &mut mpsc::UnboundedReceiver<Arrived>,
     mut client: impl AsyncWrite + Unpin,
@@ -221,14 +221,14 @@ async fn replies(
 ) -> io::Result<()> {
     while let Some(first) = arrived.recv().await {
         let (mut bytes, mut piece) = (Vec::new(), None);
-        if !befall(first, faults, &mut bytes, &mut piece).await {
+        if !apply_fault(first, faults, &mut bytes, &mut piece).await {
             return Ok(());
         }
         let merge = faults.mode().merge;
         if !merge.is_zero() {
             sleep_until(Instant::now() + merge).await;
             while let Ok(next) = arrived.try_recv() {
-                if !befall(next, faults, &mut bytes, &mut piece).await {
+                if !apply_fault(next, faults, &mut bytes, &mut piece).await {
                     return Ok(());
                 }
             }
@@ -238,9 +238,9 @@ async fn replies(
     Ok(())
 }
 
-/// Adds a reply to what goes to the client, when its time has come; false when its connection is
-/// to be cut.
-async fn befall(
+/// Adds a reply to the client's bytes, when it is due. Returns `false` if its connection is to be
+/// cut.
+async fn apply_fault(
     reply: Arrived,
     faults: &Faults,
     out: &mut Vec<u8>,
@@ -301,7 +301,7 @@ async fn write(
 
 /// Reads on; 0 at the end.
 async fn read_more(from: &mut (impl AsyncRead + Unpin), to: &mut Vec<u8>) -> io::Result<usize> {
-    to.reserve(PORTION);
+    to.reserve(BUFFER);
     from.read_buf(to).await
 }
 

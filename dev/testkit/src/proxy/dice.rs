@@ -8,13 +8,13 @@ use fastrand::Rng;
 /// How often replies meet with which fault; 0 is never.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Odds {
-    /// One in so many is lost after its effect, and its connection cut.
+    /// One in this many is lost after its effect, and its connection cut.
     pub lose_one_in: u32,
-    /// One in so many comes late.
+    /// One in this many is late.
     pub delay_one_in: u32,
     /// By how much at most.
     pub delay_up_to: Duration,
-    /// One in so many comes in pieces.
+    /// One in this many arrives in pieces.
     pub split_one_in: u32,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Dice {
     rng: Rng,
 }
 
-/// What becomes of one reply.
+/// The random fate of one reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Roll {
     pub(super) is_lost: bool,

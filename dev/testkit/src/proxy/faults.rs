@@ -1,4 +1,4 @@
-//! What the proxy is told, by tests; and what its connections do because of it.
+//! The faults that tests set, and their effect on connections.
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::catch::{Catch, Exchange, Fate, Held};
 use super::dice::{Dice, Roll};
-use super::late::{Ambush, Answered, HeldRequest};
+use super::late::{Answered, HeldRequest, RequestHold};
 
-/// What becomes of replies that nobody waits for in particular.
+/// The fate of replies that no test waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Replies {
     #[default]
@@ -20,7 +20,7 @@ pub(super) enum Replies {
     Lose,
 }
 
-/// What holds for all connections.
+/// The faults of all connections.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Mode {
     pub(super) replies: Replies,
@@ -28,24 +28,24 @@ pub(super) struct Mode {
     pub(super) refuses: bool,
     /// Replies come together that arrive within this time of the first.
     pub(super) merge: Duration,
-    /// Replies come in pieces of at most so many bytes.
+    /// Replies arrive in pieces of at most this many bytes.
     pub(super) piece: Option<NonZeroUsize>,
-    /// So many bytes of replies pass in a second.
+    /// The bytes of replies per second.
     pub(super) throttle: Option<NonZeroUsize>,
 }
 
-/// What happens to connections that stand.
+/// The state of the present connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Phase {
     #[default]
     Passing,
-    /// Nothing passes, and neither side hears why.
+    /// Nothing passes, and neither side learns why.
     Silent,
-    /// Requests pass; the client hears that no more replies come.
+    /// Requests pass; the client receives the end of the replies.
     HalfClosed,
-    /// What the client writes is kept back.
+    /// Requests are kept back.
     Detained,
-    /// What was kept back goes to the server, and that is the end.
+    /// Detained requests go to the server, then the connection ends.
     Delivered,
     Cut,
 }
@@ -55,9 +55,9 @@ pub(super) enum Phase {
 pub(super) struct Faults {
     mode: watch::Sender<Mode>,
     catches: Mutex<Vec<Catch>>,
-    ambushes: Mutex<Vec<Ambush>>,
+    request_holds: Mutex<Vec<RequestHold>>,
     era: Mutex<Ages>,
-    /// Eras whose connections are neither whole nor gone.
+    /// Eras whose connections are neither whole nor closed.
     broken: Mutex<Vec<Ages>>,
     dice: Mutex<Option<Dice>>,
 }
@@ -65,14 +65,14 @@ pub(super) struct Faults {
 /// A connection's share in its era, from one cut to the next.
 pub(super) struct Era {
     phase: watch::Receiver<Phase>,
-    /// Tells that the connection is gone.
+    /// Signals the end of the connection.
     _alive: mpsc::Sender<Infallible>,
 }
 
 impl Era {
-    /// What becomes of the connection, when that changes.
+    /// Waits for the connection's next phase.
     pub(super) async fn change(&mut self) -> Phase {
-        // Whoever breaks connections for good only drops the era.
+        // To break connections for good, the proxy drops the era.
         self.phase.changed().await.map_or(Phase::Cut, |()| *self.phase.borrow_and_update())
     }
 }
@@ -117,7 +117,7 @@ impl Faults {
         }
     }
 
-    /// Lets what was kept back go to the server, and waits until it was carried out or refused.
+    /// Sends the detained requests to the server, and waits until they were executed or refused.
     pub(super) async fn deliver(&self) {
         let broken = std::mem::take(&mut *locked(&self.broken));
         let detained = |ages: &Ages| *ages.phase.borrow() == Phase::Detained;
@@ -130,19 +130,19 @@ impl Faults {
         }
     }
 
-    /// Breaks the connections that stand, until they are cut.
+    /// Breaks the present connections, until they are cut.
     pub(super) fn break_off(&self, phase: Phase) {
         let era = std::mem::take(&mut *locked(&self.era));
         era.phase.send_replace(phase);
         locked(&self.broken).push(era);
     }
 
-    /// Lets chance decide about every reply from now on, or nobody any more.
+    /// Begins or ends random faults for replies.
     pub(super) fn throw(&self, dice: Option<Dice>) {
         *locked(&self.dice) = dice;
     }
 
-    /// What chance says about the next reply.
+    /// Returns the random fate of the next reply.
     pub(super) fn roll(&self) -> Option<Roll> {
         locked(&self.dice).as_mut().map(Dice::roll)
     }
@@ -169,26 +169,26 @@ impl Faults {
         &self,
         wanted: impl FnMut(&Exchange<'_>) -> bool + Send + 'static,
     ) -> oneshot::Receiver<HeldRequest> {
-        let (caught, ambush) = oneshot::channel();
-        locked(&self.ambushes).push(Ambush::new(Box::new(wanted), caught));
-        ambush
+        let (caught, hold) = oneshot::channel();
+        locked(&self.request_holds).push(RequestHold::new(Box::new(wanted), caught));
+        hold
     }
 
-    /// What a request has to wait for before it goes on, if for anything.
+    /// Returns the signal for which a request has to wait, if any.
     pub(super) fn holds(&self, request: &[u8]) -> Option<oneshot::Receiver<Answered>> {
-        let mut ambushes = locked(&self.ambushes);
-        ambushes.retain(Ambush::is_open);
-        let at = ambushes.iter_mut().position(|ambush| ambush.wants(request));
-        at.and_then(|at| ambushes.remove(at).tell(request))
+        let mut request_holds = locked(&self.request_holds);
+        request_holds.retain(RequestHold::is_open);
+        let at = request_holds.iter_mut().position(|hold| hold.wants(request));
+        at.and_then(|at| request_holds.remove(at).notify(request))
     }
 
-    /// What becomes of a reply; decided when somebody who waits for it has decided.
+    /// Returns the fate of a reply, after the test that waits for it has decided.
     pub(super) async fn fate(&self, exchange: &Exchange<'_>) -> Fate {
         let caught = {
             let mut catches = locked(&self.catches);
             catches.retain(Catch::is_open);
             let at = catches.iter_mut().position(|catch| catch.wants(exchange));
-            at.map(|at| catches.remove(at).tell(exchange))
+            at.map(|at| catches.remove(at).notify(exchange))
         };
         match caught {
             Some(fate) => fate.await.unwrap_or(Fate::Cut),
@@ -196,7 +196,7 @@ impl Faults {
         }
     }
 
-    /// Whether replies pass or are lost, as soon as they are not held.
+    /// Returns `true` if replies pass or are lost, as soon as they are not held.
     pub(super) async fn decided(&self) -> Replies {
         let mut mode = self.mode.subscribe();
         let decided = mode.wait_for(|mode| mode.replies != Replies::Hold).await;

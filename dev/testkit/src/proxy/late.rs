@@ -1,4 +1,4 @@
-//! A single request that a test holds up on its way, as a network does that delivers late.
+//! A single request that a test delays in flight, as a slow network does.
 
 use std::fmt;
 
@@ -11,18 +11,18 @@ use super::catch::{Exchange, Wanted};
 /// Raised when the server has answered; dropped when it will not.
 pub(super) type Answered = oneshot::Sender<()>;
 
-/// What is waited for, and by whom.
-pub(super) struct Ambush {
+/// A request that a test waits for.
+pub(super) struct RequestHold {
     wanted: Wanted,
     caught: oneshot::Sender<HeldRequest>,
 }
 
-impl Ambush {
+impl RequestHold {
     pub(super) fn new(wanted: Wanted, caught: oneshot::Sender<HeldRequest>) -> Self {
         Self { wanted, caught }
     }
 
-    /// Whether somebody still waits.
+    /// Returns `true` if the test still waits.
     pub(super) fn is_open(&self) -> bool {
         !self.caught.is_closed()
     }
@@ -31,9 +31,9 @@ impl Ambush {
         (self.wanted)(&Exchange { request, reply: &[] })
     }
 
-    /// Tells who waits. The request goes on when something comes by the receiver; its connection
-    /// ends with the receiver's end. `None` when nobody waits any more.
-    pub(super) fn tell(self, request: &[u8]) -> Option<oneshot::Receiver<Answered>> {
+    /// Notifies the waiting test. The request passes when the receiver gets a value; its connection
+    /// ends with the receiver's end. `None` if the test no longer waits.
+    pub(super) fn notify(self, request: &[u8]) -> Option<oneshot::Receiver<Answered>> {
         let (go, gone) = oneshot::channel();
         let held = HeldRequest { request: request.to_vec(), go };
         self.caught.send(held).is_ok().then_some(gone)
@@ -41,8 +41,8 @@ impl Ambush {
 }
 
 /// A request that has left its client and not reached the server, with everything behind it on its
-/// connection. Of the client's end the server does not hear, not even later. When this is dropped,
-/// the request is lost, and its connection with it.
+/// connection. The server never learns of the client's end. Dropping it loses the request and its
+/// connection.
 pub struct HeldRequest {
     /// The request itself.
     pub request: Vec<u8>,
@@ -50,8 +50,8 @@ pub struct HeldRequest {
 }
 
 impl HeldRequest {
-    /// Brings it to the server, and what came behind it. Whether the server has answered; it does
-    /// not where it has closed the connection in the meantime.
+    /// Delivers it to the server, with the requests behind it. Returns `true` if the server has
+    /// answered, `false` if it has closed the connection.
     ///
     /// # Panics
     /// When the server neither answers nor closes the connection for ten seconds.

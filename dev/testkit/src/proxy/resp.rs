@@ -1,4 +1,5 @@
-//! Where messages of Redis's protocol end, in both of its versions. What they say is not read.
+//! Finds the ends of messages of Redis's protocol, in both of its versions, without reading their
+//! content.
 
 /// How many bytes the first message of `bytes` has; `None` while it is not whole.
 pub(super) fn end_of(bytes: &[u8]) -> Option<usize> {
@@ -19,7 +20,7 @@ pub(super) fn end_of(bytes: &[u8]) -> Option<usize> {
             }
             b'*' | b'~' | b'>' => missing += number.unwrap_or(0),
             b'%' => missing += 2 * number.unwrap_or(0),
-            // Attributes stand before the value that they are about.
+            // Attributes precede their value.
             b'|' => missing += 2 * number.unwrap_or(0) + 1,
             // Everything else, a command typed by hand too, is one line.
             _ => {}
@@ -32,19 +33,19 @@ fn number(line: &[u8]) -> Option<usize> {
     std::str::from_utf8(line).ok()?.parse().ok()
 }
 
-/// Whether Redis sent it without being asked.
+/// Returns `true` if it is an unrequested message of Redis.
 pub(super) fn is_push(message: &[u8]) -> bool {
     message.first() == Some(&b'>')
 }
 
-/// Whether a request is answered by a push alone.
+/// Returns `true` if a request is answered by a push alone.
 pub(super) fn is_subscription(request: &[u8]) -> bool {
     let name = request.split(|byte| *byte == b'\n').nth(2).unwrap_or_default();
     let name = name.trim_ascii().to_ascii_lowercase();
     name.ends_with(b"subscribe")
 }
 
-/// Whether a request asks for no reply, to itself and to the next one.
+/// Returns `true` if a request suppresses the reply to itself and to the next one.
 pub(super) fn is_skip(request: &[u8]) -> bool {
     request == b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n"
 }

@@ -1,4 +1,4 @@
-//! A worker whose log blocks: that of a program with a subscriber of its own, on stderr.
+//! A worker whose log blocks: a program with a subscriber of its own, on stderr.
 //!
 //! While its log is not read, its loop at Redis makes no progress.
 

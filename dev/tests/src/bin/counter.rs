@@ -1,7 +1,6 @@
 //! A worker of a service that counts. Run by the tests of services, which kill it.
 //!
-//! Its settings say under which name the tasks `counter.init`, `counter.execute` and
-//! `counter.exit` are a service.
+//! Its settings make the tasks `counter.init`, `counter.execute` and `counter.exit` a service.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot work must end loudly")]
 

@@ -1,5 +1,5 @@
-//! `cargo xtask long events`: how late events are with a hundred who follow, and what one gets who
-//! was away meanwhile.
+//! `cargo xtask long events`: the delay of events with a hundred subscribers, and the events of a
+//! subscriber that was away.
 
 #![allow(
     clippy::unwrap_used,
@@ -65,7 +65,7 @@ async fn run() {
     );
     println!("p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms", at(0.5), at(0.99), at(0.999));
     let back = away.events(TOPIC).after(seen.id).subscribe().await.expect("follow");
-    let kept = timeout(PATIENCE, catch_up(back)).await.expect("what was kept");
+    let kept = timeout(PATIENCE, catch_up(back)).await.expect("the kept events");
     println!(
         "away for {:.0} s: told that some were missed, then the last {kept} without a hole",
         took.as_secs_f64()
@@ -74,7 +74,7 @@ async fn run() {
     assert!(at(0.99) < 50.0, "p99 is 50 ms or more");
 }
 
-/// What it says is when it was published, and its number.
+/// The publication time of the event, and its number.
 async fn publish(client: &Client, began: Instant, number: u64) {
     let now = u64::try_from(began.elapsed().as_micros()).expect("a short run");
     client.publish(TOPIC, Kind::EVENT, &(now, number)).await.expect("publish");
@@ -84,7 +84,8 @@ async fn publish(client: &Client, began: Instant, number: u64) {
 async fn follow(_client: Client, mut events: EventStream, began: Instant) -> Vec<u32> {
     let mut times = Vec::new();
     loop {
-        let (published, number) = next(&mut events).await.expect("none is missed by who is there");
+        let (published, number) =
+            next(&mut events).await.expect("a present subscriber misses none");
         let late = began.elapsed() - Duration::from_micros(published);
         times.push(u32::try_from(late.as_micros()).unwrap_or(u32::MAX));
         if number == EVENTS - 1 {
@@ -93,9 +94,9 @@ async fn follow(_client: Client, mut events: EventStream, began: Instant) -> Vec
     }
 }
 
-/// How many come of those up to the last one, after it was told that some will not.
+/// Returns the number of events up to the last one, after the missed count.
 async fn catch_up(mut events: EventStream) -> u64 {
-    assert!(next(&mut events).await.is_none(), "more were let go than this was told");
+    assert!(next(&mut events).await.is_none(), "more were trimmed than were reported as missed");
     let (_, first) = next(&mut events).await.expect("an event");
     for expected in first + 1..EVENTS {
         let (_, number) = next(&mut events).await.expect("an event");

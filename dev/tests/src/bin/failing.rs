@@ -1,4 +1,4 @@
-//! A worker whose handlers fail and log in ways that a log must stand. Run by the tests of logs.
+//! A worker whose handlers fail and log in unusual ways. Run by the tests of logs.
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot work must end loudly")]
 

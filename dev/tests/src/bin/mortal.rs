@@ -2,11 +2,12 @@
 //!
 //! | variable | means |
 //! |---|---|
-//! | `MORTAL_FOLDER` | where it writes down what it does, in the file `effects` |
+//!
+//! | `MORTAL_FOLDER` | the folder of the file `effects`, in which it notes its steps |
 //! | `MORTAL_DIES` | `before`, `in` or `after` its handler; unset: it does not die |
 //!
-//! Whoever first creates the file `died` in the folder dies, so that the same program can take
-//! over. Everything else it takes from the settings, as every worker does.
+//! The process that first creates the file `died` in the folder dies, so that the same program can
+//! take over. All other configuration comes from the settings, as for every worker.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,7 +33,7 @@ fn main() {
     let _log = init_log(&settings.log);
     let worker = Worker::from_settings(settings).unwrap();
     let worker = worker.handler("job", job).handler("responds", responds);
-    let worker = worker.handler("blocks", blocks).handler("puts_off", puts_off);
+    let worker = worker.handler("blocks", blocks).handler("defers", defers);
     let worker = worker.handler("panics", panics);
     let runtime = handler_runtime().unwrap();
     runtime.block_on(worker.run()).unwrap();
@@ -43,7 +44,7 @@ fn folder() -> PathBuf {
     std::env::var_os("MORTAL_FOLDER").expect("MORTAL_FOLDER").into()
 }
 
-/// Dies if it is to die at this step, and nobody has.
+/// Dies if it is to die at this step, and no process has died yet.
 fn reaches(step: &str) {
     let is_last = std::env::var("MORTAL_DIES").is_ok_and(|dies| dies == step);
     if is_last && File::create_new(folder().join("died")).is_ok() {
@@ -52,8 +53,8 @@ fn reaches(step: &str) {
 }
 
 /// Writes down that a run has come this far, in one write: several programs share the file.
-fn note(what: &str, request: &Request) {
-    let line = format!("{what} {} {}\n", request.attempt(), std::process::id());
+fn note(step: &str, request: &Request) {
+    let line = format!("{step} {} {}\n", request.attempt(), std::process::id());
     let effects = OpenOptions::new().create(true).append(true).open(folder().join("effects"));
     effects.unwrap().write_all(line.as_bytes()).unwrap();
 }
@@ -86,7 +87,7 @@ async fn gate(attempt: u32, data: Value) {
     eventually("the gate to open", is_open).await;
 }
 
-/// Answers with the number of its run. Ends when it is not wanted any more.
+/// Answers with the number of its run. Ends when it is cancelled.
 async fn job(_: Before, request: Request, Json(data): Json<Value>) -> After {
     note("ran", &request);
     reaches("in");
@@ -97,11 +98,11 @@ async fn job(_: Before, request: Request, Json(data): Json<Value>) -> After {
     After(request.attempt())
 }
 
-/// The same, but answers by itself, and whatever its token says: it learns whether that counted.
+/// The same, but answers its own request with any token: it learns whether that was accepted.
 async fn responds(request: Request, Json(data): Json<Value>) -> Result<Json<Value>, HandlerError> {
     note("ran", &request);
-    // In a task of its own: a worker that goes on may find that its lease is lost, and end the
-    // handler, before the gate is looked at again.
+    // In a task of its own: a worker that continues may find its lease lost, and end the handler,
+    // before the gate is checked again.
     let answering = tokio::spawn(async move {
         gate(request.attempt(), data).await;
         let counted = request.respond(&request.attempt()).await?;
@@ -113,10 +114,10 @@ async fn responds(request: Request, Json(data): Json<Value>) -> Result<Json<Valu
 }
 
 /// Puts its answer off, and leaves the token in a file.
-async fn puts_off(_: Before, request: Request) -> Result<(), HandlerError> {
+async fn defers(_: Before, request: Request) -> Result<(), HandlerError> {
     note("ran", &request);
     let token = request.defer(&"soon", None).await?;
-    // Whole at once, for who looks.
+    // Written atomically, for readers.
     std::fs::write(folder().join("token.new"), token.reveal())?;
     std::fs::rename(folder().join("token.new"), folder().join("token"))?;
     reaches("in");
@@ -128,7 +129,7 @@ async fn panics() {
     panic!("as it was told");
 }
 
-/// Keeps its thread for ever.
+/// Keeps its thread until the process ends.
 async fn blocks(request: Request) {
     note("blocks", &request);
     loop {

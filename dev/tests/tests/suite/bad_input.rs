@@ -1,4 +1,5 @@
-//! Whatever lies in a queue, whoever pushed it: the worker answers, buries, and goes on.
+//! For any element in a queue, from any client: the worker answers or dead-letters it, and
+//! continues.
 
 mod absent;
 mod elements;

@@ -1,4 +1,4 @@
-//! Bounds that hold when nobody reads, nobody answers, or names change hands.
+//! Bounds that hold without readers, without answers, or when names change hands.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ impl Drop for Stopped {
 }
 
 #[tokio::test]
-async fn progress_that_nobody_reads_does_not_hold_up_its_job() {
+async fn unread_progress_does_not_block_its_job() {
     async fn chatty(request: Request, Json(n): Json<u64>) -> Result<Json<u64>, HandlerError> {
         for step in 0..n {
             request.progress(&step).await?;
@@ -54,7 +54,7 @@ async fn a_drain_is_bounded_although_redis_does_not_answer() {
 }
 
 #[tokio::test]
-async fn a_second_stop_is_heard_although_redis_does_not_answer() {
+async fn second_stop_works_without_redis() {
     let bench = Bench::new().await;
     let worker = bench.worker().await;
     let stopped = Stopped::new(bench.redis.pid());
@@ -81,7 +81,7 @@ async fn large_answers_are_settled_in_several_polls() {
 }
 
 #[tokio::test]
-async fn parked_requests_are_taken_one_after_the_other_not_one_per_heartbeat() {
+async fn parked_requests_are_taken_without_waiting_for_heartbeats() {
     let mut bench = Bench::new().await;
     bench.settings.worker.concurrency = 4;
     let mut newer = bench.settings.clone();
@@ -130,7 +130,7 @@ async fn unfetched_answers_refuse_new_requests_that_want_one() {
     assert_eq!(error.code(), Code::Overloaded, "{error}");
     client.call("large", &()).await.unwrap();
 
-    // Those that were accepted are all there, and when they are fetched it goes on.
+    // Accepted calls are all there, and when they are fetched it continues.
     assert!(tickets.len() >= 8, "{} before the bound was reached", tickets.len());
     for ticket in tickets {
         assert_eq!(ticket.wait().await.unwrap().data.get().len(), 2_000_002);

@@ -101,7 +101,7 @@ async fn batches_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn a_wait_ends_with_its_timeout_and_an_expired_request_does_not_start() {
+async fn wait_ends_at_its_timeout_and_expired_request_never_starts() {
     let mut bench = Bench::new().await;
     bench.settings.worker.concurrency = 1;
     let _worker = bench.worker().await;

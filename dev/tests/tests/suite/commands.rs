@@ -1,4 +1,4 @@
-//! Jobs that a command runs: what it reads and prints, how it ends, and what it leaves behind.
+//! Jobs that a command runs: its input, output, end and remains.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod cancelled;
@@ -105,7 +105,7 @@ async fn data_goes_in_on_stdin_and_the_answer_comes_out_on_stdout() {
 }
 
 #[tokio::test]
-async fn a_command_that_ends_with_a_status_is_a_failure_whatever_it_printed() {
+async fn command_with_nonzero_status_fails_despite_its_output() {
     let shell = Shell::new("echo 1; exit 3").await;
     assert_eq!(shell.failure().await, "the command ended with exit status: 3");
 }
@@ -150,7 +150,7 @@ async fn a_command_that_prints_too_much_is_ended_and_answered() {
 }
 
 #[tokio::test]
-async fn command_whose_answer_nests_too_deep_is_answered_too_large() {
+async fn command_with_deeply_nested_answer_gets_too_large() {
     let script =
         "n=$(cat); head -c $n /dev/zero | tr '\\0' '['; head -c $n /dev/zero | tr '\\0' ']'";
     let shell = Shell::new(script).await;
@@ -169,7 +169,7 @@ const NEVER_ENDS: &str = "sh -c 'sleep 600 & echo $$ $! >> pids; wait' & \
                           echo $$ $! >> pids; trap '' TERM; wait; wait";
 
 #[tokio::test]
-async fn a_command_that_never_ends_is_answered_and_its_whole_group_ended() {
+async fn endless_command_is_answered_and_its_group_killed() {
     let shell = Shell::with(NEVER_ENDS, |bench| {
         bench.settings.jobs.get_mut("script").unwrap().timeout = Duration::from_millis(1500);
     })
@@ -224,7 +224,7 @@ async fn much_data_flows_both_ways_at_once() {
 }
 
 #[tokio::test]
-async fn a_command_may_close_its_stdout_early_and_its_status_still_counts() {
+async fn status_of_a_command_counts_after_it_closed_stdout() {
     let shell = Shell::new("echo 1; exec >&-; read -r line; test \"$line\" = 7").await;
     assert_eq!(shell.call(&json!(7)).await.unwrap().data.get(), "1");
     assert_eq!(shell.failure().await, "the command ended with exit status: 1");
@@ -300,7 +300,7 @@ async fn a_program_is_found_in_the_folder_of_the_settings_file() {
 }
 
 #[tokio::test]
-async fn a_failure_that_nobody_waits_for_is_dead_lettered() {
+async fn failure_without_caller_is_dead_lettered() {
     let shell = Shell::new("echo 1; exit 3").await;
     let receipt = shell.client.call("script", &Value::Null).await.unwrap();
     let mut conn = shell.bench.redis.connection().await;

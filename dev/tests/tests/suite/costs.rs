@@ -40,17 +40,17 @@ const COSTS: &[(Feature, f64, f64)] = &[
 /// command per call that must not go unnoticed.
 const SLACK: f64 = 0.9;
 
-/// How often each is measured.
+/// Number of measurements of each.
 const ROUNDS: usize = 9;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// What a call is made with, beside the plainest one.
+/// The features of a call, besides the plainest one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Feature {
-    /// Nothing: let go.
+    /// None: fire and forget.
     Forget,
-    /// Waited for. All that follow are, too, unless they say that they are let go.
+    /// Waited for. So are all that follow, except those marked as fire and forget.
     Wait,
     /// An idempotency key of its own.
     Idempotency,
@@ -60,15 +60,15 @@ enum Feature {
     Retries,
     /// A signature.
     Signed,
-    /// Its states are kept, and nobody asks for them.
+    /// Its states are kept, and not read.
     StatusTracking,
     /// A mapping with a limit that is never reached.
     Limits,
-    /// A mapping with a window in which the same data is not run twice; let go.
+    /// A mapping with a window in which the same data is not run twice; fire and forget.
     Unique,
-    /// Put off by 20 ms; let go.
+    /// Delayed by 20 ms; fire and forget.
     Delay,
-    /// Let go as soon as it is on the disk.
+    /// Fire and forget, confirmed when it is on the disk.
     Fsynced,
 }
 
@@ -138,7 +138,7 @@ impl Measured {
         bench.settings.worker.lease = Duration::from_secs(3600);
         bench.settings.worker.queues = vec!["default".to_owned()];
         if feature == Feature::Signed {
-            let secret = Secret::new("known to callers and workers, and to nobody else");
+            let secret = Secret::new("known only to callers and workers");
             let key = AuthKey { secret, jobs: vec!["*".to_owned()] };
             let (keys, sign_with) = ([("web".to_owned(), key)].into(), Some("web".to_owned()));
             bench.settings.auth = Some(AuthSettings { keys, sign_with, required: true });
@@ -153,7 +153,7 @@ impl Measured {
         Self { _worker: worker, client, conn, runs, called: 0, _bench: bench }
     }
 
-    /// Makes so many calls at once, and returns when all of them are settled.
+    /// Makes `batch` calls at once, and returns when all of them are settled.
     async fn call(&mut self, feature: Feature, batch: usize) {
         let numbers = self.called..self.called + batch;
         self.called += batch;
@@ -190,7 +190,7 @@ impl Measured {
     /// How many commands a call costs, and which: the median of some rounds. How many polls a
     /// worker takes, and in which round its last one falls, is a matter of timing.
     async fn cost(&mut self, feature: Feature, batch: usize) -> (f64, String) {
-        // What is done once: connections, scripts, the registry of queues.
+        // The work that is done once: connections, scripts, the registry of queues.
         self.call(feature, batch).await;
         let mut rounds = Vec::new();
         let mut before = self.commands().await;
@@ -213,7 +213,7 @@ impl Measured {
 }
 
 #[tokio::test]
-async fn a_call_costs_no_more_commands_than_what_is_switched_on_needs() {
+async fn call_costs_only_the_commands_of_enabled_features() {
     let mut over = Vec::new();
     for (feature, one, many) in COSTS {
         let mut measured = Measured::new(*feature).await;

@@ -1,4 +1,4 @@
-//! Events: what is published on topics, and what those hear who follow them.
+//! Events: publications on topics, and their subscribers.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod bounds;
@@ -24,7 +24,7 @@ async fn bench(max: u64) -> Bench {
     bench
 }
 
-/// What comes next: the context of an event, or `missed …`.
+/// Returns the next item: the context of an event, or `missed …`.
 async fn next(stream: &mut EventStream) -> String {
     match timeout(PATIENCE, stream.next()).await.unwrap().unwrap().unwrap() {
         EventItem::Event(event) => event.context.get().to_owned(),

@@ -13,7 +13,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// What stands in backticks and looks like a test with its modules: `life::cancels::name`.
+/// Quotations in backticks with the form of a test's name: `life::cancels::name`.
 fn named(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2).filter(|word| word.contains("::"))
 }
@@ -22,7 +22,7 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
 const FOLDERS: [&str; 5] =
     ["dev/tests/tests/suite", "common/src", "common/tests", "dev/chaos/tests", "dev/model/tests"];
 
-/// Whether there is a test of this name below `folder` of the suite, or in another crate.
+/// Returns `true` if there is a test of this name below `folder` of the suite, or in another crate.
 fn exists(folder: &str, name: &str) -> bool {
     let (modules, function) = name.rsplit_once("::").unwrap();
     let within = modules.strip_suffix("::tests").unwrap_or(modules);
@@ -67,7 +67,7 @@ fn every_test_that_the_table_of_results_names_exists() {
     }
 }
 
-/// The scripts by name, each with what its header says that it returns.
+/// The scripts by name, each with the results in its header.
 fn scripts() -> Vec<(String, String)> {
     let files = std::fs::read_dir(root().join("store/src/lua")).unwrap();
     let returns = |path: PathBuf| {
@@ -80,8 +80,8 @@ fn scripts() -> Vec<(String, String)> {
     files.map(|file| returns(file.unwrap().path())).collect()
 }
 
-/// What a script may return, by its header: what stands in quotes, and small numbers with the name
-/// of their field, if it has one.
+/// The results of a script, by its header: quoted words, and small numbers with the name of their
+/// field, if it has one.
 fn results(returns: &str) -> Vec<(Option<&str>, &str)> {
     // Lists within the list are in braces of their own.
     let fields = returns.split_once("}. ").map_or("", |(fields, _)| fields);
@@ -124,7 +124,7 @@ fn every_result_of_every_script_is_in_the_table_with_its_test() {
     assert_eq!(missing, [""; 0]);
 }
 
-/// Scripts and what is part of several of them.
+/// Scripts and their shared parts.
 #[test]
 fn every_script_is_in_the_table_of_changes() {
     let text = read(DECISION);

@@ -1,4 +1,4 @@
-//! Jobs that an HTTP server does: what it is sent, and what its responses become.
+//! Jobs that an HTTP server runs: its requests, and the outcomes of its responses.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod hostile;
@@ -26,7 +26,7 @@ struct Got {
     connection: usize,
 }
 
-/// A server that answers each request with the next of `responses`, the last one for ever.
+/// A server that answers each request with the next of `responses`, then always with the last one.
 struct Server {
     url: String,
     got: Arc<Mutex<Vec<Got>>>,
@@ -95,7 +95,7 @@ fn response(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
 }
 
-/// A worker whose job `ask` the server does.
+/// A worker whose job `ask` runs on the server.
 struct Served {
     // First, since it takes its leave of a server that still runs.
     _worker: RunningWorker,
@@ -171,7 +171,7 @@ async fn data_of_a_get_goes_into_the_query_as_far_as_it_can() {
 }
 
 #[tokio::test]
-async fn statuses_become_codes_with_what_the_server_says() {
+async fn http_statuses_become_codes_with_the_servers_message() {
     for (status, code) in [
         ("400 Bad Request", Code::InvalidData),
         ("403 Forbidden", Code::Unauthorized),
@@ -196,7 +196,7 @@ async fn statuses_become_codes_with_what_the_server_says() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_a_failure() {
+async fn invalid_http_answer_is_a_failure() {
     let big = response("200 OK", "", &"1".repeat(9_000_000));
     let text = response("200 OK", "", "<html>");
     let responses = [text.as_str(), &big, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1"];
@@ -214,7 +214,7 @@ async fn what_is_no_answer_is_a_failure() {
     assert!(!error.contains("secret"), "{error}");
 }
 
-/// The error of a job that a worker with these variables asks `url` to do.
+/// Returns the error of a job at `url`, of a worker with these variables.
 async fn error_with(url: &str, variables: &[(&str, String)]) -> WireError {
     let bench = Bench::new().await;
     let file = SettingsFile::new(&format!("[jobs.ask]\nhttp = {{ url = '{url}' }}\n"));
@@ -253,8 +253,8 @@ async fn error_names_the_proxy_that_was_tried() {
 }
 
 #[tokio::test]
-async fn refused_certificate_is_no_unreachable_server() {
-    // It speaks TLS, under an authority that nobody knows.
+async fn refused_certificate_differs_from_unreachable_server() {
+    // It speaks TLS, under an unknown authority.
     let redis = TestRedis::start_tls().await;
     let url = redis.url().replace("rediss://", "https://");
     let error = error_with(&url, &[]).await;
@@ -262,11 +262,11 @@ async fn refused_certificate_is_no_unreachable_server() {
     assert!(error.message.contains(said), "{error}");
 }
 
-/// Whether a refusal with this header is tried again, and not before `due`.
+/// Returns `true` if a refusal with this header is tried again, and not before `due`.
 async fn is_tried_again(status: &str, header: &str, due: SystemTime) {
     let refused = response(status, &format!("Retry-After: {header}\r\n"), "");
     let served = Served::with("POST", &[&refused, &response("200 OK", "", "1")], |job| {
-        // Not among the codes after which it is tried again by itself.
+        // Not among the codes that are retried by default.
         job.retries = Retries { max: 1, ..Retries::default() };
     })
     .await;
@@ -275,7 +275,7 @@ async fn is_tried_again(status: &str, header: &str, due: SystemTime) {
 }
 
 #[tokio::test]
-async fn retry_after_says_when_it_is_tried_again() {
+async fn retry_after_sets_the_time_of_the_retry() {
     is_tried_again("429 Too Many Requests", "1", SystemTime::now() + Duration::from_secs(1)).await;
     let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(2));
     let due = httpdate::parse_http_date(&later).unwrap();

@@ -1,4 +1,4 @@
-//! Handlers that misbehave: what they must not disturb.
+//! Misbehaving handlers do not disturb other jobs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ async fn spin(runs: State<Runs>, Json(ms): Json<u64>) -> Json<usize> {
 }
 
 #[tokio::test]
-async fn a_handler_that_spins_for_three_leases_keeps_its_lease_and_others_go_on() {
+async fn spinning_handler_keeps_its_lease_and_others_run() {
     let bench = Bench::new().await;
     let lease = bench.settings.worker.lease;
     let runs = Runs::default();
@@ -47,7 +47,7 @@ async fn a_handler_that_spins_for_three_leases_keeps_its_lease_and_others_go_on(
 }
 
 #[tokio::test]
-async fn a_handler_that_ignores_its_timeout_is_answered_and_keeps_its_slot() {
+async fn handler_ignoring_its_timeout_is_answered_and_keeps_its_slot() {
     fn stubborn(go_on: State<Arc<AtomicBool>>) {
         while go_on.load(Ordering::Acquire) {
             std::thread::yield_now();

@@ -1,5 +1,5 @@
-//! Workers that are killed, stopped, or cut off at a certain step of a job's life: what was done
-//! may be done again, but it is answered once.
+//! Workers that are killed, stopped, or cut off at a certain step of a job's life: the job may run
+//! again, but it is answered once.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod deferred;
@@ -20,10 +20,10 @@ use tokio::task::JoinHandle;
 
 use crate::support::{LIVE, Logged};
 
-/// In the data of every job, so that it can be told from everything else on the wire.
+/// Part of the data of every job, to find its messages on the wire.
 const MARK: &str = "a-job-of-kills";
 
-/// A Redis with a proxy in front of it, and a folder in which workers write down what they do.
+/// A Redis with a proxy in front of it, and a folder in which workers note their steps.
 struct Stage {
     client: Client,
     conn: MultiplexedConnection,
@@ -73,7 +73,7 @@ impl Stage {
         self.client.request(name).data(&data).submit().await.unwrap()
     }
 
-    /// What has been done: step and attempt of each line, and by which process.
+    /// Returns the steps so far: step and attempt of each line, and the process.
     fn effects(&self) -> Vec<(String, u32)> {
         let text = std::fs::read_to_string(self.folder.path().join("effects"));
         let text = text.unwrap_or_default();
@@ -92,9 +92,9 @@ impl Stage {
         .await;
     }
 
-    /// Waits until process `by` has begun to run the job; the number of that run. Not always the
-    /// one after the last: what a worker that stands still has asked Redis for before takes effect
-    /// all the same, so that it may lease what it has just lost once more.
+    /// Waits until process `by` has begun to run the job; returns the number of that run. Not
+    /// always the one after the last: a request that a stalled worker sent before takes effect
+    /// later, so that it may lease a lost job once more.
     async fn has_run(&self, by: &Logged) -> u32 {
         eventually("the worker to run the job", async || {
             let effects = self.effects();
@@ -105,12 +105,12 @@ impl Stage {
         .await
     }
 
-    /// Looks at the response key of `ticket` from now on.
+    /// Watches the response key of `ticket` from now on.
     async fn watch(&self, ticket: &Ticket) -> Watch {
         Watch::new(self.bench.redis.connection().await, ticket.response_key.clone())
     }
 
-    /// Waits until nobody holds a request: no answer is on its way any more.
+    /// Waits until no worker holds a request: no answer is in flight any more.
     async fn is_quiet(&mut self) {
         eventually("all leases to be gone", async || {
             let live: bool = self.conn.exists(LIVE).await.unwrap();
@@ -135,7 +135,7 @@ impl Stage {
     }
 }
 
-/// Looks without a pause how many ending frames lie at a response key.
+/// Counts without a pause the final frames at a response key.
 struct Watch {
     stop: oneshot::Sender<()>,
     most: JoinHandle<usize>,

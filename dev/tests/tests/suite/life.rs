@@ -1,4 +1,4 @@
-//! A job's whole life: what befalls it between its enqueue and its end.
+//! A job's whole life, from its enqueue to its end.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod cancels;
@@ -44,13 +44,13 @@ fn keys() -> QueueKeys {
     Keys::new("redcall").of("default")
 }
 
-/// A plain connection beside everything else.
+/// A plain connection of the test's own.
 async fn connection(bench: &Bench) -> MultiplexedConnection {
     bench.redis.connection().await
 }
 
-/// A worker that leases what lies at the head of the default queue and dies: nothing of it is left
-/// but its lease, which has ended. How many requests it takes along.
+/// A worker that leases the head of the default queue and dies: only its lease remains, which has
+/// ended. Returns the number of its requests.
 async fn dies(bench: &Bench, name: &str, count: usize) -> usize {
     dies_with(bench, name, count, &[]).await
 }
@@ -68,7 +68,7 @@ async fn dies_with(bench: &Bench, name: &str, count: usize, rules: &[Rule]) -> u
     replies[0].as_ref().unwrap().leased.len()
 }
 
-/// What a handler does that takes its time. No test waits for it to pass.
+/// A long-running handler. No test waits for its end.
 pub(crate) async fn works(time: Duration) {
     let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
 }
@@ -93,7 +93,7 @@ fn runs(letter: &HashMap<String, String>) -> Vec<(u64, String)> {
     history.into_iter().map(run).collect()
 }
 
-/// Waits until nothing lies beside requests any more.
+/// Waits until all keys of requests are gone.
 async fn nothing_is_left(conn: &mut MultiplexedConnection) {
     let keys = keys();
     let gone = [keys.attempts(), keys.schedule(), keys.scheduled(), keys.live(), keys.permits()];

@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
 /// Keys of the whole server that have no TTL.
-async fn keys_for_ever(conn: &mut MultiplexedConnection) -> Vec<String> {
+async fn keys_without_ttl(conn: &mut MultiplexedConnection) -> Vec<String> {
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(conn).await.unwrap();
     let mut lasting = Vec::new();
     for key in keys {
@@ -27,7 +27,7 @@ async fn connections_of_clients(conn: &mut MultiplexedConnection) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_waits_share_a_few_connections_and_leave_nothing_behind() {
+async fn ten_thousand_waits_share_few_connections_and_clean_up() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let mut conn = bench.redis.connection().await;
@@ -50,7 +50,7 @@ async fn ten_thousand_waits_share_a_few_connections_and_leave_nothing_behind() {
     }
     let after = connections_of_clients(&mut conn).await;
     assert!(during.max(after) <= 8, "{during} connections during, {after} after");
-    assert_eq!(keys_for_ever(&mut conn).await, [""; 0]);
+    assert_eq!(keys_without_ttl(&mut conn).await, [""; 0]);
     eventually("the read answers to be deleted", async || {
         let left: Vec<String> =
             redis::cmd("KEYS").arg("*:response:*").query_async(&mut conn).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_batch_of_a_thousand_goes_out_in_one_command() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_and_says_so() {
+async fn full_queue_refuses_with_its_code() {
     let mut bench = Bench::new().await;
     bench.settings.limits.max_length = 5;
     let client = bench.client().await;

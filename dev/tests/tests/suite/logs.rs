@@ -1,4 +1,4 @@
-//! A log that cannot be written, or is not read, stops nothing; what floods it is bounded.
+//! An unwritable or unread log stops nothing; a flood of lines is bounded.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod failures;
@@ -33,7 +33,7 @@ struct Worker {
 impl Worker {
     /// Starts `command`, a program of a worker of `bench`. Returns once it is ready.
     async fn start(mut command: Command, bench: &Bench, stderr: impl Into<Stdio>) -> Self {
-        // Its log cannot say which port it takes.
+        // Its log cannot report its port.
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         command.envs(bench.environment());
         command.env("REDCALL__ADMIN__LISTEN", free.to_string());
@@ -102,7 +102,7 @@ async fn full_log_device_or_closed_pipe_ends_no_worker() {
 }
 
 #[tokio::test]
-async fn size_limit_of_a_log_ends_no_worker_and_missing_lines_are_said() {
+async fn log_size_limit_keeps_the_worker_and_reports_missing_lines() {
     let bench = Bench::new().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
@@ -122,7 +122,7 @@ async fn size_limit_of_a_log_ends_no_worker_and_missing_lines_are_said() {
     assert!(std::fs::metadata(&path).unwrap().len() <= 1024);
     // As a rotation does it.
     File::options().write(true).truncate(true).open(&path).unwrap();
-    eventually("the log to say what is missing", async || {
+    eventually("the log to report the missing lines", async || {
         let log = std::fs::read_to_string(&path).unwrap();
         log.contains("log lines before this one were dropped").then_some(())
     })
@@ -150,7 +150,7 @@ async fn unread_log_delays_neither_jobs_nor_signals() {
     assert_eq!(try_get(worker.admin, "/live").await.unwrap().status, 200);
     // A drain waits for this one, and not for the log.
     let last = client.request("sleep").data(&json!({"ms": 1000})).submit().await.unwrap();
-    // Its lease alone does not say that the worker has begun with it.
+    // Its lease alone does not show that the worker has begun with it.
     eventually("it to run", async || {
         let metrics = values(&try_get(worker.admin, "/metrics").await?.body);
         (metrics["redcall_slots{state=\"busy\"}"] == 1.0).then_some(())

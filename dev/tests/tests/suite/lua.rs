@@ -47,7 +47,7 @@ const LONG: Duration = Duration::from_secs(600);
 /// The channel that the tests listen on.
 const CHANNEL: &str = "redcall:{q}:notify:me";
 
-/// A link to a private server, which hears `CHANNEL`, and a plain connection beside it.
+/// A link to a private server with a subscription to `CHANNEL`, and a plain connection.
 struct Store {
     link: Link,
     connector: Connector,
@@ -55,7 +55,7 @@ struct Store {
     heard: mpsc::UnboundedReceiver<String>,
     keys: QueueKeys,
     // Last, since connections to a server that has gone are noisy.
-    /// Whether polls go by `poll.lua` at once; else by `poll_fast.lua` where that will do.
+    /// `true` if polls always use `poll.lua`; otherwise `poll_fast.lua` where it suffices.
     more: bool,
     _redis: TestRedis,
 }
@@ -91,7 +91,7 @@ impl Store {
         self.push(&elements).await;
     }
 
-    /// One poll of a worker that lives, if nobody has said otherwise.
+    /// One poll of a worker that lives, unless a test sets it otherwise.
     async fn poll(&self, own: &WorkerKeys, take: usize, outcomes: &[Outcome]) -> PollReply {
         self.lives(own).await;
         let poll = QueuePoll { outcomes, more: self.more, ..QueuePoll::take(own, take) };
@@ -115,14 +115,14 @@ impl Store {
         reply.leased.into_iter().map(|leased| leased.id).collect()
     }
 
-    /// Says that a worker lives and maps these names.
+    /// Registers a worker with these names, by a heartbeat.
     async fn beat(&self, worker: &str, lease: Duration, names: &[&str]) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let beat = Beat { worker, lease, info: "{}", names: &names };
         self.link.heartbeat(&self.keys, &beat, WITHIN).await.unwrap();
     }
 
-    /// What was heard on the channel so far: up to a message of the test's own.
+    /// Returns the messages on the channel so far: up to a message of the test's own.
     async fn heard(&mut self) -> Vec<String> {
         let publish = redis::cmd("SPUBLISH").arg(CHANNEL).arg("so far").to_owned();
         let () = publish.query_async(&mut self.conn).await.unwrap();
@@ -161,7 +161,7 @@ impl Store {
         entries.into_iter().map(entry).collect()
     }
 
-    /// Every key of the server, but for what workers remember of their last polls.
+    /// Returns every key of the server, except the workers' records of their last polls.
     async fn all_keys(&mut self) -> Vec<String> {
         let mut keys = crate::support::keys(&mut self.conn).await;
         keys.retain(|key| !key.contains(":poll:"));

@@ -1,5 +1,5 @@
-//! Requests that are more than a plain push: put off, repeated under a key, refused for want of
-//! room. What workers do with them is tested with the workers.
+//! Requests beyond a plain push: delayed, repeated under a key, refused for want of room. The
+//! workers' side is tested with the workers.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ impl Still {
         serde_json::from_str(&self.queued(1).await[0]).unwrap()
     }
 
-    /// The only request that is put off, and when it is due.
+    /// The only delayed request, and its due time.
     async fn scheduled(&mut self) -> (Value, u64) {
         let due: Vec<(String, u64)> = eventually("a request to be scheduled", async || {
             let due: Vec<_> = self.conn.zrange_withscores(SCHEDULE, 0, -1).await.unwrap();
@@ -66,7 +66,7 @@ fn record() -> String {
 }
 
 #[tokio::test]
-async fn a_request_that_is_put_off_lies_in_the_schedule() {
+async fn delayed_request_is_in_the_schedule() {
     let mut still = Still::new().await;
     let before = still.now_ms().await;
     let receipt = still.request().delay(Duration::from_secs(60)).send().await.unwrap();
@@ -86,7 +86,7 @@ async fn a_request_that_is_put_off_lies_in_the_schedule() {
     assert!((since_epoch - 2..=since_epoch + 2).contains(&due), "{due} for {since_epoch}");
     let () = still.conn.del(&[SCHEDULE, SCHEDULED]).await.unwrap();
 
-    // What has passed is due now, and its time begins now.
+    // A past time is due now, and its timeout begins now.
     still.request().at_ms(1).timeout(Duration::from_secs(9)).send().await.unwrap();
     let envelope = still.envelope().await;
     let now = still.now_ms().await;
@@ -97,7 +97,7 @@ async fn a_request_that_is_put_off_lies_in_the_schedule() {
 }
 
 #[tokio::test]
-async fn who_waits_for_what_is_put_off_waits_for_both() {
+async fn wait_for_a_delayed_request_includes_the_delay() {
     let mut still = Still::new().await;
     let since = Instant::now();
     let request = still.request().delay(Duration::from_millis(200));
@@ -124,7 +124,7 @@ async fn who_waits_for_what_is_put_off_waits_for_both() {
 }
 
 #[tokio::test]
-async fn what_is_put_off_needs_no_worker_yet() {
+async fn delayed_request_does_not_need_a_worker_yet() {
     let mut bench = Bench::new().await;
     bench.settings.client.no_workers_grace = Duration::ZERO;
     let client = bench.client().await;
@@ -153,7 +153,7 @@ async fn a_call_under_a_key_waits_for_a_worker_to_come() {
 }
 
 #[tokio::test]
-async fn the_mark_of_a_submitted_request_lasts_until_it_can_have_ended() {
+async fn mark_of_a_submitted_request_outlives_its_run() {
     let mut still = Still::new().await;
     let hour = Duration::from_secs(3600);
     let week = 7 * 24 * 3_600_000;
@@ -171,7 +171,7 @@ async fn the_mark_of_a_submitted_request_lasts_until_it_can_have_ended() {
 }
 
 #[tokio::test]
-async fn the_envelope_bears_what_the_worker_must_know() {
+async fn envelope_carries_the_workers_fields() {
     let mut still = Still::new().await;
     still.keyed().max_attempts(3).send().await.unwrap();
     let envelope = still.envelope().await;
@@ -276,7 +276,7 @@ async fn a_call_of_several_is_withdrawn_by_the_last_of_them() {
     assert!(!still.keyed().send().await.unwrap().deduplicated);
     let raws: Vec<String> = still.conn.lrange(QUEUE, 0, -1).await.unwrap();
     assert_eq!(raws.len(), 2);
-    // What somebody wants to run goes on without its waiters.
+    // A request of a fire-and-forget caller continues without its waiters.
     let waiting = tokio::spawn(still.keyed().wait());
     still.waiters(1).await;
     waiting.abort();
@@ -285,7 +285,7 @@ async fn a_call_of_several_is_withdrawn_by_the_last_of_them() {
 }
 
 #[tokio::test]
-async fn a_full_queue_says_when_to_come_again() {
+async fn full_queue_returns_a_retry_time() {
     let mut bench = Bench::new().await;
     bench.settings.limits.max_length = 100;
     let two = QueueSettings { max_length: Some(2), ..QueueSettings::default() };
@@ -313,7 +313,7 @@ async fn a_full_queue_says_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn a_call_that_too_many_wait_for_says_when_to_come_again() {
+async fn call_with_too_many_waiters_returns_a_retry_time() {
     let mut still = Still::new().await;
     let submits = (0..100).map(|_| still.keyed().submit());
     let tickets = futures_util::future::join_all(submits).await;

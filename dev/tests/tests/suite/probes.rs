@@ -1,4 +1,4 @@
-//! Probes and metrics: what a real worker says of itself over HTTP.
+//! Probes and metrics: the reports of a real worker over HTTP.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod http;
@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::support::Logged;
 
-/// What was answered.
+/// An HTTP answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -41,7 +41,7 @@ impl Answer {
     }
 }
 
-/// Asks for `path`. `None` if nobody takes the connection.
+/// Requests `path`. `None` if the connection is not accepted.
 pub(crate) async fn try_get(address: SocketAddr, path: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
@@ -123,7 +123,7 @@ pub(crate) fn values(text: &str) -> BTreeMap<String, f64> {
     lines.map(value).collect()
 }
 
-/// Closes every connection whose name begins so; how many there were.
+/// Closes every connection whose name begins so; returns their number.
 async fn kill(conn: &mut MultiplexedConnection, name: &str) -> usize {
     let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
     let of = |line: &&str| line.contains(&format!(" name={name}"));
@@ -136,7 +136,7 @@ async fn kill(conn: &mut MultiplexedConnection, name: &str) -> usize {
     ids.len()
 }
 
-/// Where a worker says that it serves them.
+/// Returns the address in a worker's log.
 async fn address_of(program: &Logged) -> SocketAddr {
     let line = program.line("serving probes and metrics").await;
     line.rsplit_once("address=").unwrap().1.trim().parse().unwrap()

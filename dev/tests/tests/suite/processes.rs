@@ -1,4 +1,4 @@
-//! Jobs that a pool of long-lived processes runs: what goes over their pipes, and what becomes of a
+//! Jobs that a pool of long-lived processes runs: the messages on their pipes, and the outcome of a
 //! job whose process breaks.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
@@ -34,7 +34,7 @@ impl Served {
         Self::of(bench, Duration::from_secs(30)).await
     }
 
-    /// A cancelled job may go on for `grace`.
+    /// A cancelled job may continue for `grace`.
     async fn of(mut bench: Bench, grace: Duration) -> Self {
         let file = SettingsFile::new("");
         bench.settings.file = Some(file.path.clone());
@@ -165,7 +165,7 @@ async fn as_many_run_at_once_as_there_are_instances() {
 
 #[tokio::test]
 async fn a_process_puts_its_answer_off_and_gets_the_token() {
-    // The second time it asks for what it has, and is told why it cannot.
+    // The second time it asks for its own state, and gets the reason why it cannot.
     let pending = r#"
         later() { say "\"method\":\"\$/defer\",\"params\":{\"id\":$id,\"data\":1$1}"; }
         later ',"within_ms":60000,"notify":true'; read -r line; echo "$line" > new
@@ -196,7 +196,7 @@ async fn a_process_puts_its_answer_off_and_gets_the_token() {
 }
 
 #[tokio::test]
-async fn progress_goes_to_who_follows() {
+async fn progress_reaches_the_follower() {
     let progress =
         r#"say "\"method\":\"\$/progress\",\"params\":{\"id\":$id,\"data\":{\"percent\":5}}""#;
     let served = Served::shell(&format!("{progress}; answer 1")).await;
@@ -207,7 +207,7 @@ async fn progress_goes_to_who_follows() {
     assert!(matches!(last, Update::Done(answer) if answer.data.get() == "1"));
 }
 
-/// Asks for tokens that there are not: an answer may take 7 days at most.
+/// Requests tokens that do not exist: an answer may take 7 days at most.
 const ASK: &str =
     r#"{"jsonrpc":"2.0","method":"$/defer","params":{"id":1,"data":1,"within_ms":99999999999}}"#;
 

@@ -1,4 +1,4 @@
-//! The programs as people run them.
+//! The programs as users run them.
 
 mod asked;
 mod background;
@@ -6,6 +6,7 @@ mod bench;
 mod call;
 mod cancel;
 mod chaos;
+mod competitors;
 mod console;
 mod dead;
 mod device;
@@ -18,7 +19,6 @@ mod foreign;
 mod help;
 mod output;
 mod pause;
-mod peers;
 mod reload;
 mod rights;
 mod safety;

@@ -9,12 +9,12 @@ use redcall_common::auth::{Claims, Keyring};
 use redcall_common::settings::{AuthKey, AuthSettings, Secret};
 use redcall_tests::Bench;
 
-/// What is called with the client of the document.
+/// The calls with the client of the document.
 const SCRIPT: &str = r#"
 import sys
 client = Client(sys.argv[1])
 assert client.call_and_wait("add", {"a": 1, "b": 1}) == {"answer": 2}
-assert len(client.call("echo", "let go")) == 32
+assert len(client.call("echo", "data")) == 32
 try:
     client.call_and_wait("fail", {"message": "on purpose"})
 except RuntimeError as error:
@@ -22,12 +22,12 @@ except RuntimeError as error:
 else:
     raise SystemExit("no error frame came")
 try:
-    client.call_and_wait("echo", queue="nobody", timeout=0.2)
+    client.call_and_wait("echo", queue="absent", timeout=0.2)
 except TimeoutError:
     print("all as the document says")
 "#;
 
-/// What is called with the signatures of the document, after the client's own code.
+/// The calls with the signatures of the document, after the client's own code.
 const SIGNED: &str = r#"
 import sys
 client = Client(sys.argv[1])
@@ -60,7 +60,7 @@ print("all as the document says")
 /// How many wait at once: above the cap of a connection pool.
 const WAITS: usize = 150;
 
-/// What is called with the Python client whose waits share a connection.
+/// The calls with the Python client whose waits share a connection.
 const PYTHON_WAITS: &str = r#"
 import sys
 others = redis.from_url(sys.argv[1])
@@ -84,7 +84,7 @@ except RuntimeError as error:
     assert str(error) == "handler_failed: on purpose", error
 else:
     raise SystemExit("no error frame came")
-# What is announced while it is away is read from the key.
+# Messages during the disconnection are read from the key.
 for one in others.client_list():
     if one.get("ssub", "0") != "0" and one["name"] == "":
         others.client_kill_filter(_id=one["id"])
@@ -112,7 +112,7 @@ const assert = require("node:assert");
   assert.deepStrictEqual(await client.callAndWait("add", { a: 1, b: 1 }), { answer: 2 });
   const failed = client.callAndWait("fail", { message: "on purpose" });
   await assert.rejects(failed, { message: "handler_failed: on purpose" });
-  // What is announced while it is away is read from the key.
+  // Messages during the disconnection are read from the key.
   const list = (await client.redis.client("LIST")).trim().split("\n");
   for (const line of list.filter((line) => / name= /.test(line) && !/ ssub=0 /.test(line)))
     await client.redis.client("KILL", "ID", /id=(\d+)/.exec(line)[1]);
@@ -133,14 +133,14 @@ fn protocol() -> String {
     std::fs::read_to_string(document).unwrap()
 }
 
-/// The program of the document that stands under this mark.
+/// Returns the program of the document under this mark.
 fn code<'a>(document: &'a str, mark: &str) -> &'a str {
     let (_, rest) = document.split_once(&format!("<!-- test:{mark} -->\n```")).unwrap();
     let (_, rest) = rest.split_once('\n').unwrap();
     rest.split_once("```\n").unwrap().0
 }
 
-/// Runs this program with `interpreter`; it has to say that all is as the document says.
+/// Runs this program with `interpreter`; its output has to confirm the document.
 async fn agrees(mut interpreter: Command, program: String, args: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("client.cjs");
@@ -161,7 +161,7 @@ fn url(bench: &Bench) -> String {
 #[tokio::test]
 async fn the_python_client_of_the_document_works() {
     let Some(python) = std::env::var_os("REDCALL_PYTHON") else {
-        // `cargo xtask test` has said so in a line of its own; `.ci/run` does not let it pass.
+        // `cargo xtask test` has printed a line about it; `.ci/run` does not accept it.
         return;
     };
     let document = protocol();
@@ -199,7 +199,7 @@ async fn waits_of_the_node_program_share_a_channel() {
 }
 
 #[tokio::test]
-async fn the_signature_of_the_document_is_what_workers_accept() {
+async fn documented_signature_is_accepted_by_workers() {
     let document = protocol();
     let secret = Secret::new("0123456789abcdef0123456789abcdef");
     let key = AuthKey { secret, jobs: vec!["*".to_owned()] };

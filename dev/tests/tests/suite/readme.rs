@@ -1,4 +1,4 @@
-//! The programs of README.md, as they are printed there.
+//! The programs of README.md, verbatim.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

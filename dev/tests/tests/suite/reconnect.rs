@@ -4,7 +4,7 @@ use redcall_tests::Bench;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
-/// Cuts every connection whose name starts with `prefix`; how many there were.
+/// Cuts every connection whose name starts with `prefix`; returns their number.
 pub(crate) async fn cut(conn: &mut MultiplexedConnection, prefix: &str) -> usize {
     let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
     let of = |line: &&str| line.contains(&format!("name={prefix}"));
@@ -20,7 +20,7 @@ pub(crate) async fn cut(conn: &mut MultiplexedConnection, prefix: &str) -> usize
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_waited_call_is_answered_although_the_workers_connections_break() {
+async fn waited_calls_are_answered_despite_broken_connections() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let client = bench.client().await;
@@ -42,7 +42,7 @@ async fn every_waited_call_is_answered_although_the_workers_connections_break() 
     }
     let left: Vec<String> =
         redis::cmd("KEYS").arg("*:leases:*").query_async(&mut conn).await.unwrap();
-    assert_eq!(left, [""; 0], "leases that nobody knows");
+    assert_eq!(left, [""; 0], "leases without a job");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

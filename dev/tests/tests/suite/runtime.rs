@@ -1,4 +1,4 @@
-//! A client whose runtime has gone answers at once: nothing of it could be carried out any more.
+//! A client without its runtime answers at once: none of its operations could be carried out.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use redcall_tests::Bench;
 const AT_ONCE: Duration = Duration::from_secs(2);
 const KEY: &str = "redcall:{default}:response:x";
 
-/// What is done with a client of a runtime that has gone.
+/// The operations of a client without its runtime.
 async fn after(bench: &Bench, used_before: bool) -> Client {
     let settings = bench.settings.clone();
     let making = std::thread::spawn(move || {

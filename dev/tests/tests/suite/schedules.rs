@@ -1,4 +1,5 @@
-//! Recurring schedules: each tick once, whoever dies; what is made up for; who runs it.
+//! Recurring schedules: each tick once despite dead workers; missed ticks; the workers that run
+//! them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use redis::aio::MultiplexedConnection;
 
 use crate::support::Logged;
 
-/// A queue that no worker listens to, so that everything that was enqueued can be looked at.
+/// A queue without workers, so that every enqueued request can be read.
 const ASIDE: &str = "redcall:{aside}:queue";
 const TICKS: &str = "redcall:{aside}:ticks";
 
@@ -75,7 +76,7 @@ async fn every_tick_is_enqueued_once_although_workers_are_killed() {
         })
         .await;
         match (seed as usize >> seen) % 4 {
-            // SIGKILL: whatever it was about to do.
+            // SIGKILL, at any point of its work.
             victim @ 0..3 => drop(std::mem::replace(&mut workers[victim], worker())),
             _ => {
                 let kill = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").to_owned();
@@ -91,14 +92,14 @@ async fn every_tick_is_enqueued_once_although_workers_are_killed() {
 }
 
 #[tokio::test]
-async fn last_tick_beyond_the_calendar_is_logged_and_does_not_end_the_schedule() {
+async fn last_tick_beyond_the_calendar_is_logged_and_skipped() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let mut env = bench.environment();
     for (key, value) in [("JOB", "echo"), ("CRON", "* * * * * *"), ("QUEUE", "aside")] {
         env.insert(format!("REDCALL__SCHEDULES__SECOND__{key}"), value.to_owned());
     }
-    // The year 5138, whoever wrote that there.
+    // The year 5138, an impossible value.
     let () = conn.hset(TICKS, "second", 100_000_000_000_000_u64).await.unwrap();
     let worker = Logged::start("redcall-worker", &[], &env);
     let now = now(&mut conn).await;
@@ -113,7 +114,7 @@ async fn last_tick_beyond_the_calendar_is_logged_and_does_not_end_the_schedule()
 }
 
 #[tokio::test]
-async fn tick_without_room_is_said_once() {
+async fn tick_without_room_is_logged_once() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let mut env = bench.environment();
@@ -124,7 +125,7 @@ async fn tick_without_room_is_said_once() {
     let worker = Logged::start("redcall-worker", &[], &env);
     let line = worker.line("its queue is full").await;
     assert!(line.contains("schedule=\"second\"") && line.contains("queue=\"aside\""), "{line}");
-    // It goes on as soon as there is room.
+    // It continues as soon as there is room.
     let () = conn.del(ASIDE).await.unwrap();
     eventually("a further tick", async || {
         (!enqueued(&mut conn, "second").await.is_empty()).then_some(())
@@ -153,7 +154,7 @@ async fn a_tick_comes_in_time() {
     assert!(late.iter().min().is_some_and(|late| *late <= 50), "{late:?} ms late");
 }
 
-/// What becomes of ticks in the last hours, with this rule: theirs, and those enqueued.
+/// The ticks of the last hours with this rule: theirs, and those enqueued.
 async fn made_up_for(missed: Missed) -> (Vec<u64>, Vec<u64>) {
     let mut bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
@@ -229,7 +230,7 @@ async fn a_tick_is_run_once_by_the_worker_that_maps_its_job() {
 }
 
 #[tokio::test]
-async fn a_schedule_goes_to_the_queue_of_its_job_and_people_find_it() {
+async fn schedule_uses_its_jobs_queue_and_is_listed() {
     let mut bench = Bench::new().await;
     let mut job = JobSettings::new(HandlerSettings::Compiled("builtin:echo".to_owned()));
     job.queue = Some("aside".to_owned());

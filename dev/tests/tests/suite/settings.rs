@@ -66,7 +66,7 @@ async fn good_settings_are_shown_as_a_mapping() {
 }
 
 #[tokio::test]
-async fn a_worker_without_jobs_is_told_how_to_map_one() {
+async fn worker_without_jobs_explains_the_mapping() {
     let redis = TestRedis::start().await;
     let env = BTreeMap::from([("REDIS_URL".to_owned(), redis.url())]);
     let ran = Ran::new("redcall-worker", &["check"], &env).await;
@@ -160,7 +160,7 @@ async fn a_file_that_is_not_toml_is_a_mistake() {
 }
 
 #[tokio::test]
-async fn all_mistakes_of_a_file_are_told_at_once() {
+async fn all_mistakes_of_a_file_are_reported_at_once() {
     let (file, ran) = check("[worker]\nlease = 5\n[jobs.a]\n[extra]\n").await;
     for problem in [
         "worker.lease: needs a unit, but is 5",
@@ -209,7 +209,7 @@ async fn a_mistake_in_the_environment_names_its_variable() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_answer_is_told_after_the_mapping() {
+async fn silent_redis_is_reported_after_the_mapping() {
     let text = "redis.url = 'redis://user:sesame@127.0.0.1:1'\njobs.add.handler = 'builtin:add'";
     let (file, ran) = check(text).await;
     let help = "Check that Redis runs there. Set `redis.url` in the settings, or REDIS_URL; \
@@ -237,7 +237,7 @@ async fn a_worker_with_a_mistake_does_not_start() {
 }
 
 #[tokio::test]
-async fn wrong_flags_are_told_with_what_is_allowed() {
+async fn wrong_flags_are_reported_with_the_permitted_ones() {
     let name = "1 to 64 characters of A-Z a-z 0-9 _ . - are allowed";
     for (flag, value, problem) in [
         ("--concurrency", "0", "0 is not in 1..=65536"),

@@ -52,20 +52,21 @@ async fn a_high_priority_request_overtakes_a_thousand_low_ones() {
         (order.lock().unwrap().len() == 1001).then_some(())
     })
     .await;
-    // All queues are asked in one write; what came back before `high` was seen is at most one
-    // portion of free slots.
+    // All queues are polled in one write; a reply before `high` was seen has at most one batch of
+    // free slots.
     let position = order.lock().unwrap().iter().position(|name| name == "high").unwrap();
     assert!(position < 4, "{position}");
 }
 
 #[tokio::test]
-async fn a_full_worker_gives_back_what_its_blocked_pops_bring() {
-    async fn who(name: State<&'static str>) -> Json<&'static str> {
+async fn full_worker_returns_requests_of_its_blocked_pops() {
+    async fn worker_of(name: State<&'static str>) -> Json<&'static str> {
         Json(*name)
     }
     let mut bench = Bench::new().await;
     bench.settings.worker.concurrency = 1;
-    let _first = bench.worker_with(|w| w.state("the full one").handler("who", who)).await;
+    let _first =
+        bench.worker_with(|w| w.state("the full one").handler("worker_of", worker_of)).await;
     let client = bench.client().await;
     // The first worker now holds a job, and blocked pops on its other queues.
     client.request("sleep").data(&json!({"ms": 60_000})).send().await.unwrap();
@@ -73,16 +74,17 @@ async fn a_full_worker_gives_back_what_its_blocked_pops_bring() {
         bench.workers().await.iter().any(|worker| worker.running == 1).then_some(())
     })
     .await;
-    let _second = bench.worker_with(|w| w.state("the free one").handler("who", who)).await;
+    let _second =
+        bench.worker_with(|w| w.state("the free one").handler("worker_of", worker_of)).await;
     for queue in ["high", "low", "high", "low"] {
-        let call = client.request("who").queue(queue).timeout(Duration::from_secs(5));
+        let call = client.request("worker_of").queue(queue).timeout(Duration::from_secs(5));
         let answer = call.wait().await.unwrap();
         assert_eq!(answer.json::<String>().unwrap(), "the free one");
     }
 }
 
 #[tokio::test]
-async fn a_queue_whose_list_is_none_keeps_no_other_waiting() {
+async fn queue_key_of_another_type_does_not_block_other_queues() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let () = conn.set("redcall:{high}:queue", "no list").await.unwrap();

@@ -1,4 +1,4 @@
-//! The status of jobs: asked for, and followed to the end.
+//! The status of jobs: read, and followed to the end.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod ends;
@@ -20,10 +20,10 @@ use JobState::{Error, Pending, Processing, Success};
 
 /// For how long these tests have a status kept.
 const KEPT: Duration = Duration::from_secs(60);
-/// Longer than anything takes here, and shorter than a monitor is without a look at Redis.
+/// Longer than anything takes here, and shorter than a monitor's pause between reads.
 const SOON: Duration = Duration::from_secs(9);
 
-/// Jobs wait here until the test lets them go on.
+/// Jobs wait here until the test releases them.
 #[derive(Clone)]
 struct Gate(Arc<Semaphore>);
 
@@ -37,7 +37,7 @@ impl Gate {
     }
 }
 
-/// Waits for its gate; fails as often as its data says, then answers with the number of its run.
+/// Waits for its gate; fails as many times as its data say, then answers with its run's number.
 async fn gated(
     request: Request,
     gate: State<Gate>,
@@ -88,7 +88,7 @@ fn is_not_found<T>(asked: Result<T, CallError>) {
     assert_eq!(error.code(), Code::NotFound, "{error}");
 }
 
-/// The record of a request as it lies at Redis.
+/// The record of a request at Redis.
 async fn record(bench: &Bench, id: &str) -> Vec<String> {
     bench.redis.connection().await.lrange(key(id), 0, -1).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! A queue that seems to be served, but whose requests stay where they are.
+//! A queue with a registered worker, whose requests stay where they are.
 
 use redcall_client::{Client, Request};
 use redcall_testkit::eventually;
@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 
 use crate::support::QUEUE;
 
-/// The queue, and who calls.
+/// The queue, and its callers.
 pub(crate) struct Still {
     pub(crate) conn: MultiplexedConnection,
     pub(crate) client: Client,

@@ -1,4 +1,4 @@
-//! Answers in parts: nothing is dropped, and what lies unread is bounded.
+//! Answers in parts: none is dropped, and the number of unread parts is bounded.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod follow;
@@ -12,7 +12,7 @@ use redis::AsyncCommands;
 use crate::reconnect::cut;
 use crate::support::response_key;
 
-/// Sends so many parts, which end with their numbers, of so many bytes more.
+/// Sends `count` parts, which end with their numbers, padded by `size` bytes.
 async fn parts(
     request: Request,
     Json((count, size)): Json<(usize, usize)>,
@@ -80,12 +80,12 @@ async fn parts_that_are_large_wait_sooner() {
 }
 
 #[tokio::test]
-async fn after_a_reconnect_a_stream_goes_on_by_sequence() {
+async fn stream_continues_by_sequence_after_a_reconnect() {
     let bench = Bench::new().await;
     let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
     let mut stream = stopped(&bench, 5000, 5, 1000).await;
     let mut conn = bench.redis.connection().await;
-    // Each time in the midst of what the writer sends again, some of which is announced to nobody.
+    // Each time while the writer sends again, partly without announcements.
     for round in 0..4 {
         read_some(&mut stream, 1000 * round..1000 * (round + 1)).await;
         assert!(cut(&mut conn, "redcall-client-").await >= 2);

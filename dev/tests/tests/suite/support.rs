@@ -1,5 +1,5 @@
-//! What several topics share: elements as a foreign client pushes them, what becomes of them at
-//! Redis, and real programs whose output is read.
+//! Shared by several topics: elements as a foreign client pushes them, their results at Redis, and
+//! real programs whose output is read.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -31,7 +31,7 @@ pub(crate) fn in_an_hour() -> f64 {
 /// A worker is in the registry of `queue`, and takes nothing: requests stay where they are.
 pub(crate) async fn seems_served(conn: &mut MultiplexedConnection, queue: &str) {
     let workers = format!("redcall:{{{queue}}}:workers");
-    let () = conn.zadd(workers, "nobody", in_an_hour()).await.unwrap();
+    let () = conn.zadd(workers, "absent", in_an_hour()).await.unwrap();
 }
 
 /// The response key of `id` on the default queue.
@@ -45,7 +45,7 @@ pub(crate) fn waited(id: &str, name: &str, data: &str, rest: &str) -> String {
     format!(r#"{{"id":"{id}","name":"{name}","data":{data},"response_key":"{key}"{rest}}}"#)
 }
 
-/// The frame of an error: `rest` is what follows the message inside of it.
+/// The frame of an error: `rest` follows the message inside it.
 pub(crate) fn error_frame(id: &str, code: Code, message: &str, rest: &str) -> String {
     let (key, message) = (response_key(id), Value::from(message));
     format!(r#"{{"id":"{id}","response_key":"{key}","type":"error","seq":1,"attempt":1,"#)
@@ -100,7 +100,7 @@ pub(crate) async fn dead_letters(conn: &mut MultiplexedConnection) -> Vec<DeadLe
         let (id, code) = (text("id"), text("code"));
         let letter =
             DeadLetter { id, code, reason: text("reason"), worker: text("worker"), request };
-        // Only what was run has one; the tests of histories look at it.
+        // Only requests that ran have one; the tests of histories check it.
         fields.remove("history");
         assert!(fields.is_empty(), "further fields: {fields:?}");
         letter
@@ -115,7 +115,7 @@ pub(crate) async fn keys(conn: &mut MultiplexedConnection) -> Vec<String> {
     keys
 }
 
-/// Whether a key belongs to the registry of queues and workers.
+/// Returns `true` if a key belongs to the registry of queues and workers.
 pub(crate) fn is_registry(key: &str) -> bool {
     let tail = key.strip_prefix("redcall:{default}:");
     key == "redcall:queues"
@@ -139,7 +139,7 @@ pub(crate) async fn blocked(conn: &mut MultiplexedConnection) -> usize {
     list.lines().filter(|line| line.contains("flags=b") && line.contains("cmd=blmove")).count()
 }
 
-/// A worker on the default queue alone, and beside it a foreign client's plain connection.
+/// A worker on the default queue alone, and a foreign client's plain connection.
 pub(crate) struct Foreign {
     // First, since it takes its leave of a server that still runs.
     _running: RunningWorker,
@@ -208,7 +208,7 @@ impl Foreign {
         frames.remove(0)
     }
 
-    /// The only dead letter. Takes it away; the worker that buried it is checked here.
+    /// The only dead letter. Removes it; its worker is checked here.
     pub(crate) async fn dead_letter(&mut self) -> DeadLetter {
         let mut letters = eventually("a dead letter", async || {
             let letters = dead_letters(&mut self.conn).await;
@@ -247,7 +247,7 @@ impl Foreign {
         }
     }
 
-    /// The worker answers, and nothing but the registry lies at Redis.
+    /// The worker answers, and only the registry is at Redis.
     pub(crate) async fn goes_on(&mut self) {
         let answer = self.client.call_and_wait("add", &json!({"a": 2, "b": 3})).await.unwrap();
         assert_eq!(answer.data.get(), r#"{"answer":5}"#);
@@ -298,7 +298,7 @@ impl SettingsFile {
     }
 }
 
-/// What a program printed, and how it ended.
+/// The output of a program, and its end.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -317,7 +317,7 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// Runs a program beside the test's runtime.
+    /// Runs a program outside the test's runtime.
     pub(crate) async fn new(name: &str, args: &[&str], env: &BTreeMap<String, String>) -> Self {
         let (name, env) = (name.to_owned(), env.clone());
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
@@ -328,7 +328,7 @@ impl Ran {
         running.await.unwrap().into()
     }
 
-    /// Checks that stderr says `text`, however it is broken into lines and framed for people.
+    /// Checks that stderr has `text`, regardless of line breaks and frames.
     #[track_caller]
     pub(crate) fn says(&self, text: &str) {
         let squeezed = |text: &str| text.replace(['×', '│', '├', '─', '▶', '╰', ' ', '\n'], "");
@@ -374,7 +374,7 @@ impl Logged {
         self.child.id()
     }
 
-    /// Whether it has not ended yet.
+    /// Returns `true` if it has not ended yet.
     pub(crate) fn is_running(&self) -> bool {
         is_running(i32::try_from(self.pid()).unwrap())
     }
@@ -385,7 +385,7 @@ impl Logged {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// What it has logged so far.
+    /// Returns its log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
@@ -420,13 +420,13 @@ pub(crate) fn run_with_input(
     child.wait_with_output().unwrap().into()
 }
 
-/// Whether a process runs: neither gone, nor ended and only waiting for its parent to look.
+/// Returns `true` if a process runs: neither ended and collected, nor a zombie.
 pub(crate) fn is_running(pid: i32) -> bool {
     let Some(process) = Pid::from_raw(pid) else { return false };
     if rustix::process::test_kill_process(process).is_err() {
         return false;
     }
-    // Where there is no /proc, every parent is expected to look.
+    // Without /proc, every parent is expected to collect it.
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
     let state = |stat: String| Some(stat.rsplit_once(") ")?.1.starts_with('Z'));
     !stat.ok().and_then(state).unwrap_or(false)

@@ -1,4 +1,4 @@
-//! `rediss://` with a private authority; what an error says that was tried.
+//! `rediss://` with a private authority; errors name the attempted address.
 
 use redcall_client::{Client, StoreError};
 use redcall_common::report::Problem;
@@ -49,7 +49,7 @@ async fn relay(to: String) -> u16 {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn certificate_of_another_name_is_said_with_both_names() {
+async fn certificate_of_another_name_is_reported_with_both_names() {
     let mut bench = Bench::on(TestRedis::start_tls().await);
     let address = bench.settings.redis.url.rsplit(['/', '@']).next().unwrap().to_owned();
     let port = relay(address).await;
@@ -64,7 +64,7 @@ async fn certificate_of_another_name_is_said_with_both_names() {
 }
 
 #[tokio::test]
-async fn unknown_authority_is_said() {
+async fn unknown_authority_is_reported() {
     let mut bench = Bench::on(TestRedis::start_tls().await);
     bench.settings.redis.ca_file = None;
     let error = Client::from_settings(&bench.settings).await.err().expect("a refusal");

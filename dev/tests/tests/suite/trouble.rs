@@ -1,5 +1,5 @@
-//! Redis in trouble, one module per kind: nothing that was queued is lost, every wait ends in its
-//! time, and everything goes on by itself when the trouble is over.
+//! Redis in trouble, one module per kind: no queued request is lost, every wait ends in time, and
+//! everything recovers when the trouble is over.
 
 #[cfg(target_os = "linux")]
 mod clocks;

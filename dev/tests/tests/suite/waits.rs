@@ -1,4 +1,4 @@
-//! Waits under strain: large answers, shared answers, callers that give up, a Redis that stands.
+//! Waits under strain: large answers, shared answers, callers that withdraw, a stalled Redis.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 /// Longer than any call of these tests with a stopped Redis may last.
 const IN_TIME: Duration = Duration::from_millis(1500);
 
-/// A stopped server; it goes on when this goes, also when the test fails.
+/// A stopped server; dropping this continues it, also when the test fails.
 struct Stopped(Pid);
 
 impl Stopped {
@@ -34,7 +34,7 @@ impl Drop for Stopped {
     }
 }
 
-/// One number of `INFO section`: what follows `field` up to the next separator.
+/// One number of `INFO section`: the text after `field` up to the next separator.
 async fn info(conn: &mut MultiplexedConnection, section: &str, field: &str) -> u64 {
     let info: String = redis::cmd("INFO").arg(section).query_async(conn).await.unwrap();
     let value = info.lines().find_map(|line| line.strip_prefix(field));
@@ -136,7 +136,7 @@ async fn fetches_of_one_answer_do_not_take_it_from_each_other() {
 }
 
 #[tokio::test]
-async fn fetches_of_an_answer_that_lies_there_are_all_served_or_find_it_taken() {
+async fn concurrent_fetches_are_served_or_find_the_answer_taken() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let client = bench.client().await;
@@ -167,7 +167,7 @@ async fn ends_in_time<T>(what: &str, call: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn every_call_ends_in_time_when_redis_is_stopped_before_the_first() {
+async fn calls_end_in_time_when_redis_stops_before_the_first() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let request = |queue: &str| {
@@ -226,12 +226,12 @@ async fn cut_off(bench: &mut Bench) -> (Client, Stopped) {
 }
 
 #[tokio::test]
-async fn what_is_said_not_to_be_queued_never_is() {
+async fn call_reported_as_not_queued_never_runs() {
     let mut bench = Bench::new().await;
     let _worker = bench.worker().await;
-    // A queue that seems to be served, but whose requests stay where they are.
+    // A queue with a registered worker, whose requests stay where they are.
     let mut conn = bench.redis.connection().await;
-    let served = redis::cmd("ZADD").arg("redcall:{q}:workers").arg("inf").arg("nobody").to_owned();
+    let served = redis::cmd("ZADD").arg("redcall:{q}:workers").arg("inf").arg("absent").to_owned();
     served.exec_async(&mut conn).await.unwrap();
     let (client, stopped) = cut_off(&mut bench).await;
     let request = || client.request("add").queue("q").timeout(Duration::from_millis(300));
@@ -242,7 +242,7 @@ async fn what_is_said_not_to_be_queued_never_is() {
     assert!(!request().send().await.unwrap_err().may_be_queued());
     drop(stopped);
     eventually("Redis to answer again", async || client.call("add", &1).await.ok()).await;
-    // What goes out later than those is here: so would they be.
+    // A later request has arrived, so the earlier ones would have.
     request().send().await.unwrap();
     let queue = redis::cmd("LLEN").arg("redcall:{q}:queue").to_owned();
     let queued: u64 = queue.query_async(&mut conn).await.unwrap();
@@ -273,7 +273,7 @@ async fn dropped_fetches_leave_no_subscription_behind() {
         .await;
     };
     tokio::select! {
-        _ = fetches() => panic!("nobody answers"),
+        _ = fetches() => panic!("there is no answer"),
         () = all_heard => {}
     }
     // One that stays keeps its channel.
@@ -282,7 +282,7 @@ async fn dropped_fetches_leave_no_subscription_behind() {
         (channels(&mut conn, "{kept}").await == 1).then_some(())
     });
     tokio::select! {
-        _ = stays => panic!("nobody answers"),
+        _ = stays => panic!("there is no answer"),
         () = others_gone => {}
     }
     eventually("all to be gone", async || (channels(&mut conn, "{kept}").await == 0).then_some(()))
@@ -368,7 +368,7 @@ async fn frames_that_could_not_be_trimmed_are_trimmed_later() {
     };
     assert_eq!(length(&mut conn).await, 300);
     allow(&mut conn, "+ltrim").await;
-    eventually("what was read to be trimmed", async || {
+    eventually("the read frames to be trimmed", async || {
         // But for the last one: there the stream is.
         (length(&mut conn).await == 300 - 255).then_some(())
     })

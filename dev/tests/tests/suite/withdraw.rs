@@ -65,7 +65,7 @@ async fn a_wait_that_is_dropped_withdraws_its_job() {
     let id = still.ids(1).await.remove(0);
     waiting.abort();
     assert!(waiting.await.unwrap_err().is_cancelled());
-    // What was left of its time, and what a take-over may last.
+    // The rest of its time, plus the duration of a take-over.
     still.is_dead_lettered(&id, 80..91).await;
 
     let client = still.client.clone();
@@ -104,7 +104,7 @@ async fn a_wait_that_is_over_withdraws_its_job() {
 }
 
 #[tokio::test]
-async fn the_worker_that_runs_a_job_is_told_that_it_was_withdrawn() {
+async fn running_worker_is_notified_of_the_withdrawal() {
     let mut still = Still::new().await;
     let (hear, mut heard) = mpsc::unbounded_channel();
     let connector = Connector::new(&still.bench.settings.redis, "worker").unwrap();
@@ -130,17 +130,17 @@ async fn a_wait_that_has_ended_withdraws_nothing() {
         assert!(matches!(update.unwrap(), Update::Done(_)));
     }
     drop(stream);
-    let error = still.client.request("add").queue("nobody").timeout(Duration::from_millis(50));
+    let error = still.client.request("add").queue("absent").timeout(Duration::from_millis(50));
     assert_eq!(error.wait().await.unwrap_err().code(), Code::NoWorkers);
     for answer in still.client.wait_many((0..10).map(|_| still.request())).await {
         answer.unwrap_err(); // no numbers to add
     }
     still.no_tombstone().await;
-    assert!(!still.conn.exists::<_, bool>("redcall:{nobody}:cancelled").await.unwrap());
+    assert!(!still.conn.exists::<_, bool>("redcall:{absent}:cancelled").await.unwrap());
 }
 
 #[tokio::test]
-async fn an_answer_that_is_found_at_the_last_moment_is_taken_and_withdraws_nothing() {
+async fn last_moment_answer_is_taken_without_a_withdrawal() {
     let mut still = Still::new().await;
     let waiting = tokio::spawn(still.request().timeout(Duration::from_millis(300)).wait());
     let id = still.ids(1).await.remove(0);
@@ -151,7 +151,7 @@ async fn an_answer_that_is_found_at_the_last_moment_is_taken_and_withdraws_nothi
 }
 
 #[tokio::test]
-async fn what_was_let_go_or_is_fetched_goes_on() {
+async fn fire_and_forget_and_fetched_jobs_continue() {
     let mut still = Still::new().await;
     still.request().send().await.unwrap();
     let ticket = still.request().submit().await.unwrap();
@@ -239,7 +239,7 @@ async fn a_ticket_is_cancelled_for_as_long_as_its_request_may_wait() {
 }
 
 #[tokio::test]
-async fn a_call_inside_a_handler_inherits_what_is_left_of_its_time() {
+async fn call_inside_a_handler_inherits_its_remaining_time() {
     let mut still = Still::new().await;
     let deadline = Some(Instant::now() + Duration::from_secs(10));
     let context = Context { deadline, ..Context::default() };

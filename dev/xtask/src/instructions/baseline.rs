@@ -1,4 +1,4 @@
-//! The committed counts, and what may differ from them.
+//! The committed counts, and the permitted differences.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// A part of a call by its name, and its instructions.
 pub(super) type Counts = BTreeMap<String, u64>;
 
-/// A part that does so much more than it did is an error. What chance adds is below 0.1 %.
+/// A larger increase is an error. Random differences are below 0.1 %.
 const MOST_PERCENT: u64 = 5;
 
 /// `dev/bench/instructions.json`.
@@ -25,12 +25,12 @@ pub(super) struct Baseline {
     counts: Counts,
 }
 
-/// What has become of the counts.
+/// The result of a comparison.
 #[derive(Debug)]
 pub(super) struct Comparison {
     pub(super) passed: bool,
     pub(super) table: String,
-    /// For people, beside the table.
+    /// Remarks below the table.
     pub(super) remarks: Vec<String>,
 }
 
@@ -46,8 +46,8 @@ impl Baseline {
         let text = text.into_diagnostic().wrap_err_with(|| file.display().to_string())?;
         Self::parse(&text)
             .ok_or_else(|| {
-                let help = "`cargo xtask instructions --update` writes it anew";
-                miette!(help = help, "{} is no list of counts", file.display())
+                let help = "`cargo xtask instructions --update` writes it again";
+                miette!(help = help, "{} is not a list of counts", file.display())
             })?
             .for_here()
     }
@@ -92,7 +92,7 @@ impl Baseline {
                 let _ = writeln!(table, "{name:<28} {:>11} {now:>11} {:>9}", "-", "new");
                 continue;
             };
-            // Whole numbers, so that the bound is exactly where it is said to be.
+            // Integers, so that the bound is exact.
             let mark = if now * 100 > before * (100 + MOST_PERCENT) {
                 worse.push(name.as_str());
                 " worse"
@@ -154,7 +154,7 @@ fn rustc() -> miette::Result<String> {
     let output = Command::new("rustc").arg("--version").output().into_diagnostic()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let version = text.split(' ').nth(1).map(str::to_owned);
-    version.ok_or_else(|| miette!("`rustc --version` says no version"))
+    version.ok_or_else(|| miette!("`rustc --version` prints no version"))
 }
 
 #[cfg(test)]
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_five_percent_worse_fails_and_says_what_to_do() {
+    fn five_percent_more_instructions_fail_with_a_remedy() {
         assert!(compare(&[("a", 1000)], &[("a", 1050)], true).passed);
         let worse = compare(&[("a", 1000), ("b", 1000)], &[("a", 1051), ("b", 1000)], true);
         assert!(!worse.passed);
@@ -191,12 +191,12 @@ mod tests {
     fn a_part_that_is_only_here_or_only_committed_fails() {
         assert!(!compare(&[("a", 1000)], &[("a", 1000), ("b", 1)], true).passed);
         assert!(!compare(&[("a", 1000), ("b", 1)], &[("a", 1000)], true).passed);
-        // Nobody asked for it.
+        // A part that was not requested.
         assert!(compare(&[("a", 1000), ("b", 1)], &[("a", 1000)], false).passed);
     }
 
     #[test]
-    fn what_is_written_reads_the_same() {
+    fn written_baseline_reads_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("instructions.json");
         let written = Baseline::of_here(counts(&[("a/b", 7)])).unwrap();

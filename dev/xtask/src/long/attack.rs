@@ -1,6 +1,6 @@
-//! `cargo xtask long attack`: legitimate calls beside a hostile neighbour of the queue.
+//! `cargo xtask long attack`: legitimate calls on a queue with a hostile neighbour.
 //!
-//! Beside 200 legitimate calls a second, each attack runs for some seconds on a private Redis with
+//! Each attack runs for some seconds during 200 legitimate calls a second, on a private Redis with
 //! a worker of its own, in a release build. Each prints a row. The run fails if a bound is missed.
 //!
 //! | file | holds |
@@ -10,7 +10,8 @@
 //! | `attack/calls.rs` | the legitimate calls |
 //! | `attack/row.rs` | the figures of one attack, and its bounds |
 //! | `attack/refusals.rs`, `junk.rs`, `types.rs`, `logs.rs`, `deferred.rs` | through Redis |
-//! | `attack/children.rs`, `endpoints.rs` | by what the worker calls |
+//!
+//! | `attack/children.rs`, `endpoints.rs` | through the worker's child processes and endpoints |
 //! | `attack/admin.rs`, `frames.rs` | on its probes, and on its answers |
 
 mod admin;
@@ -56,7 +57,7 @@ struct Args {
     worker: Option<PathBuf>,
 }
 
-/// One attack: its name, and what runs its cases.
+/// One attack: its name, and the function that runs its cases.
 type Attack = (&'static str, fn(&mut Run) -> miette::Result<()>);
 
 const ALL: &[Attack] = &[
@@ -115,7 +116,7 @@ fn built(workspace: &Workspace) -> miette::Result<PathBuf> {
 }
 
 impl Run {
-    /// Whether a case was asked for.
+    /// Returns `true` if the case was requested.
     fn wants(&self, case: &str) -> bool {
         self.args.case.as_ref().is_none_or(|part| case.contains(part.as_str()))
     }
@@ -131,7 +132,7 @@ impl Run {
         self.rows.push(row);
     }
 
-    /// Prints all rows once more, and what each has missed; whether none has missed anything.
+    /// Prints all rows once more, with their violations; returns `true` if there are none.
     fn table(&self) -> bool {
         println!("\n{}", row::heading());
         self.rows.iter().for_each(|row| println!("{row}"));

@@ -9,8 +9,7 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use crate::tidy::files::{self, SourceFile};
 use crate::workspace::{Workspace, run as succeeds, verdict};
 
-/// The scripts that settle, each with what keeps whoever has lost a lease from settling in it, and
-/// what is put there instead.
+/// The scripts that settle, each with the check that fences a lost lease, and its replacement.
 const FENCES: &[(&str, &str, &str)] = &[
     (
         "store/src/lua/poll.lua",
@@ -40,14 +39,14 @@ pub(super) fn without_fence(workspace: &Workspace) -> miette::Result<ExitCode> {
         let text = std::fs::read_to_string(&path).into_diagnostic()?;
         if !text.contains(fence) {
             return Err(miette!(
-                help = "mend it in dev/xtask/src/long/chaos.rs",
+                help = "correct it in dev/xtask/src/long/chaos.rs",
                 "{script} has no {fence}"
             ));
         }
         std::fs::write(&path, text.replace(fence, without)).into_diagnostic()?;
     }
     let mut cargo = workspace.cargo();
-    // A folder of its own: these programs must not be taken for those of the workspace.
+    // A folder of its own: these programs must not replace those of the workspace.
     cargo.current_dir(&copy).env("CARGO_TARGET_DIR", copy.join("target"));
     build(&mut cargo)?;
     let program = copy.join("target").join("debug").join("redcall");
@@ -67,7 +66,7 @@ fn build(cargo: &mut Command) -> miette::Result<()> {
     }
 }
 
-/// What is the same as in a copy of before keeps its time, so that it is not built again.
+/// An unchanged file keeps its modification time, so that it is not built again.
 fn copy_sources(from: &Path, to: &Path) -> miette::Result<()> {
     for SourceFile { path, text } in files::read_all(from)? {
         let target = to.join(path);

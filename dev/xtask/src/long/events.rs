@@ -1,5 +1,5 @@
-//! `cargo xtask long events`: a hundred who follow a thousand events a second, in a release build,
-//! and one who is away for half a minute.
+//! `cargo xtask long events`: a hundred subscribers of a thousand events a second, in a release
+//! build, and one that is away for half a minute.
 
 use std::process::ExitCode;
 

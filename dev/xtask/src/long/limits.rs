@@ -1,9 +1,8 @@
-//! `cargo xtask long limits`: what each kind of limit costs while it is on.
+//! `cargo xtask long limits`: the cost of each kind of limit while it is on.
 //!
-//! A backlog of no-ops is drained by one worker, with each kind of limit in turn and without one,
-//! several rounds interleaved. The limits are so wide that they never hold anything back: what is
-//! measured is their bookkeeping. Printed are medians: Redis's own time in scripts per job, and
-//! jobs per second.
+//! One worker drains a backlog of no-ops, with each kind of limit in turn and without one, in
+//! several interleaved rounds. The limits are too wide to delay a job: only their bookkeeping is
+//! measured. The output are medians: Redis's own time in scripts per job, and jobs per second.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -21,7 +20,7 @@ const ROUNDS: usize = 5;
 const CUSTOMERS: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A name, and what the mapping says.
+/// A name, and the settings of the mapping.
 const KINDS: [(&str, &[(&str, &str)]); 6] = [
     ("none", &[]),
     ("concurrency of this worker", &[("CONCURRENCY", "1000")]),
@@ -66,7 +65,7 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Drains a backlog with a worker whose mapping says `settings`.
+/// Drains a backlog with a worker whose mapping has `settings`.
 fn drain(program: &std::path::Path, settings: &[(&str, &str)]) -> miette::Result<Figures> {
     let server = Server::start()?;
     let keys = Keys::new("redcall").of("default");

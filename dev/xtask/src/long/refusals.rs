@@ -35,7 +35,7 @@ fn kinds() -> Vec<Kind> {
     let deep = format!(r#""name":"echo","data":{}1{}"#, "[".repeat(80), "]".repeat(80));
     vec![
         kind("budget over", EXPIRED_REST),
-        kind("unknown_job", r#""name":"nobody","data":1"#),
+        kind("unknown_job", r#""name":"absent","data":1"#),
         kind("bad name", r#""name":"two words","data":1"#),
         kind("no data", r#""name":"echo""#),
         kind("wrong v", r#""name":"echo","data":1,"v":2"#),
@@ -80,7 +80,7 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
 struct Bench<'a> {
     program: &'a std::path::Path,
     kind: &'a Kind,
-    /// Whether its requests have response keys.
+    /// `true` if its requests have response keys.
     answered: bool,
     concurrency: usize,
 }
@@ -170,7 +170,7 @@ fn wait_until(
 ) -> miette::Result<()> {
     while !done()? {
         if since.elapsed() > PATIENCE {
-            return Err(miette!("it was not over within {PATIENCE:?}"));
+            return Err(miette!("the run did not end within {PATIENCE:?}"));
         }
         std::thread::sleep(Duration::from_millis(1));
     }

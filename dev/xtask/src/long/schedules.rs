@@ -1,7 +1,7 @@
 //! `cargo xtask long schedules`: a minute of ticks while the workers that make them are killed.
 //!
-//! Real workers, SIGKILL at random, now and then all of them for longer than a tick may be late. A
-//! queue that nobody listens to shows afterwards whether each tick was enqueued exactly once.
+//! Real workers are killed at random, now and then all of them for longer than a tick may be late.
+//! A queue without workers shows afterwards whether each tick was enqueued exactly once.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).into_diagnostic()?.subsec_nanos();
     let mut random = Random(seed.into());
     println!("{} s, {WORKERS} workers, seed {seed}", LASTS.as_secs());
-    // As if it had just ticked: the first tick to expect is known before anybody makes one.
+    // As if it had just ticked: the first expected tick is known before a worker makes one.
     let from = unix_ms()? / 1000 * 1000;
     server.say(&format!("HSET {} {NAME} {from}\r\n", redis.keys.ticks()))?;
     crew.fill()?;
@@ -84,10 +84,10 @@ impl Crew {
                 .env("REDIS_URL", &self.url)
                 .env("REDCALL__WORKER__LEASE", "500ms")
                 .env("REDCALL__LOG__LEVEL", "off")
-                .env(format!("REDCALL__SCHEDULES__{NAME}__JOB"), "nobody")
+                .env(format!("REDCALL__SCHEDULES__{NAME}__JOB"), "absent")
                 .env(format!("REDCALL__SCHEDULES__{NAME}__CRON"), "* * * * * *")
                 .env(format!("REDCALL__SCHEDULES__{NAME}__QUEUE"), QUEUE)
-                // While nobody lives, ticks come to be missed.
+                // While no worker lives, ticks are missed.
                 .env(format!("REDCALL__SCHEDULES__{NAME}__MISSED"), "all")
                 .current_dir(self.program.parent().unwrap_or(Path::new(".")))
                 .stdin(Stdio::null());
@@ -101,7 +101,7 @@ impl Crew {
     }
 }
 
-/// What lies at Redis, read past the store: the judge shares no code with whom it judges.
+/// Reads Redis past the store: the judge shares no code with the product.
 struct Redis<'a> {
     server: &'a Server,
     keys: QueueKeys,
@@ -114,13 +114,14 @@ impl Redis<'_> {
         for element in self.server.ask(&format!("LRANGE {} 0 -1", self.keys.queue()))? {
             let element: serde_json::Value = serde_json::from_str(&element).into_diagnostic()?;
             let time = element["id"].as_str().and_then(|id| id.rsplit('-').next()?.parse().ok());
-            let time = time.ok_or_else(|| miette!("this is no tick: {element}"))?;
+            let time = time.ok_or_else(|| miette!("this is not a tick: {element}"))?;
             *ticks.entry(time).or_default() += 1;
         }
         Ok(ticks)
     }
 
-    /// Prints the count; whether each tick after `from` up to `until` was enqueued exactly once.
+    /// Prints the count; returns `true` if each tick after `from` up to `until` was enqueued
+    /// exactly once.
     fn judge(&self, from: u64, until: u64) -> miette::Result<bool> {
         let ticks = self.ticks()?;
         let expected = (from + 1000..=until).step_by(1000);

@@ -1,5 +1,4 @@
-//! A private Redis of a long run, spoken to past the store: a judge shares no code with whom it
-//! judges.
+//! A private Redis of a long run, read past the store: the judge shares no code with the product.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -37,7 +36,7 @@ impl Server {
     /// Sends commands in lines of their own, and returns all that is answered.
     pub(super) fn say(&self, commands: &str) -> miette::Result<String> {
         let mut stream = UnixStream::connect(&self.socket).into_diagnostic()?;
-        // Beside the writing: Redis stops reading when its answers pile up.
+        // In parallel with the writes: Redis stops reading when its answers pile up.
         let mut reading = BufReader::new(stream.try_clone().into_diagnostic()?);
         let reader = std::thread::spawn(move || {
             let mut answer = String::new();
@@ -58,7 +57,7 @@ impl Server {
         let answer = self.say(&format!("{command}\r\n"))?;
         let lines: Result<Vec<String>, _> = answer.as_bytes().lines().collect();
         let lines = lines.into_diagnostic()?;
-        // Each text stands below its length.
+        // Each text follows its length.
         let texts = lines.windows(2).filter(|pair| pair[0].starts_with('$'));
         Ok(texts.map(|pair| pair[1].clone()).collect())
     }

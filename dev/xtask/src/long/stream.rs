@@ -1,9 +1,9 @@
 //! `cargo xtask long stream`: an answer of 100,000 parts whose reader stops for 10 s and dies, and
-//! which another process goes on reading.
+//! that another process continues to read.
 //!
 //! Real programs: `redcall call --stream` reads until it is killed, `redcall follow` from then on.
-//! What they print shows whether each part came once and in order; Redis says how much lay there
-//! while nobody read.
+//! Their output shows whether each part came once and in order; Redis shows the number of unread
+//! frames.
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::PathBuf;
@@ -23,11 +23,11 @@ const SIZE: usize = 1000;
 const STOPS_AT: u64 = 40_000;
 const DIES_AT: u64 = 70_000;
 const STOPS_FOR: Duration = Duration::from_secs(10);
-/// At most so much lies there: 1,000 frames of the parts' size and some 150 bytes more.
+/// The largest number of unread bytes: 1,000 frames of the parts' size and some 150 bytes more.
 const WINDOW: u64 = 1000;
 const BYTES: u64 = WINDOW * (SIZE as u64 + 400);
 
-/// Streams, stops, kills and goes on.
+/// Streams, stops, kills and continues.
 pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     let mut build = workspace.cargo();
     let packages = ["--package", "redcall-worker", "--package", "redcall-cli"];
@@ -45,14 +45,14 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
 
     let key = programs.server.ask("KEYS redcall:{default}:response:*")?;
     let [key] = key.as_slice() else { return Err(miette!("not one response key: {key:?}")) };
-    let (frames, bytes) = programs.standstill(key)?;
+    let (frames, bytes) = programs.unread(key)?;
     println!("stopped for {STOPS_FOR:?}: at most {frames} frames, {bytes} bytes at Redis");
     if frames > WINDOW || bytes > BYTES {
-        return Err(miette!("more than {WINDOW} frames or {BYTES} bytes lay there"));
+        return Err(miette!("more than {WINDOW} frames or {BYTES} bytes were unread"));
     }
     first.reads(STOPS_AT + 1..=DIES_AT)?;
     first.program.child.kill().into_diagnostic()?;
-    // What it had printed has been read.
+    // The printed parts have been read.
     let last = first.rest(DIES_AT + 1)?;
     println!("killed; the last part that it has printed is {last}");
 
@@ -67,7 +67,7 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is run, and on which Redis.
+/// The programs, and their Redis.
 struct Programs {
     folder: PathBuf,
     server: Server,
@@ -90,12 +90,13 @@ impl Programs {
     fn reader(&self, args: &[&str]) -> miette::Result<Reader> {
         let mut reader = self.command("redcall");
         let mut reader = Killed::start(reader.args(args).stdout(Stdio::piped()))?;
-        let stdout = reader.child.stdout.take().ok_or_else(|| miette!("it has no output"))?;
+        let stdout =
+            reader.child.stdout.take().ok_or_else(|| miette!("the process has no output"))?;
         Ok(Reader { program: reader, lines: BufReader::new(stdout).lines() })
     }
 
-    /// The most frames, and bytes, that lie at `key` while nobody reads.
-    fn standstill(&self, key: &str) -> miette::Result<(u64, u64)> {
+    /// Returns the most frames, and bytes, at `key` without a reader.
+    fn unread(&self, key: &str) -> miette::Result<(u64, u64)> {
         let (since, mut most) = (Instant::now(), (0, 0));
         while since.elapsed() < STOPS_FOR {
             let said =
@@ -112,7 +113,7 @@ impl Programs {
     }
 }
 
-/// A program that prints what it reads. Killed when dropped.
+/// A program that prints the parts that it reads. Killed when dropped.
 struct Reader {
     program: Killed,
     lines: Lines<BufReader<ChildStdout>>,
@@ -130,7 +131,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads what is left, from this number on, of one that was killed; the last number.
+    /// Reads the rest of a killed reader's output, from this number on; returns the last number.
     fn rest(&mut self, mut number: u64) -> miette::Result<u64> {
         for line in self.lines.by_ref() {
             let line = line.into_diagnostic()?;

@@ -5,5 +5,5 @@ for folder in @LIBRARIES@; do
     LD_LIBRARY_PATH=$here/$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 done
 export LD_LIBRARY_PATH
-# exec: whoever starts us must get the server's own process id.
+# exec: the starting process must get the server's own process id.
 exec "$here/unpacked/usr/bin/@PROGRAM@" "$@"

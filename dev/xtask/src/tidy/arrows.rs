@@ -1,11 +1,11 @@
-//! Which crate may depend on which. Reason: `client` and `worker` are two ends that only agree on
-//! what is in `common`; a shortcut between them would become a second, unwritten protocol.
+//! The permitted dependencies among crates. Reason: `client` and `worker` are two ends that only
+//! agree on `common`; a shortcut between them would become a second, unwritten protocol.
 
 use serde_json::Value;
 
 use super::Finding;
 
-/// What each crate may depend on, besides crates from elsewhere.
+/// The permitted dependencies of each crate, besides crates from elsewhere.
 const ARROWS: &[(&str, &[&str])] = &[
     ("redcall-common", &[]),
     (STORE, &["redcall-common"]),
@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("redcall-bench-inner", &["redcall-client", "redcall-common", STORE]),
     ("redcall-cli", &["redcall-client", "redcall-common", STORE]),
     ("redcall-example", &["redcall-client", "redcall-common", STORE, "redcall-worker"]),
-    // Only its tests need them, but the table does not tell kinds of dependencies apart.
+    // Only its tests need them, but the table does not distinguish kinds of dependencies.
     ("redcall-model", &["redcall-common", STORE]),
     ("redcall-testkit", &["redcall-common", STORE]),
     (TESTS, &["redcall-client", "redcall-common", STORE, TESTKIT, "redcall-worker"]),
@@ -38,7 +38,7 @@ const TESTS: &str = "redcall-tests";
 const DRIVERS: &[&str] = &["redis", "deadpool-redis"];
 const DRIVER_USERS: &[&str] = &[STORE, TESTKIT, TESTS];
 
-/// Checks what `cargo metadata --no-deps` says.
+/// Checks the output of `cargo metadata --no-deps`.
 pub(super) fn check(metadata: &Value) -> Vec<Finding> {
     let packages = list(&metadata["packages"]);
     let ours: Vec<&str> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
@@ -57,7 +57,7 @@ pub(super) fn check(metadata: &Value) -> Vec<Finding> {
             let fine = allowed.contains(&to) || (for_tests && to == TESTKIT);
             if ours.contains(&to) && !fine {
                 let what = format!("{name} must not depend on {to}");
-                findings.push(finding(what, "move what both need into redcall-common"));
+                findings.push(finding(what, "move the shared code into redcall-common"));
             }
             if DRIVERS.contains(&to) && !DRIVER_USERS.contains(&name) {
                 let what = format!("{name} must not depend on the Redis driver {to}");
@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    /// What is found when `from` depends on `to`, both in one workspace.
+    /// Returns the findings when `from` depends on `to`, both in one workspace.
     fn found(from: &str, to: &str, kind: Option<&str>) -> Vec<String> {
         let package = |name: &str, dependencies: Value| {
             let manifest = format!("/src/{name}/Cargo.toml");

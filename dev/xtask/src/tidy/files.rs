@@ -5,7 +5,7 @@ use std::path::Path;
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
 
-/// Names of what nobody wrote.
+/// Folders without source files.
 const SKIPPED: &[&str] = &[".git", ".venv", "__pycache__", "node_modules", "target"];
 
 /// One text file.
@@ -40,7 +40,7 @@ fn read_folder(root: &Path, below: &str, files: &mut Vec<SourceFile>) -> miette:
     let failed = || format!("{} could not be read", folder.display());
     for entry in fs::read_dir(&folder).into_diagnostic().wrap_err_with(failed)? {
         let entry = entry.into_diagnostic().wrap_err_with(failed)?;
-        // Names that are not UTF-8 are nobody's source.
+        // A name that is not UTF-8 is not a source file.
         let Ok(name) = entry.file_name().into_string() else { continue };
         // In a worktree, `.git` is a file.
         if SKIPPED.contains(&name.as_str()) {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_text_in_order_and_skips_what_nobody_wrote() {
+    fn text_files_are_read_in_order_without_generated_ones() {
         let root = tempfile::tempdir().unwrap();
         for (path, bytes) in [
             ("b/two.rs", &b"two"[..]),

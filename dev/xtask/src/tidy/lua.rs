@@ -1,10 +1,10 @@
 //! The header of every Lua script. Reason: a script's keys and arguments are numbers, and its
-//! result codes are read in another language; without the header nobody can check a call.
+//! result codes are read in another language; a call can be checked only with the header.
 
 use super::Finding;
 use super::files::SourceFile;
 
-/// What the header says, in this order.
+/// The parts of the header, in this order.
 const PARTS: &[&str] = &["Purpose", "KEYS", "ARGV", "Returns", "Derived keys", "Cost"];
 
 /// Checks one file; others than scripts have nothing to be found.
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_missing_misplaced_or_below_the_header_is_found() {
+    fn missing_or_misplaced_header_part_is_found() {
         for (text, part) in [
             (GOOD.replace("-- ARGV: 1 text\n", ""), "ARGV"),
             (GOOD.replace("KEYS", "X").replace("ARGV", "KEYS").replace("X", "ARGV"), "ARGV"),

@@ -6,7 +6,7 @@ use super::files::SourceFile;
 /// Reason: a file that needs scrolling for its outline holds more than one noun.
 const MOST_LINES: usize = 500;
 
-/// Reason: two files fit beside each other on a screen; rustfmt leaves comments and strings alone.
+/// Reason: two files fit side by side on a screen; rustfmt does not wrap comments and strings.
 const WIDEST: usize = 100;
 
 /// Reason: left-overs of work that is not finished. In two halves, or this file would be found.
@@ -124,7 +124,7 @@ fn left_overs(findings: &mut Findings) {
     });
 }
 
-/// Reason: an ignored test proves nothing and still looks like one that does.
+/// Reason: an ignored test proves nothing, but seems to.
 fn ignored_tests(findings: &mut Findings) {
     let attribute = concat!("#[", "ignore");
     findings.on_lines("make it pass, or make it a `cargo xtask long`", |line| {
@@ -132,7 +132,7 @@ fn ignored_tests(findings: &mut Findings) {
     });
 }
 
-/// Reason: who sleeps in a test waits too long on a fast machine and too short on a slow one.
+/// Reason: a sleeping test waits too long on a fast machine and too short on a slow one.
 fn sleeping_tests(findings: &mut Findings) {
     let call = concat!("sleep", "(");
     findings.on_lines("wait for a signal, or use the testkit's `eventually`", |line| {
@@ -141,9 +141,9 @@ fn sleeping_tests(findings: &mut Findings) {
 }
 
 /// Reason: a test that passes at the second try has found a fault, in the code or in itself. (In
-/// tests the word stands for the product's own setting and is allowed.)
+/// tests the word names the product's own setting and is allowed.)
 fn repeated_tests(findings: &mut Findings) {
-    findings.on_lines("take it out, and mend the test that needs it", |line| {
+    findings.on_lines("take it out, and correct the test that needs it", |line| {
         line.trim_start().starts_with("retries").then(|| "tests are repeated".to_owned())
     });
 }
@@ -182,7 +182,7 @@ fn printing_has_one_door(findings: &mut Findings) {
     });
 }
 
-/// Reason: what works on one machine only, and tells strangers about it.
+/// Reason: such a path works on one machine only, and publishes its name.
 fn paths_of_one_machine(findings: &mut Findings) {
     findings.on_lines("make it relative, or take a path from the environment", |line| {
         let home = HOMES.iter().find(|home| has_absolute(line, home))?;
@@ -196,14 +196,14 @@ fn is_test(path: &str) -> bool {
     in_folder || (path.starts_with("dev/testkit/") && path != "dev/testkit/src/eventually.rs")
 }
 
-/// Whether an absolute path stands in `line` that begins with `path`: not behind another part of a
-/// path, a variable or `~`.
+/// Returns `true` if `line` has an absolute path that begins with `path`: not after another part of
+/// a path, a variable or `~`.
 fn has_absolute(line: &str, path: &str) -> bool {
     let joins = |before| in_name(before) || matches!(before, '-' | '.' | '~' | '}' | '*' | '/');
     stands_alone(line, path, joins)
 }
 
-/// Whether `what` stands in `line` with nothing before it to which it belongs.
+/// Returns `true` if `line` has `what` without a character before it to which it belongs.
 fn stands_alone(line: &str, what: &str, joins: impl Fn(char) -> bool) -> bool {
     line.match_indices(what).any(|(at, _)| !line[..at].chars().next_back().is_some_and(&joins))
 }

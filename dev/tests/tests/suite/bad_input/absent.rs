@@ -1,4 +1,4 @@
-//! Jobs that nobody maps, and queues that nobody serves.
+//! Jobs without a mapping, and queues without workers.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::sync::Arc;
@@ -18,28 +18,28 @@ use crate::support::{Foreign, LIVE, QUEUE, WAYS, error_frame, keys, waited};
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn a_name_that_nobody_maps_is_answered_at_once() {
+async fn unmapped_name_is_answered_at_once() {
     let mut foreign = Foreign::start().await;
     let since = Instant::now();
-    let error = foreign.client.call_and_wait("nobody", &Value::Null).await.unwrap_err();
+    let error = foreign.client.call_and_wait("absent", &Value::Null).await.unwrap_err();
     assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
     assert_eq!(error.code(), Code::UnknownJob);
-    assert_eq!(error.to_string(), "unknown_job: no live worker handles the job `nobody`");
-    let frame = error_frame("x1", Code::UnknownJob, "no live worker handles the job `nobody`", "");
-    foreign.is_answered(waited("x1", "nobody", "null", ""), "x1", &frame).await;
+    assert_eq!(error.to_string(), "unknown_job: no live worker handles the job `absent`");
+    let frame = error_frame("x1", Code::UnknownJob, "no live worker handles the job `absent`", "");
+    foreign.is_answered(waited("x1", "absent", "null", ""), "x1", &frame).await;
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_maps_is_buried_when_nobody_waits() {
+async fn unmapped_name_without_caller_is_dead_lettered() {
     let mut foreign = Foreign::start().await;
-    let receipt = foreign.client.call("nobody", &json!({"a": 1})).await.unwrap();
+    let receipt = foreign.client.call("absent", &json!({"a": 1})).await.unwrap();
     let letter = foreign.dead_letter().await;
     assert_eq!((letter.id, &*letter.code), (receipt.id.clone(), "unknown_job"));
-    assert_eq!(letter.reason, "no live worker handles `nobody`");
+    assert_eq!(letter.reason, "no live worker handles `absent`");
     let envelope: Value = serde_json::from_slice(&letter.request).unwrap();
     assert_eq!((&envelope["id"], &envelope["data"]), (&json!(receipt.id), &json!({"a": 1})));
     for way in WAYS {
-        let raw = r#"{"id":"x1","name":"nobody","data":[]}"#;
+        let raw = r#"{"id":"x1","name":"absent","data":[]}"#;
         foreign.push(way, raw).await;
         let letter = foreign.dead_letter().await;
         assert_eq!((&*letter.id, &*letter.code), ("x1", "unknown_job"));
@@ -49,7 +49,7 @@ async fn a_name_that_nobody_maps_is_buried_when_nobody_waits() {
 }
 
 #[tokio::test]
-async fn a_name_that_only_another_live_worker_maps_is_parked_and_run_by_it() {
+async fn name_mapped_by_another_live_worker_is_parked_and_runs() {
     async fn special(gate: State<Arc<Semaphore>>, Json(n): Json<u64>) -> Json<u64> {
         gate.acquire().await.unwrap().forget();
         Json(n + 1)
@@ -63,7 +63,7 @@ async fn a_name_that_only_another_live_worker_maps_is_parked_and_run_by_it() {
     let _knows_it = bench.worker_with(build).await;
     let mut conn = bench.redis.connection().await;
     let client = bench.client().await;
-    // The one that maps it has its only slot taken: whatever comes next meets the other one.
+    // The worker that maps it has its only slot taken: the next request meets the other one.
     let first = client.request("special").data(&1).submit().await.unwrap();
     eventually("the first job to be leased", async || {
         conn.exists::<_, bool>(LIVE).await.unwrap().then_some(())
@@ -95,7 +95,7 @@ async fn a_name_that_only_another_live_worker_maps_is_parked_and_run_by_it() {
 }
 
 #[tokio::test]
-async fn what_was_parked_is_answered_when_the_last_worker_that_maps_it_has_left() {
+async fn parked_request_is_answered_after_its_last_worker_left() {
     let mut bench = Bench::new().await;
     bench.settings.worker.queues = vec!["default".to_owned()];
     let _worker = bench.worker().await;
@@ -114,7 +114,7 @@ async fn what_was_parked_is_answered_when_the_last_worker_that_maps_it_has_left(
 }
 
 #[tokio::test]
-async fn a_waited_call_without_workers_ends_after_its_grace_and_nothing_is_queued() {
+async fn waited_call_without_workers_ends_unqueued_after_its_grace() {
     let mut bench = Bench::new().await;
     let grace = Duration::from_millis(200);
     bench.settings.client.no_workers_grace = grace;
@@ -149,7 +149,7 @@ async fn the_grace_may_be_none_and_each_queue_has_its_own_workers() {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_waits_for_is_queued_without_workers_and_runs_later() {
+async fn fire_and_forget_without_workers_is_queued_and_runs_later() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;

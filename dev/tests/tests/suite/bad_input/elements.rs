@@ -1,4 +1,4 @@
-//! Elements that are wrong, but say whom to tell; and odd ones that are right.
+//! Wrong elements with a response key; and unusual ones that are right.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use redcall_client::Code;
@@ -9,7 +9,7 @@ use crate::support::{Foreign, WAYS, error_frame, response_key, result_frame, wai
 const DATA: &str = r#"{"a":1,"b":1}"#;
 
 /// Pushes an element with a response key, and expects an error there; and the same one without,
-/// which is buried.
+/// which is dead-lettered.
 async fn is_refused(foreign: &mut Foreign, before: &str, code: Code, message: &str) {
     let raw = format!(r#"{{"id":"x1"{before},"response_key":"{}"}}"#, response_key("x1"));
     foreign.is_answered(raw, "x1", &error_frame("x1", code, message, "")).await;
@@ -72,7 +72,7 @@ async fn another_wire_version_is_answered_and_dead_lettered() {
 }
 
 #[tokio::test]
-async fn what_nests_too_deep_is_refused() {
+async fn deeply_nested_request_is_refused() {
     let mut foreign = Foreign::start().await;
     let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
     let message = "nested deeper than 64 levels (limits.depth)";
@@ -87,7 +87,7 @@ async fn what_nests_too_deep_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_larger_than_the_limit_is_refused() {
+async fn oversized_request_is_refused() {
     let mut bench = Bench::new().await;
     bench.settings.limits.request = 10_000;
     let mut foreign = Foreign::with(bench, |worker| worker).await;
@@ -95,7 +95,7 @@ async fn what_is_larger_than_the_limit_is_refused() {
     let message = |raw: &str| {
         format!("the request has {} bytes, the limit is 10000 (limits.request)", raw.len())
     };
-    // The response key stands behind the data, then before it.
+    // The response key follows the data, then precedes it.
     let key = response_key("x1");
     let last = waited("x1", "echo", &format!(r#""{text}""#), "");
     let first = format!(r#"{{"id":"x1","response_key":"{key}","name":"echo","data":"{text}"}}"#);
@@ -117,7 +117,7 @@ async fn what_is_larger_than_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_and_names_no_key_of_its_own_is_dead_lettered() {
+async fn oversized_request_with_foreign_key_is_dead_lettered() {
     let mut bench = Bench::new().await;
     bench.settings.limits.request = 10_000;
     let mut foreign = Foreign::with(bench, |worker| worker).await;
@@ -184,7 +184,7 @@ async fn data_comes_back_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn a_budget_that_is_over_is_answered_and_one_of_the_future_is_not() {
+async fn expired_budget_is_answered_and_future_one_is_not() {
     let mut foreign = Foreign::start().await;
     let message = "the caller's timeout ended while the request was queued";
     let frame = error_frame("x1", Code::DeadlineExceeded, message, "");

@@ -1,4 +1,4 @@
-//! Elements that nobody thought of: random bytes, and envelopes with random faults.
+//! Unforeseen elements: random bytes, and envelopes with random faults.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -67,7 +67,7 @@ impl Random {
 }
 
 #[tokio::test]
-async fn three_hundred_faulty_elements_leave_nothing_behind_but_dead_letters_and_answers() {
+async fn faulty_elements_leave_only_dead_letters_and_answers() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     let seed = std::env::var(VARIABLE).ok().map(|seed| seed.parse().unwrap());
     let seed = seed.unwrap_or(u64::try_from(now % 1_000_000_000).unwrap());
@@ -75,7 +75,7 @@ async fn three_hundred_faulty_elements_leave_nothing_behind_but_dead_letters_and
     let mut random = Random(seed);
     let mut foreign = Foreign::start().await;
     for round in 0..60 {
-        // One by one to an idle worker, and in portions to a busy one.
+        // One by one to an idle worker, and in batches to a busy one.
         let count = if round % 2 == 0 { 1 } else { 9 };
         let elements: Vec<Vec<u8>> = (0..count)
             .map(|n| match random.below(3) {
@@ -105,7 +105,7 @@ async fn three_hundred_faulty_elements_leave_nothing_behind_but_dead_letters_and
         if ttl == -2 {
             continue; // deleted since: our client has taken that answer
         }
-        assert!(ttl > 0, "{key} is kept for ever");
+        assert!(ttl > 0, "{key} has no TTL");
         if key.contains(":response:") {
             let frames: Vec<String> = foreign.conn.lrange(&key, 0, -1).await.unwrap();
             assert_eq!(frames.len(), 1, "{key}: {frames:?}");

@@ -1,4 +1,5 @@
-//! What a handler cannot do with its data, or does wrong: the caller hears it, the worker goes on.
+//! Handlers that cannot use their data, or misuse it: the caller gets an error, the worker
+//! continues.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
@@ -53,7 +54,7 @@ async fn large(request: Request, Json(size): Json<usize>) -> Json<String> {
     Json("x".repeat(size))
 }
 
-/// What cannot be written as JSON, or only in part.
+/// A value without a JSON form, or with a partial one.
 struct Odd(String);
 
 impl Serialize for Odd {
@@ -71,7 +72,7 @@ async fn answer_oddly(Json(how): Json<String>) -> Json<Odd> {
     Json(Odd(how))
 }
 
-/// Says why its progress was not taken, and that its own answer was not.
+/// Returns the error of its progress, and that of its own answer.
 async fn say_oddly(request: Request, Json(how): Json<String>) -> Json<[String; 2]> {
     let odd = Odd(how);
     let progress = request.progress(&odd).await.map_err(|error| error.to_string());
@@ -99,7 +100,7 @@ async fn foreign() -> Foreign {
 }
 
 #[tokio::test]
-async fn data_that_does_not_fit_is_told_with_its_path() {
+async fn mismatched_data_is_reported_with_its_path() {
     let mut foreign = foreign().await;
     for (name, data, path, message) in [
         (
@@ -167,7 +168,7 @@ async fn a_handler_that_panics_is_answered_without_the_panics_text() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_as_json_is_answered_nevertheless() {
+async fn unserialisable_answer_is_answered_with_an_error() {
     let mut foreign = foreign().await;
     let panicked = "the handler panicked";
     for (how, code, message) in [
@@ -201,7 +202,7 @@ async fn an_answer_over_the_limit_is_an_error() {
 }
 
 #[tokio::test]
-async fn the_errors_that_nobody_waits_for_are_dead_lettered() {
+async fn errors_without_caller_are_dead_lettered() {
     let mut foreign = foreign().await;
     for (name, data, code, reason) in [
         ("refuse", "null", "handler_failed", "no \"more\"\n"),

@@ -19,9 +19,9 @@ type Kind = (&'static str, fn(&str) -> String);
 
 const KINDS: [Kind; 7] = [
     ("budget over", expired),
-    ("unknown job", |id| waited(id, "nobody", "1", "")),
+    ("unknown job", |id| waited(id, "absent", "1", "")),
     ("unknown job without a response key", |id| {
-        format!(r#"{{"id":"{id}","name":"nobody","data":1}}"#)
+        format!(r#"{{"id":"{id}","name":"absent","data":1}}"#)
     }),
     ("bad name", |id| waited(id, "two words", "1", "")),
     ("no data", |id| {
@@ -36,9 +36,9 @@ fn expired(id: &str) -> String {
     waited(id, "echo", "1", r#","enqueued_at":1,"budget_ms":1"#)
 }
 
-/// The settings of a worker whose timers do not come within a test, but for the pulse of its loop,
-/// once a second. What is too much for ten of those is settled by polls that the outcomes
-/// themselves cause.
+/// The settings of a worker without timers within a test, except for the pulse of its loop, once a
+/// second. More outcomes than fit ten of those are settled by polls that the outcomes themselves
+/// cause.
 async fn without_timers(concurrency: usize) -> Bench {
     let mut bench = Bench::new().await;
     bench.settings.worker.queues = vec!["default".to_owned()];
@@ -97,7 +97,7 @@ async fn refused_requests_of_each_kind_end_without_a_timer() {
 }
 
 #[tokio::test]
-async fn refused_requests_of_each_kind_end_one_at_a_time_without_a_timer() {
+async fn refusals_of_each_kind_end_one_at_a_time_without_a_timer() {
     all_of_each_kind_end(1, 100).await;
 }
 

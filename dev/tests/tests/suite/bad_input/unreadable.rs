@@ -1,5 +1,5 @@
-//! Elements that tell nobody whom to answer: they go to the dead letters, and nothing is written to
-//! any key that they name.
+//! Elements without a usable response key: they go to the dead letters, and no key that they name
+//! is written.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ async fn hold(gate: State<Arc<Semaphore>>) {
 }
 
 #[tokio::test]
-async fn what_is_no_object_with_an_id_is_dead_lettered() {
+async fn element_without_an_id_is_dead_lettered() {
     let mut foreign = Foreign::start().await;
     let key = response_key("x1");
     for raw in [
@@ -54,7 +54,7 @@ async fn an_id_of_another_form_is_dead_lettered() {
 }
 
 #[tokio::test]
-async fn what_begins_like_an_envelope_and_is_none_is_buried_under_its_id() {
+async fn broken_envelope_is_dead_lettered_under_its_id() {
     let mut foreign = Foreign::start().await;
     let key = response_key("x1");
     let reason = "not a JSON object: expected `,` or `}` at line 1 column 12";
@@ -72,7 +72,7 @@ async fn what_begins_like_an_envelope_and_is_none_is_buried_under_its_id() {
 }
 
 #[tokio::test]
-async fn a_field_that_stands_twice_is_dead_lettered() {
+async fn duplicate_field_is_dead_lettered() {
     let mut foreign = Foreign::start().await;
     let key = response_key("x1");
     let (own, other) = (format!(r#","response_key":"{key}""#), response_key("x2"));
@@ -90,7 +90,7 @@ async fn a_field_that_stands_twice_is_dead_lettered() {
         let raw = waited("x1", "add", r#"{"a":1,"b":1}"#, rest);
         foreign.is_dead_lettered(raw, "x1", &format!("the field `{field}` occurs twice")).await;
     }
-    // The script takes the first of both, wherever it stands.
+    // The script takes the first of both, at any position.
     let raw =
         format!(r#"{{"name":"add","id":"x1","data":1,"id":"x2","response_key":"{key}","v":1}}"#);
     foreign.is_dead_lettered(raw, "x1", "the field `id` occurs twice").await;
@@ -114,7 +114,7 @@ async fn nothing_is_written_to_a_foreign_response_key() {
         "outside",
         "",
     ] {
-        // A job that would be answered, and one that would be told that it is unknown.
+        // A job that would be answered, and one that is unknown.
         for name in ["add", "unheard-of"] {
             let start = format!(r#"{{"id":"x1","name":"{name}","data":{{"a":1,"b":1}}"#);
             let raw = start + &format!(r#","response_key":"{key}"}}"#);
@@ -127,7 +127,7 @@ async fn nothing_is_written_to_a_foreign_response_key() {
 }
 
 #[tokio::test]
-async fn a_foreign_list_keeps_what_it_has_and_its_ttl() {
+async fn foreign_list_keeps_its_elements_and_ttl() {
     let mut foreign = Foreign::start().await;
     let key = "redcall:{other}:response:x1";
     let () = foreign.conn.rpush(key, "kept").await.unwrap();
@@ -163,7 +163,7 @@ async fn nothing_is_published_on_a_foreign_channel() {
 }
 
 #[tokio::test]
-async fn the_id_of_a_live_request_is_refused_and_the_first_one_is_answered_once() {
+async fn duplicate_of_a_live_id_is_refused_and_first_answered_once() {
     let gate = Arc::new(Semaphore::new(0));
     let shared = gate.clone();
     let build = |worker: Worker| worker.state(shared).handler("hold", hold);
@@ -177,7 +177,7 @@ async fn the_id_of_a_live_request_is_refused_and_the_first_one_is_answered_once(
         assert_eq!((&*letter.id, &*letter.code), ("twin", "invalid_request"));
         assert_eq!(letter.reason, "a live request of this queue has the same id");
         assert_eq!(letter.request, second.into_bytes());
-        // The worker has been through a whole call since, and nothing lies at the key yet.
+        // The worker has finished a whole call since, and the key does not exist yet.
         let call = foreign.client.call_and_wait("echo", &1).await.unwrap();
         assert_eq!(call.data.get(), "1");
         assert!(!foreign.conn.exists::<_, bool>(response_key("twin")).await.unwrap());

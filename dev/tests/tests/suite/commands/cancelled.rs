@@ -1,4 +1,4 @@
-//! Commands that are not wanted any more: they are asked to end, and made to end after a grace.
+//! Cancelled commands: they receive SIGTERM, and SIGKILL after a grace.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ async fn a_cancelled_command_is_asked_to_end_and_may_clean_up() {
 }
 
 #[tokio::test]
-async fn a_command_and_children_that_ignore_it_are_killed_after_the_grace() {
+async fn command_and_children_ignoring_sigterm_are_killed() {
     let script = "trap '' TERM; sleep 600 & echo $$ $! > pids; wait";
     let shell = with_grace(GRACE, script).await;
     let took = cancel(&shell, 2).await;
@@ -56,7 +56,7 @@ async fn a_command_and_children_that_ignore_it_are_killed_after_the_grace() {
 
 #[tokio::test]
 async fn a_child_that_outlives_its_command_has_the_same_grace() {
-    // The shell ends at once, as shells do; what it has started cleans up after that.
+    // The shell ends at once, as shells do; its child cleans up after that.
     let child = "trap 'kill -KILL $!; while kill -0 $PPID; do :; done 2> /dev/null; \
                  echo > clean; exit' TERM; sleep 600 & echo $$ $PPID > pids; wait";
     let script = format!("sh -c {} & wait", quoted(child));
@@ -66,7 +66,7 @@ async fn a_child_that_outlives_its_command_has_the_same_grace() {
 }
 
 #[tokio::test]
-async fn a_child_that_ignores_it_is_killed_after_the_grace_of_its_command() {
+async fn child_ignoring_sigterm_is_killed_after_the_grace() {
     let child = "trap '' TERM; echo $$ $PPID > pids; while :; do sleep 600 & wait; done";
     let shell = with_grace(GRACE, &format!("sh -c {} & wait", quoted(child))).await;
     let took = cancel(&shell, 2).await;

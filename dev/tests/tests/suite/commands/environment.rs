@@ -1,4 +1,4 @@
-//! What commands and processes see of their worker's environment.
+//! The environment of commands and processes.
 
 use std::collections::BTreeMap;
 
@@ -102,7 +102,7 @@ fn has_exactly(job: &str, seen: &BTreeMap<String, String>, wanted: &[&str]) {
 }
 
 #[tokio::test]
-async fn programs_see_what_their_jobs_name_and_no_secret() {
+async fn programs_see_named_variables_and_no_secret() {
     let served = Served::new().await;
     for kind in ["command", "process"] {
         for (which, wanted) in [

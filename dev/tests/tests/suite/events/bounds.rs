@@ -1,4 +1,4 @@
-//! What is kept, and what those are told who come too late for it.
+//! The kept events, and the missed counts of late subscribers.
 
 use std::time::SystemTime;
 
@@ -43,13 +43,13 @@ async fn behind_a_proxy(max: u64) -> (TestRedis, FaultProxy, Client, Client) {
 }
 
 #[tokio::test]
-async fn who_was_away_gets_all_that_was_kept_and_is_told_how_many_were_not() {
+async fn returning_subscriber_gets_kept_events_and_missed_count() {
     let (redis, proxy, client, away) = behind_a_proxy(1000).await;
     let mut stream = away.events("door").subscribe().await.unwrap();
     let mut other = away.events("window").subscribe().await.unwrap();
     publish(&client, "door", 0..5).await;
     expect(&mut stream, 0..5).await;
-    // Away for less than what is kept: nothing is missed.
+    // Away for less than the kept events: none is missed.
     proxy.refuse();
     proxy.cut().await;
     publish(&client, "door", 5..900).await;
@@ -68,7 +68,7 @@ async fn who_was_away_gets_all_that_was_kept_and_is_told_how_many_were_not() {
 }
 
 #[tokio::test]
-async fn who_is_slow_loses_only_what_is_let_go_and_holds_up_nobody() {
+async fn slow_subscriber_misses_only_trimmed_events() {
     let bench = bench(2000).await;
     let client = bench.client().await;
     let mut slow = client.events("door").subscribe().await.unwrap();
@@ -105,7 +105,7 @@ async fn who_is_slow_loses_only_what_is_let_go_and_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn who_goes_on_in_another_process_behind_what_was_let_go_is_told() {
+async fn resumed_subscriber_gets_missed_count_of_trimmed_events() {
     let bench = bench(100).await;
     let client = bench.client().await;
     let first = client.publish("door", Kind::EVENT, &0).await.unwrap();
@@ -118,7 +118,7 @@ async fn who_goes_on_in_another_process_behind_what_was_let_go_is_told() {
 }
 
 #[tokio::test]
-async fn a_topic_that_redis_lost_begins_anew_and_that_is_told() {
+async fn topic_lost_by_redis_starts_over_with_missed_events() {
     let (redis, proxy, client, away) = behind_a_proxy(100).await;
     let mut stream = away.events("door").subscribe().await.unwrap();
     publish(&client, "door", 0..5).await;
@@ -134,7 +134,7 @@ async fn a_topic_that_redis_lost_begins_anew_and_that_is_told() {
 }
 
 #[tokio::test]
-async fn a_topic_whose_time_was_over_is_followed_on_without_a_word() {
+async fn expired_topic_is_followed_without_missed_events() {
     let bench = bench(100).await;
     let client = bench.client().await;
     let mut stream = client.events("door").subscribe().await.unwrap();

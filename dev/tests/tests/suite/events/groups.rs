@@ -51,7 +51,7 @@ async fn each_event_goes_to_one_member_and_to_every_group() {
 }
 
 #[tokio::test]
-async fn what_a_dead_member_had_goes_to_another_and_the_dead_are_forgotten() {
+async fn events_of_a_dead_member_go_to_another_member() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
     let short = Duration::from_millis(100);
@@ -80,7 +80,7 @@ async fn what_a_dead_member_had_goes_to_another_and_the_dead_are_forgotten() {
 }
 
 #[tokio::test]
-async fn a_group_that_was_away_is_told_how_many_it_missed() {
+async fn absent_group_gets_its_missed_count() {
     let bench = bench(100).await;
     let client = bench.client().await;
     let mut member = client.events("door").group("workers").await.unwrap();
@@ -101,7 +101,7 @@ async fn a_group_that_was_away_is_told_how_many_it_missed() {
 }
 
 #[tokio::test]
-async fn kinds_that_are_not_wanted_are_passed_over_and_names_are_checked() {
+async fn unwanted_event_kinds_are_skipped_and_names_checked() {
     let bench = bench(100).await;
     let client = bench.client().await;
     let mut member = client.events("door").kind(Kind(7)).group("workers").await.unwrap();

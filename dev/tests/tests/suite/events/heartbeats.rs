@@ -1,4 +1,4 @@
-//! Workers that say that they live.
+//! Heartbeat events of workers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -13,11 +13,11 @@ use super::{PATIENCE, bench};
 const KEY: &str = "redcall:{events:heartbeat}:events";
 
 #[tokio::test]
-async fn workers_say_that_they_live_if_they_are_told_to() {
+async fn workers_publish_heartbeats_if_enabled() {
     let mut bench = bench(10_000).await;
     let quiet = bench.worker().await;
     let mut conn = bench.redis.connection().await;
-    assert!(!conn.exists::<_, bool>(KEY).await.unwrap(), "nobody has told it to");
+    assert!(!conn.exists::<_, bool>(KEY).await.unwrap(), "heartbeat events are off");
     quiet.drain().await;
     assert!(!conn.exists::<_, bool>(KEY).await.unwrap());
 

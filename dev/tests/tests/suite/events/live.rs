@@ -11,7 +11,7 @@ use super::{PATIENCE, bench, expect, next, publish};
 use crate::support::carried_out;
 
 #[tokio::test]
-async fn who_follows_hears_what_is_published_from_then_on_and_in_order() {
+async fn subscriber_receives_later_events_in_order() {
     let bench = bench(10_000).await;
     let (client, other) = (bench.client().await, bench.client().await);
     publish(&client, "door", 0..3).await;
@@ -29,7 +29,7 @@ async fn who_follows_hears_what_is_published_from_then_on_and_in_order() {
 }
 
 #[tokio::test]
-async fn an_event_has_the_time_of_its_publisher_and_an_index_that_grows() {
+async fn event_has_its_publishers_time_and_a_growing_index() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
     let mut events = client.events("4001").subscribe().await.unwrap();
@@ -55,13 +55,13 @@ async fn an_event_has_the_time_of_its_publisher_and_an_index_that_grows() {
 }
 
 #[tokio::test]
-async fn who_is_behind_and_pauses_with_its_queue_half_full_gets_the_rest() {
+async fn lagging_subscriber_with_half_full_buffer_gets_the_rest() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
     publish(&client, "door", 0..3000).await;
     let mut events = client.events("door").since(SystemTime::UNIX_EPOCH).subscribe().await.unwrap();
     let mut conn = bench.redis.connection().await;
-    // The reader looks 256 at a time, and stops when there is no room for twice as many.
+    // The reader reads 256 at a time, and stops when there is no room for twice as many.
     eventually("the reader to have filled its queue", async || {
         (carried_out(&mut conn, "xrange").await >= 3).then_some(())
     })
@@ -70,7 +70,7 @@ async fn who_is_behind_and_pauses_with_its_queue_half_full_gets_the_rest() {
 }
 
 #[tokio::test]
-async fn who_begins_in_the_past_gets_all_that_is_kept_and_goes_on() {
+async fn subscriber_from_the_past_gets_kept_then_new_events() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
     publish(&client, "door", 0..700).await;
@@ -114,7 +114,7 @@ async fn only_the_kinds_that_are_wanted_come() {
 }
 
 #[tokio::test]
-async fn emergencies_go_out_as_such_before_anything_else() {
+async fn emergencies_are_published_first() {
     let mut bench = bench(10_000).await;
     bench.settings.events.emergency = vec![101];
     let client = bench.client().await;
@@ -146,7 +146,7 @@ async fn emergencies_go_out_as_such_before_anything_else() {
 }
 
 #[tokio::test]
-async fn what_can_be_no_event_is_refused() {
+async fn invalid_event_is_refused() {
     let mut bench = bench(10_000).await;
     bench.settings.limits.frame = 2048;
     let client = bench.client().await;
@@ -165,7 +165,7 @@ async fn what_can_be_no_event_is_refused() {
     let key = "redcall:{events:list}:events";
     let () = redis::AsyncCommands::rpush(&mut conn, key, "x").await.unwrap();
     assert!(matches!(client.publish("list", Kind(1), &1).await, Err(EventError::Store(_))));
-    // Who follows another topic of the same client is not concerned.
+    // A subscriber of another topic of the same client is not affected.
     let mut other = client.events("a").subscribe().await.unwrap();
     let mut list = client.events("list").since(SystemTime::UNIX_EPOCH).subscribe().await.unwrap();
     assert!(timeout(PATIENCE, list.next()).await.unwrap().unwrap().is_err());
@@ -175,7 +175,7 @@ async fn what_can_be_no_event_is_refused() {
 }
 
 #[tokio::test]
-async fn all_who_follow_share_one_connection_and_close_it_when_they_go() {
+async fn subscribers_share_one_connection_until_the_last_leaves() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;
@@ -205,7 +205,7 @@ async fn all_who_follow_share_one_connection_and_close_it_when_they_go() {
 }
 
 #[tokio::test]
-async fn a_hundred_who_follow_hear_all_in_order() {
+async fn hundred_subscribers_receive_all_events_in_order() {
     const EVENTS: u32 = 500;
     let bench = bench(10_000).await;
     let (client, publisher) = (bench.client().await, bench.client().await);

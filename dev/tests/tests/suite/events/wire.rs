@@ -1,4 +1,4 @@
-//! What lies at Redis, for clients in other languages.
+//! The format at Redis, for clients in other languages.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ async fn an_event_is_an_entry_with_four_fields() {
 }
 
 #[tokio::test]
-async fn what_others_add_is_followed_and_what_is_no_event_is_passed_over() {
+async fn foreign_events_are_received_and_invalid_ones_skipped() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
     let mut stream = client.events("door").subscribe().await.unwrap();

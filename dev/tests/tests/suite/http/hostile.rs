@@ -25,7 +25,7 @@ async fn flood(
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
                 let _ = stream.read(&mut [0; 4096]).await;
-                // Many pieces in one write: what costs is how many there are.
+                // Many pieces in one write: their number causes the cost.
                 let many = piece.repeat(1000);
                 stream.write_all(head.as_bytes()).await?;
                 for _ in 0..count / 1000 {
@@ -42,7 +42,8 @@ async fn flood(
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 const ENDLESS: usize = usize::MAX;
 
-/// What comes of a job whose endpoint is at `url`, and that it comes long before its time is over.
+/// Returns the error of a job whose endpoint is at `url`, and checks that it comes long before its
+/// timeout.
 async fn asked(url: &str) -> Result<String, redcall_client::WireError> {
     let mut bench = Bench::new().await;
     bench.http("ask", "POST", url);
@@ -62,7 +63,7 @@ async fn endless_one_byte_chunks_end_with_a_typed_error() {
     let error = asked(&url).await.unwrap_err();
     assert_eq!(error.code, Code::HandlerFailed);
     assert!(error.message.contains("in 16645 pieces"), "{error}");
-    // Also where the server says what is wrong with the request.
+    // Also where the server reports a fault of the request.
     let head = "HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n";
     let error = asked(&flood(head, "1\r\n \r\n", ENDLESS, "").await).await.unwrap_err();
     assert_eq!((error.code, error.data.is_none()), (Code::InvalidData, true), "{error}");
@@ -110,7 +111,7 @@ async fn answer_that_nests_too_deep_is_too_large() {
         assert_eq!(error.code, Code::TooLarge);
         assert!(error.message.contains("deeper than 64 levels (limits.depth)"), "{error}");
     }
-    // What an error says is a level deeper, and shown as a text then.
+    // The data of an error is a level deeper, and shown as a text then.
     let error = served.error(&json!({})).await;
     assert_eq!(error.data.unwrap().get(), format!("\"{}\"", nested(63)));
 }
@@ -130,7 +131,7 @@ async fn field_that_repeats_the_urls_own_parameter_is_refused() {
 }
 
 #[tokio::test]
-async fn header_of_the_mapping_counts_before_the_callers_and_ours_before_both() {
+async fn own_headers_override_mapping_then_callers_headers() {
     let served = Served::with("POST", &[&response("200 OK", "", "1")], |job| {
         let HandlerSettings::Http(http) = &mut job.kind else { panic!("{:?}", job.kind) };
         for name in ["traceparent", "redcall-job-id", "redcall-attempt", "Accept"] {

@@ -16,16 +16,16 @@ async fn token(folder: &Path) -> String {
 }
 
 #[tokio::test]
-async fn killed_before_it_is_put_off_it_runs_again_and_after_it_does_not() {
+async fn kill_before_deferral_reruns_and_after_does_not() {
     for (dies, ran) in [("before", "ran 2"), ("in", "ran 1")] {
         let mut stage = Stage::new().await;
         let doomed = stage.worker_at(stage.bench.redis.url(), Some(dies)).await;
-        let ticket = stage.submit("puts_off", None).await;
+        let ticket = stage.submit("defers", None).await;
         is_dead(&doomed).await;
         let successor = stage.successor().await;
         let token = token(stage.folder.path()).await;
-        // A worker that would run it again has had every chance to when it answers what was queued
-        // behind it, and the dead one's leases have been taken over.
+        // A worker that would run it again has had every chance to when it answers the requests
+        // behind it, and the dead worker's leases have been taken over.
         eventually("the dead worker to be forgotten", async || {
             let workers: Vec<String> =
                 stage.conn.zrange("redcall:{default}:workers", 0, -1).await.unwrap();
@@ -48,7 +48,7 @@ async fn killed_before_it_is_put_off_it_runs_again_and_after_it_does_not() {
 async fn a_script_settles_with_a_token_that_no_argument_shows() {
     let stage = Stage::new().await;
     let _worker = stage.successor().await;
-    let ticket = stage.submit("puts_off", None).await;
+    let ticket = stage.submit("defers", None).await;
     let token = token(stage.folder.path()).await;
     let env = stage.bench.environment();
     let settle = async |args: &[&str], input: &str| {
@@ -61,7 +61,7 @@ async fn a_script_settles_with_a_token_that_no_argument_shows() {
         tokio::task::spawn_blocking(running).await.unwrap()
     };
     let secret = token.rsplit('.').next().unwrap();
-    // What is no token is not repeated.
+    // An invalid token is not printed.
     let wrong = settle(&["settle"], &token[1..]).await;
     assert_eq!(wrong.code, 2);
     wrong.says("not a valid completion token");

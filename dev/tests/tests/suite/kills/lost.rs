@@ -1,6 +1,6 @@
-//! Replies that are lost after their effect, to who lives on.
+//! Replies that are lost after their effect; the process lives on.
 //!
-//! Not a kill, but the same moments: what Redis did and nobody heard of.
+//! Not a kill, but the same moments: effects at Redis without a reply.
 
 use redcall_client::Client;
 use redcall_common::settings::Settings;
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{MARK, Stage};
 
 #[tokio::test]
-async fn a_worker_whose_fetch_reply_was_lost_reads_its_own_leases_back_and_starts_them() {
+async fn lost_fetch_reply_is_resynchronised_and_started() {
     let mut stage = Stage::new().await;
     let worker = stage.cut_off().await;
     let lost = stage.proxy.lose_reply(|exchange| exchange.asks("EVALSHA") && exchange.says(MARK));
@@ -22,7 +22,7 @@ async fn a_worker_whose_fetch_reply_was_lost_reads_its_own_leases_back_and_start
 }
 
 #[tokio::test]
-async fn a_worker_whose_fetch_reply_was_lost_under_load_starts_all_of_it_once() {
+async fn lost_fetch_reply_under_load_starts_each_job_once() {
     let mut stage = Stage::new().await;
     let worker = stage.cut_off().await;
     let lost = stage.proxy.lose_reply(|exchange| exchange.asks("EVALSHA") && exchange.says("#99"));
@@ -43,7 +43,7 @@ async fn a_worker_whose_fetch_reply_was_lost_under_load_starts_all_of_it_once() 
 }
 
 #[tokio::test]
-async fn a_worker_whose_settle_reply_was_lost_learns_that_it_had_settled() {
+async fn lost_settle_reply_is_repeated_as_settled() {
     let mut stage = Stage::new().await;
     let worker = stage.cut_off().await;
     let lost = stage.proxy.lose_reply(|exchange| exchange.asks("\"type\":\"result\",\"seq\""));
@@ -67,7 +67,7 @@ async fn a_lost_reply_on_enqueue_is_reported_as_may_be_queued() {
     assert!(error.may_be_queued(), "{error:?}");
     lost.await;
     eventually("the job to run", async || (!stage.effects().is_empty()).then_some(())).await;
-    // The next call comes through on a new connection; nobody has sent the first one again.
+    // The next call arrives on a new connection; the first one was not sent again.
     let answer = client.call_and_wait("job", &json!({ "mark": "next" })).await.unwrap();
     assert_eq!(answer.json::<u32>().unwrap(), 1);
     stage.is_quiet().await;

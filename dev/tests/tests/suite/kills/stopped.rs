@@ -1,5 +1,5 @@
-//! A worker that stands still for longer than its lease, as a machine that was suspended does, and
-//! goes on as if nothing had been.
+//! A worker that stalls for longer than its lease, as on a suspended machine, and continues as if
+//! nothing had happened.
 
 use redcall_client::Ticket;
 use rustix::process::Signal;
@@ -33,14 +33,14 @@ impl Overtaken {
         Self { stage, stopped, _successor: successor, ticket, watch, attempt }
     }
 
-    /// Lets it go on with its handler, and with what that waits for.
+    /// Releases its handler, and the next step.
     fn opens_the_gate(&self) {
         std::fs::write(self.stage.folder.path().join("go"), "").unwrap();
     }
 }
 
 #[tokio::test]
-async fn the_late_answer_of_a_worker_that_stood_still_is_refused() {
+async fn late_answer_of_a_stalled_worker_is_refused() {
     let overtaken = Overtaken::new("responds").await;
     overtaken.opens_the_gate();
     overtaken.stopped.signal(Signal::CONT);
@@ -50,7 +50,7 @@ async fn the_late_answer_of_a_worker_that_stood_still_is_refused() {
 }
 
 #[tokio::test]
-async fn a_worker_that_stood_still_tells_its_handler() {
+async fn stalled_worker_notifies_its_handler() {
     let overtaken = Overtaken::new("job").await;
     overtaken.stopped.signal(Signal::CONT);
     let Overtaken { mut stage, stopped, _successor, ticket, watch, attempt } = overtaken;
@@ -59,7 +59,7 @@ async fn a_worker_that_stood_still_tells_its_handler() {
 }
 
 #[tokio::test]
-async fn a_worker_that_stood_still_does_not_start_what_it_has_lost_meanwhile() {
+async fn stalled_worker_does_not_start_lost_leases() {
     let mut stage = Stage::new().await;
     let stopped = stage.cut_off().await;
     let leased = stage.proxy.hold_reply(|exchange| exchange.says(MARK));
@@ -71,7 +71,7 @@ async fn a_worker_that_stood_still_does_not_start_what_it_has_lost_meanwhile() {
     let attempt = stage.has_run(&successor).await;
     stage.is_quiet().await;
     kill(&successor).await;
-    // It finds it in its hands as it goes on, and then is the only one who can do another.
+    // As it continues it finds the lease, and is the only worker that can run another job.
     leased.release();
     stopped.signal(Signal::CONT);
     stage.is_answered_once(&ticket, watch, attempt).await;

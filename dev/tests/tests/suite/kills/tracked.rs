@@ -1,4 +1,4 @@
-//! The status of a job whose worker is killed: true at every instant, each state once.
+//! The status of a job whose worker is killed: correct at every instant, each state once.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn all(mut monitor: StatusStream) -> Vec<(JobState, u32)> {
 }
 
 #[tokio::test]
-async fn a_hundred_monitors_see_each_state_once_although_the_worker_is_killed() {
+async fn monitors_see_each_state_once_despite_a_killed_worker() {
     let stage = Stage::new().await;
     let doomed = stage.worker_at(stage.bench.redis.url(), None).await;
     let ticket = submit(&stage, Some("never")).await;
@@ -46,7 +46,7 @@ async fn a_hundred_monitors_see_each_state_once_although_the_worker_is_killed() 
     }
 }
 
-/// What the status was when the worker had died at `step`, and in the end.
+/// Returns the status when the worker had died at `step`, and the final one.
 async fn dies_at(step: &str) -> [Vec<(JobState, u32)>; 2] {
     let mut stage = Stage::new().await;
     let doomed = stage.worker_at(stage.bench.redis.url(), Some(step)).await;
@@ -72,7 +72,7 @@ async fn the_status_is_true_wherever_the_worker_dies() {
 }
 
 #[tokio::test]
-async fn what_was_settled_before_the_worker_died_has_ended() {
+async fn status_settled_before_the_kill_is_final() {
     let stage = Stage::new().await;
     let doomed = stage.cut_off().await;
     let ticket = submit(&stage, Some("gate")).await;

@@ -1,4 +1,4 @@
-//! Calls that are not wanted any more.
+//! Cancelled calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -99,7 +99,7 @@ async fn a_thousand_dropped_waits_leave_nothing_that_runs_or_starts() {
     .await;
     assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     assert_eq!((count.now(), count.ever()), (0, 90));
-    // What is left goes by itself.
+    // The rest expires.
     for key in crate::support::keys(&mut conn).await {
         let ttl: i64 = conn.pttl(&key).await.unwrap();
         assert!(ttl > 0, "{key} has no TTL");
@@ -126,7 +126,7 @@ async fn a_command_and_its_children_end_with_their_call() {
     assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
 }
 
-/// A command that notes its process id, what it hears of SIGTERM, and then goes on.
+/// A command that notes its process id and each SIGTERM, and then continues.
 async fn ends(script: &str, grace: Duration) -> (String, i32) {
     let mut bench = Bench::new().await;
     bench.settings.worker.cancel_grace = grace;
@@ -136,9 +136,10 @@ async fn ends(script: &str, grace: Duration) -> (String, i32) {
     let _worker = bench.worker().await;
     let ticket = bench.client().await.request("long").submit().await.unwrap();
     let said = || std::fs::read_to_string(path).unwrap();
-    let pid: i32 =
-        eventually("the command to say who it is", async || said().lines().next()?.parse().ok())
-            .await;
+    let pid: i32 = eventually("the command to print its process id", async || {
+        said().lines().next()?.parse().ok()
+    })
+    .await;
     ticket.cancel().await.unwrap();
     assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Cancelled);
     eventually("the command to end", async || (!is_running(pid)).then_some(())).await;
@@ -156,13 +157,13 @@ async fn a_command_may_put_things_in_order_when_it_is_cancelled() {
 #[tokio::test]
 async fn a_command_that_ignores_its_end_is_killed_after_the_grace() {
     let script = "trap 'echo no >> FILE' TERM; echo $$ >> FILE; while :; do sleep 0.01; done";
-    // As long as a busy machine may need to let the shell hear it.
+    // As long as a busy machine may need to deliver the signal to the shell.
     let (said, pid) = ends(script, Duration::from_secs(2)).await;
     assert_eq!(said, format!("{pid}\nno\n"));
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_cancelled_call_hears_so_whether_it_runs_or_not() {
+async fn waiting_caller_of_a_cancelled_call_is_notified() {
     let mut bench = Bench::new().await;
     bench.settings.worker.concurrency = 1;
     let count = Count::default();
@@ -171,7 +172,7 @@ async fn whoever_waits_for_a_cancelled_call_hears_so_whether_it_runs_or_not() {
     let submit = async || client.request("forever").submit().await.unwrap();
     let (running, queued) = (submit().await, submit().await);
     count.are(1).await;
-    // By id alone, as somebody else would.
+    // By id alone, as another client would.
     client.cancel(&queued.id).await.unwrap();
     client.cancel(&running.id).await.unwrap();
     for ticket in [&running, &queued] {
@@ -182,14 +183,14 @@ async fn whoever_waits_for_a_cancelled_call_hears_so_whether_it_runs_or_not() {
 }
 
 #[tokio::test]
-async fn a_lost_message_is_made_good_by_the_heartbeat() {
+async fn lost_cancel_message_is_recovered_by_the_heartbeat() {
     let bench = Bench::new().await;
     let count = Count::default();
     let _worker = worker(&bench, &count).await;
     let client = bench.client().await;
     let ticket = client.request("forever").submit().await.unwrap();
     count.are(1).await;
-    // A tombstone that nobody was told of.
+    // A tombstone without a notification.
     let mut conn = connection(&bench).await;
     let () = conn.zadd(keys().cancelled(), &ticket.id, 9e15).await.unwrap();
     assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Cancelled);
@@ -200,7 +201,7 @@ async fn a_handler_that_listens_ends_in_its_own_way() {
     async fn tidy(request: Request, count: State<Count>) {
         let run = count.enter();
         request.cancelled().await;
-        // It may go on awaiting, to put things in order.
+        // It may continue to await, to clean up.
         super::works(Duration::from_millis(20)).await;
         count.0.1.fetch_add(10, Ordering::SeqCst);
         drop(run);
@@ -265,13 +266,13 @@ async fn nested_calls_are_cancelled_with_their_caller() {
 }
 
 #[tokio::test]
-async fn nested_calls_inherit_what_is_left_of_the_time() {
+async fn nested_calls_inherit_the_remaining_time() {
     let bench = Bench::new().await;
     let count = Count::default();
     let (_worker, client) = nesting(&bench, &count).await;
     let since = Instant::now();
     let call = client.request("nested").timeout(Duration::from_millis(300));
-    // Both end at the same instant; the outer one may still hear how the inner one ended.
+    // Both end at the same instant; the outer one may still receive the inner one's end.
     match call.wait().await {
         Ok(answer) => assert_eq!(answer.json::<String>().unwrap(), "deadline_exceeded"),
         Err(error) => assert_eq!(error.code(), Code::DeadlineExceeded),
@@ -282,8 +283,8 @@ async fn nested_calls_inherit_what_is_left_of_the_time() {
 }
 
 #[tokio::test]
-async fn the_worker_tells_the_client_inside_a_handler_what_is_left_and_when_it_ends() {
-    /// Listens, so that it hears how its nested call ends.
+async fn handlers_client_inherits_deadline_and_cancellation() {
+    /// Subscribes, so that it receives its nested call's end.
     async fn outer(request: Request, client: State<Client>, heard: State<Heard>) -> Json<u64> {
         assert!(!request.is_cancelled());
         let inner = client.request("left").timeout(Duration::from_secs(60)).wait().await;
@@ -322,7 +323,7 @@ async fn the_worker_tells_the_client_inside_a_handler_what_is_left_and_when_it_e
 }
 
 #[tokio::test]
-async fn a_handler_sees_what_is_left_and_so_does_a_command() {
+async fn handler_and_command_see_the_remaining_time() {
     async fn left(request: Request) -> Json<u128> {
         Json(request.remaining().unwrap().as_millis())
     }

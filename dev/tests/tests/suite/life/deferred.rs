@@ -1,4 +1,4 @@
-//! Jobs that are answered later, by whoever has their token.
+//! Deferred jobs, settled by a holder of their token.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,24 +20,24 @@ use tokio::time::timeout;
 use super::{connection, dead_letter, keys, nothing_is_left};
 use crate::support::failed;
 
-/// How long it is waited for what has to come.
+/// The time limit for expected events.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where handlers leave their tokens.
 type Tokens = mpsc::UnboundedSender<SettlementToken>;
 
-/// Puts its answer off for as many ms as its data say, and answers itself, in vain.
+/// Defers its answer for as many ms as its data say, then tries to answer itself, which is refused.
 async fn start(request: Request, tokens: State<Tokens>) -> Result<Json<Value>, HandlerError> {
     let ms = serde_json::from_str::<Option<u64>>(request.data().get())?;
     let within = ms.map(Duration::from_millis);
     let token = request.defer_with_notification(&json!({ "soon": 1 }), within).await?;
     tokens.send(token)?;
-    assert!(!request.respond(&"too late").await?, "who puts off has settled");
+    assert!(!request.respond(&"too late").await?, "the deferring handler has settled");
     assert!(matches!(request.defer(&0, None).await, Err(DeferError::NotMine)));
     Ok(Json(json!("not used")))
 }
 
-/// Tries what cannot be put off, and answers with why.
+/// Tries to defer a request that cannot be deferred, and answers with the error.
 async fn odd(request: Request) -> Result<Json<Vec<String>>, HandlerError> {
     let mut why = Vec::new();
     let week = Duration::from_secs(7 * 24 * 3600 + 1);
@@ -82,18 +82,18 @@ impl Desk {
     }
 }
 
-/// The next event that says what became of a command.
+/// Returns the next event about a command's outcome.
 async fn next(results: &mut EventStream) -> Arc<Event> {
     let next = timeout(PATIENCE, results.next()).await.expect("nothing is published");
-    let EventItem::Event(event) = next.unwrap().unwrap() else { panic!("some were let go") };
+    let EventItem::Event(event) = next.unwrap().unwrap() else { panic!("some were trimmed") };
     event
 }
 
 #[tokio::test]
-async fn the_caller_hears_pending_at_once_and_the_answer_when_it_is_settled() {
+async fn caller_gets_deferred_at_once_and_the_answer_later() {
     let desk = Desk::new().await;
     let mut stream = desk.client.request("start").stream().await.unwrap();
-    // Nobody has settled: what comes before cannot have waited for it.
+    // Not settled yet: the update cannot have waited for it.
     let Update::Deferred(data) = stream.next().await.unwrap().unwrap() else { panic!() };
     assert_eq!(data.get(), r#"{"soon":1}"#);
     let token = desk.token().await;
@@ -104,7 +104,7 @@ async fn the_caller_hears_pending_at_once_and_the_answer_when_it_is_settled() {
 }
 
 #[tokio::test]
-async fn a_waiting_call_gets_the_last_frame_and_the_slot_is_free_meanwhile() {
+async fn deferred_call_frees_its_slot_and_gets_the_final_frame() {
     let desk = Desk::new().await;
     let waiting = desk.client.request("start");
     let waiting = tokio::spawn(async move { waiting.wait().await });
@@ -124,7 +124,7 @@ async fn a_waiting_call_gets_the_last_frame_and_the_slot_is_free_meanwhile() {
 }
 
 #[tokio::test]
-async fn of_twenty_who_settle_one_has_settled() {
+async fn one_of_twenty_settlements_succeeds() {
     let desk = Desk::new().await;
     let (ticket, token) = desk.submit(None).await;
     let mut clients = Vec::new();
@@ -160,7 +160,7 @@ async fn a_wrong_token_settles_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_not_settled_in_time_is_answered_by_the_workers_and_published() {
+async fn expired_deferral_is_answered_by_the_workers() {
     let desk = Desk::new().await;
     let mut results = desk.client.events("command_result").subscribe().await.unwrap();
     let request = desk.client.request("start").data(&1).header("nonce", "n-1");
@@ -176,7 +176,7 @@ async fn what_is_not_settled_in_time_is_answered_by_the_workers_and_published() 
 }
 
 #[tokio::test]
-async fn who_follows_the_results_gets_each_under_its_nonce() {
+async fn results_follower_gets_each_result_under_its_nonce() {
     let desk = Desk::new().await;
     let mut results = desk.client.events("6001").subscribe().await.unwrap();
     for (nonce, settled) in [("7", Ok(json!({ "speed": 3 }))), ("8", Err("stuck"))] {
@@ -196,13 +196,13 @@ async fn who_follows_the_results_gets_each_under_its_nonce() {
         });
         assert_eq!(context, expected);
     }
-    // Nobody waited for the second, and it failed.
+    // The second was fire and forget, and it failed.
     let letter = dead_letter(&mut connection(&desk.bench).await).await;
     assert_eq!((&*letter["code"], &*letter["reason"]), ("handler_failed", "stuck"));
 }
 
 #[tokio::test]
-async fn a_call_that_is_given_up_is_settled_for_nobody() {
+async fn withdrawn_call_is_settled_without_a_receiver() {
     let desk = Desk::new().await;
     let (ticket, token) = desk.submit(None).await;
     let mut results = desk.client.events("command_result").subscribe().await.unwrap();
@@ -224,7 +224,7 @@ async fn a_call_that_is_given_up_is_settled_for_nobody() {
     assert_eq!((&context["id"], &context["nonce"]), (&json!(token.id()), &Value::Null));
     assert_eq!(context["errorMessage"], "the call was cancelled");
 
-    // So does one whose time is over; nobody may take longer than it waits.
+    // So does one whose time is over; a deferral cannot outlast its wait.
     let request = desk.client.request("start").data(&3_600_000).timeout(Duration::from_millis(300));
     let error = request.wait().await.unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded);
@@ -238,19 +238,19 @@ async fn a_call_that_is_given_up_is_settled_for_nobody() {
 }
 
 #[tokio::test]
-async fn a_worker_that_drains_waits_for_nobody_who_settles() {
+async fn draining_worker_does_not_wait_for_deferrals() {
     let mut bench = Bench::new().await;
     bench.settings.worker.drain_timeout = Duration::from_secs(600);
     let desk = Desk::with(bench).await;
     let (ticket, token) = desk.submit(None).await;
     let drained = timeout(PATIENCE, desk.worker.drain()).await;
-    drained.expect("it waits for somebody");
+    drained.expect("it waits for a settlement");
     assert!(desk.client.settle(&token, Ok(1)).await.unwrap());
     assert_eq!(ticket.wait().await.unwrap().data.get(), "1");
 }
 
 #[tokio::test]
-async fn who_joins_the_call_gets_its_end_now_and_later() {
+async fn deduplicated_caller_gets_the_deferred_end() {
     let desk = Desk::new().await;
     let call = || desk.client.request("start").idempotency_key("k");
     let first = call().submit().await.unwrap();
@@ -264,9 +264,9 @@ async fn who_joins_the_call_gets_its_end_now_and_later() {
 }
 
 #[tokio::test]
-async fn the_answer_to_a_signed_request_is_signed_by_who_settles() {
+async fn settled_answer_of_a_signed_request_is_signed() {
     let mut bench = Bench::new().await;
-    let secret = Secret::new("what caller and worker share, and nobody else");
+    let secret = Secret::new("a secret that only caller and worker share");
     let key = AuthKey { secret, jobs: vec!["*".to_owned()] };
     let signing = AuthSettings {
         keys: BTreeMap::from([("web".to_owned(), key)]),
@@ -277,7 +277,7 @@ async fn the_answer_to_a_signed_request_is_signed_by_who_settles() {
     let desk = Desk::with(bench).await;
     let mut without = desk.bench.settings.clone();
     without.auth = None;
-    let stranger = Client::from_settings(&without).await.unwrap();
+    let unsigned = Client::from_settings(&without).await.unwrap();
     for (key, ms) in [(None, None), (Some("k"), None), (None, Some(1))] {
         let mut request = desk.client.request("start").data(&ms);
         if let Some(key) = key {
@@ -290,7 +290,7 @@ async fn the_answer_to_a_signed_request_is_signed_by_who_settles() {
             assert_eq!(failed(ticket.wait().await).code, Code::DeadlineExceeded);
             continue;
         }
-        let error = stranger.settle(&token, Ok(1)).await.unwrap_err();
+        let error = unsigned.settle(&token, Ok(1)).await.unwrap_err();
         assert!(matches!(&error, SettleError::NoKey(key) if key == "web"), "{error}");
         assert!(desk.client.settle(&token, Ok(1)).await.unwrap());
         assert_eq!(ticket.wait().await.unwrap().data.get(), "1");
@@ -326,7 +326,7 @@ async fn data_that_cannot_be_written_still_answer() {
     let error = failed(ticket.wait().await);
     assert_eq!((error.message.len(), error.data.is_none()), (16 << 10, true));
 
-    // What JSON has no word for is null, as everywhere.
+    // A value without a JSON form is null, as everywhere.
     let (ticket, token) = desk.submit(None).await;
     assert!(desk.client.settle(&token, Ok(f64::NAN)).await.unwrap());
     assert_eq!(ticket.wait().await.unwrap().data.get(), "null");
@@ -346,7 +346,7 @@ async fn answer_by_token_that_nests_too_deep_is_too_large() {
     let error = desk.client.settle(&token, Ok(&nested(64))).await.unwrap_err();
     assert!(matches!(error, SettleError::TooDeep { limit: 64 }), "{error}");
     assert_eq!(failed(ticket.wait().await).code, Code::TooLarge);
-    // What an error says is a level deeper; it is left out.
+    // The data of an error is a level deeper; it is omitted.
     let (ticket, token) = desk.submit(None).await;
     let mut error = WireError::new(Code::NotFound, "m");
     error.data = Some(nested(63));

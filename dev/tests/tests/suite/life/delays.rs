@@ -15,7 +15,7 @@ async fn left(request: Request) -> Json<Option<u64>> {
 }
 
 #[tokio::test]
-async fn a_delayed_request_starts_within_a_tenth_of_a_second_of_being_due() {
+async fn delayed_request_starts_within_100_ms_of_its_due_time() {
     let bench = Bench::new().await;
     let _workers = [bench.worker().await, bench.worker().await, bench.worker().await];
     let client = bench.client().await;
@@ -46,7 +46,7 @@ async fn an_earlier_one_does_not_wait_for_a_later_one() {
 }
 
 #[tokio::test]
-async fn what_is_due_while_every_worker_is_busy_or_away_is_taken_when_one_is_there() {
+async fn due_request_is_taken_when_a_worker_is_free() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let delay = Duration::from_millis(10);

@@ -20,7 +20,7 @@ async fn endless(request: Request) -> Json<u32> {
     Json(request.attempt())
 }
 
-/// A worker that has been told to stop while its only slot is taken and another request waits.
+/// A stopping worker whose only slot is taken while another request waits.
 async fn stopped(bench: &mut Bench) -> (Ticket, Ticket) {
     bench.settings.worker.drain_timeout = Duration::from_millis(50);
     bench.settings.worker.concurrency = 1;
@@ -42,7 +42,7 @@ async fn worker(bench: &Bench) -> RunningWorker {
 }
 
 #[tokio::test]
-async fn what_does_not_end_in_time_is_run_again_first_and_counts_as_no_failure() {
+async fn undrained_job_reruns_first_without_a_failure() {
     let mut bench = Bench::new().await;
     job(&mut bench, "endless").max_crashes = 1;
     let (first, second) = stopped(&mut bench).await;
@@ -53,7 +53,7 @@ async fn what_does_not_end_in_time_is_run_again_first_and_counts_as_no_failure()
     let record: Value = serde_json::from_str(&record).unwrap();
     assert_eq!((&record["crashes"], &record["fails"]), (&Value::from(0), &Value::from(0)));
     let untouched: Option<String> = conn.hget(keys().attempts(), &second.id).await.unwrap();
-    assert_eq!(untouched, None, "what never started has no history");
+    assert_eq!(untouched, None, "an unstarted job has no attempts");
     let _next = worker(&bench).await;
     assert_eq!(first.wait().await.unwrap().json::<u32>().unwrap(), 2);
     assert_eq!(second.wait().await.unwrap().data.get(), "2");
@@ -61,7 +61,7 @@ async fn what_does_not_end_in_time_is_run_again_first_and_counts_as_no_failure()
 }
 
 #[tokio::test]
-async fn what_must_not_repeat_is_answered_when_its_worker_stops() {
+async fn unrepeatable_job_is_answered_when_its_worker_stops() {
     let mut bench = Bench::new().await;
     job(&mut bench, "endless").on_worker_loss = OnWorkerLoss::Fail;
     let (first, second) = stopped(&mut bench).await;

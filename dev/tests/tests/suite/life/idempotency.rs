@@ -1,4 +1,4 @@
-//! The same call twice: one run, one end, for all who ask.
+//! The same call twice: one run and one end for all callers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use crate::support::waited;
 #[derive(Clone, Default)]
 struct Runs(Arc<AtomicUsize>);
 
-/// Takes so many ms, and answers with the number of its run; without a time it fails.
+/// Runs for `ms`, and answers with the number of its run; without a time it fails.
 async fn pay(runs: State<Runs>, Json(ms): Json<Option<u64>>) -> Result<Json<usize>, HandlerError> {
     let run = runs.0.fetch_add(1, Ordering::SeqCst) + 1;
     let ms = ms.ok_or_else(|| HandlerError::new("no money"))?;
@@ -40,7 +40,7 @@ async fn running(runs: &Runs) {
 }
 
 #[tokio::test]
-async fn who_asks_while_it_runs_or_after_its_end_gets_the_same_answer() {
+async fn duplicate_call_gets_the_same_answer_during_and_after() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -63,7 +63,7 @@ async fn a_caller_that_crashed_finds_its_call_again() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
-    // Two callers, so that the call goes on when the first of them goes without a word.
+    // Two callers, so that the call continues when the first of them disappears.
     let first = bench.client().await;
     let crashed = tokio::spawn(async move { payment(&first, Some(400)).wait().await });
     running(&runs).await;
@@ -82,7 +82,7 @@ async fn a_caller_that_crashed_finds_its_call_again() {
 }
 
 #[tokio::test]
-async fn it_is_cancelled_when_the_last_who_waits_has_gone() {
+async fn call_is_cancelled_when_its_last_caller_withdraws() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -103,7 +103,7 @@ async fn it_is_cancelled_when_the_last_who_waits_has_gone() {
         (conn.hlen::<_, usize>(keys().live()).await.unwrap() == 0).then_some(())
     })
     .await;
-    // What was cancelled may be begun anew.
+    // A cancelled call may start over.
     let answer = client.request("pay").data(&Some(60_000)).idempotency_key("order 7");
     let again = tokio::spawn(answer.wait());
     eventually("it to run again", async || (runs.0.load(Ordering::SeqCst) == 2).then_some(()))
@@ -123,7 +123,7 @@ async fn other_data_under_the_same_key_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn an_error_is_said_again_and_nothing_is_run_for_it() {
+async fn kept_error_is_repeated_without_a_run() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -150,7 +150,7 @@ async fn the_longest_time_of_all_callers_counts() {
 }
 
 #[tokio::test]
-async fn the_longest_time_counts_for_what_is_still_queued() {
+async fn longest_timeout_counts_for_a_queued_call() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let client = bench.client().await;
@@ -164,7 +164,7 @@ async fn the_longest_time_counts_for_what_is_still_queued() {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_maps_is_answered_to_all_and_may_be_begun_anew() {
+async fn unmapped_call_is_answered_to_all_and_may_start_over() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let submit = async || payment(&client, Some(0)).submit().await.unwrap();
@@ -205,7 +205,7 @@ async fn end(conn: &mut MultiplexedConnection, id: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn what_was_pushed_without_asking_is_checked_before_it_starts() {
+async fn plainly_pushed_duplicate_is_checked_before_its_start() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -227,7 +227,7 @@ async fn what_was_pushed_without_asking_is_checked_before_it_starts() {
 }
 
 #[tokio::test]
-async fn a_call_whose_worker_died_goes_on_for_all_who_wait() {
+async fn call_of_a_dead_worker_continues_for_all_callers() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let client = bench.client().await;
@@ -253,7 +253,7 @@ async fn the_same_job_is_not_run_twice_within_its_window() {
         client.call("pay", &Some(0)).await.unwrap();
     }
     client.call("pay", &Some(1)).await.unwrap();
-    // Who waits wants an answer, whatever ran before.
+    // A waiting caller wants an answer, despite earlier runs.
     client.call_and_wait("pay", &Some(0)).await.unwrap();
     let mut conn = connection(&bench).await;
     super::nothing_is_left(&mut conn).await;
@@ -261,13 +261,13 @@ async fn the_same_job_is_not_run_twice_within_its_window() {
 }
 
 #[tokio::test]
-async fn what_was_pushed_twice_under_one_id_runs_once() {
+async fn request_pushed_twice_under_one_id_runs_once() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
     let mut conn = connection(&bench).await;
     for _ in 0..2 {
-        // Whoever does not know whether its push came through makes it again.
+        // A client that does not know whether its push arrived makes it again.
         push(&mut conn, "a", "0").await;
         assert_eq!(end(&mut conn, "a").await["data"], 1);
         super::nothing_is_left(&mut conn).await;
@@ -287,7 +287,7 @@ async fn the_longest_budget_that_can_be_written_is_one() {
 }
 
 #[tokio::test]
-async fn what_is_left_out_within_a_window_is_no_call_to_join() {
+async fn duplicate_within_a_unique_window_cannot_be_joined() {
     let mut bench = Bench::new().await;
     job(&mut bench, "pay").unique = Some(Duration::from_secs(60));
     let runs = Runs::default();
@@ -295,7 +295,7 @@ async fn what_is_left_out_within_a_window_is_no_call_to_join() {
     let client = bench.client().await;
     for key in ["one", "two"] {
         client.request("pay").data(&Some(0)).idempotency_key(key).send().await.unwrap();
-        // Leased after it, so that none of the two is on its way when nothing is left.
+        // Leased after it, so that neither of the two is in flight at the check.
         client.call_and_wait("echo", &1).await.unwrap();
         super::nothing_is_left(&mut connection(&bench).await).await;
     }
@@ -306,16 +306,16 @@ async fn what_is_left_out_within_a_window_is_no_call_to_join() {
 }
 
 #[tokio::test]
-async fn who_has_joined_a_cancelled_call_hears_so_although_it_was_begun_anew() {
+async fn joined_caller_learns_of_the_cancel_despite_a_restart() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let submit = async || payment(&client, Some(0)).submit().await.unwrap();
     let cancelled = [submit().await, submit().await];
     client.cancel_in("default", &cancelled[0].id).await.unwrap();
-    let anew = submit().await;
+    let again = submit().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
-    assert_eq!(anew.wait().await.unwrap().json::<usize>().unwrap(), 1);
+    assert_eq!(again.wait().await.unwrap().json::<usize>().unwrap(), 1);
     for ticket in cancelled {
         let within = Duration::from_secs(5);
         let error = client.fetch_within(&ticket.response_key, within).await.unwrap_err();
@@ -325,7 +325,7 @@ async fn who_has_joined_a_cancelled_call_hears_so_although_it_was_begun_anew() {
 }
 
 #[tokio::test]
-async fn a_lost_message_of_more_time_is_made_good_when_the_time_is_over() {
+async fn lost_extension_message_is_recovered_at_the_deadline() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -333,7 +333,7 @@ async fn a_lost_message_of_more_time_is_made_good_when_the_time_is_over() {
     let short = payment(&client, Some(600)).timeout(Duration::from_millis(300));
     let short = tokio::spawn(short.wait());
     running(&runs).await;
-    // Somebody else has joined it for longer, and its worker has not heard so.
+    // Another caller has joined it for longer, and its worker was not notified.
     let mut conn = connection(&bench).await;
     let record = keys().idem(&redcall_common::digest::of_call("pay", "order 7", None));
     let longer = [("keep", "1"), ("deadline", "9000000000000")];

@@ -1,4 +1,4 @@
-//! Jobs of which only so many run at once, per worker, over all workers, and per customer.
+//! Jobs with concurrency limits: per worker, over all workers, and per customer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{connection, dies, job, keys, nothing_is_left};
 
-/// Who runs at the moment, who ran in which order, and how many at most at once, by customer.
+/// The running jobs, the order of the runs, and the maximum at once, by customer.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Inner>>);
 
@@ -73,7 +73,7 @@ fn by_customer(concurrency: u32) -> Limit {
     Limit { key: Some("customer".into()), concurrency: Some(concurrency), rate: None }
 }
 
-/// Queues so many orders of a customer.
+/// Queues `count` orders of a customer.
 async fn orders(bench: &Bench, customer: &str, ms: u64, count: usize) {
     let mut conn = connection(bench).await;
     let data = json!({"customer": customer, "ms": ms});
@@ -85,7 +85,7 @@ async fn orders(bench: &Bench, customer: &str, ms: u64, count: usize) {
 }
 
 #[tokio::test]
-async fn no_customer_runs_more_at_once_than_its_limit_over_all_workers() {
+async fn customer_limit_holds_over_all_workers() {
     let mut bench = Bench::new().await;
     job(&mut bench, "order").limit = Some(by_customer(2));
     let log = Log::default();
@@ -99,14 +99,14 @@ async fn no_customer_runs_more_at_once_than_its_limit_over_all_workers() {
 }
 
 #[tokio::test]
-async fn a_worker_runs_no_more_of_a_job_than_its_mapping_says() {
+async fn worker_keeps_the_concurrency_of_its_mapping() {
     let mut bench = Bench::new().await;
     job(&mut bench, "order").concurrency = Some(3);
     let log = Log::default();
     let _worker = worker(&bench, &log).await;
     let client = bench.client().await;
     orders(&bench, "a", 5, 60).await;
-    // What is not limited does not wait behind it.
+    // Unlimited jobs do not wait behind it.
     for n in 0..20 {
         assert_eq!(client.call_and_wait("echo", &n).await.unwrap().json::<u32>().unwrap(), n);
     }
@@ -116,7 +116,7 @@ async fn a_worker_runs_no_more_of_a_job_than_its_mapping_says() {
 }
 
 #[tokio::test]
-async fn the_ten_of_one_customer_do_not_wait_for_the_thousands_of_another() {
+async fn few_jobs_do_not_wait_for_another_customers_thousands() {
     let mut bench = Bench::new().await;
     job(&mut bench, "order").limit = Some(by_customer(50));
     orders(&bench, "many", 0, 100_000).await;
@@ -171,7 +171,7 @@ fn rule(limit: Limit) -> redcall_store::Rule {
 }
 
 #[tokio::test]
-async fn what_was_sorted_is_done_by_workers_that_know_no_limit() {
+async fn sorted_requests_run_on_workers_without_limits() {
     let bench = Bench::new().await;
     orders(&bench, "a", 0, 5).await;
     let taken = super::dies_with(&bench, "ghost", 3, &[rule(by_customer(1))]).await;
@@ -183,7 +183,7 @@ async fn what_was_sorted_is_done_by_workers_that_know_no_limit() {
 }
 
 #[tokio::test]
-async fn what_was_sorted_is_answered_as_unknown_when_nobody_maps_it_any_more() {
+async fn sorted_request_without_a_mapping_is_unknown_job() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let data = json!({"customer": "a"});
@@ -198,16 +198,17 @@ async fn what_was_sorted_is_answered_as_unknown_when_nobody_maps_it_any_more() {
 }
 
 #[tokio::test]
-async fn a_limited_job_that_is_called_while_the_worker_is_idle_starts_at_once() {
-    async fn who(request: Request) -> Json<String> {
+async fn limited_job_on_an_idle_worker_starts_at_once() {
+    async fn customer_of(request: Request) -> Json<String> {
         Json(request.id().to_owned())
     }
     let mut bench = Bench::new().await;
-    job(&mut bench, "who").limit = Some(by_customer(1));
-    let _worker = bench.worker_with(|worker| worker.handler("who", who)).await;
+    job(&mut bench, "customer_of").limit = Some(by_customer(1));
+    let _worker = bench.worker_with(|worker| worker.handler("customer_of", customer_of)).await;
     let client = bench.client().await;
     for _ in 0..50 {
-        let response = client.call_and_wait("who", &json!({"customer": "a"})).await.unwrap();
+        let response =
+            client.call_and_wait("customer_of", &json!({"customer": "a"})).await.unwrap();
         assert_eq!(response.json::<String>().unwrap(), response.id);
     }
     nothing_is_left(&mut connection(&bench).await).await;
@@ -216,7 +217,7 @@ async fn a_limited_job_that_is_called_while_the_worker_is_idle_starts_at_once() 
 }
 
 #[tokio::test]
-async fn what_waits_for_a_workers_own_room_starts_when_there_is_some() {
+async fn request_over_worker_concurrency_starts_when_room_frees() {
     // Answers, and holds its slot for longer.
     async fn lingers(request: Request, gate: State<Arc<tokio::sync::Semaphore>>) {
         request.respond(&1).await.unwrap();
@@ -243,7 +244,7 @@ async fn what_waits_for_a_workers_own_room_starts_when_there_is_some() {
 }
 
 #[tokio::test]
-async fn what_its_rate_allows_does_not_wait_for_a_heartbeat() {
+async fn request_within_its_rate_does_not_wait_for_a_heartbeat() {
     let mut bench = Bench::new().await;
     bench.settings.worker.lease = Duration::from_secs(30);
     let rate = Rate { count: 1, per: Duration::from_millis(100) };
@@ -258,13 +259,13 @@ async fn what_its_rate_allows_does_not_wait_for_a_heartbeat() {
 }
 
 #[tokio::test]
-async fn a_lost_word_of_work_is_made_good_by_the_heartbeat() {
+async fn lost_work_notification_is_recovered_by_the_heartbeat() {
     let mut bench = Bench::new().await;
     job(&mut bench, "order").limit = Some(by_customer(1));
     let log = Log::default();
     let _worker = worker(&bench, &log).await;
     bench.client().await.call_and_wait("echo", &1).await.unwrap();
-    // What another worker has sorted, and could not say that it leaves it to others.
+    // Sorted by another worker, which could not notify the others.
     let mut conn = connection(&bench).await;
     let order = r#"{"id":"a","name":"order","data":{"customer":"a"}}"#;
     let mut sorted = redis::pipe();

@@ -1,5 +1,5 @@
-//! Control messages that are false: forged, or meant for another database of the same server. A
-//! worker reads its own keys, and goes on.
+//! False control messages: forged, or meant for another database of the same server. A worker reads
+//! its own keys, and continues.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -165,7 +165,7 @@ async fn count(conn: &mut MultiplexedConnection, command: &str) -> u64 {
 async fn flood_of_forged_messages_becomes_no_flood_of_commands() {
     let mut forged = Forged::start().await;
     let job = forged.job(Some("a")).await;
-    // Each message, and the command of the look that it asks for.
+    // Each message, and the command of the read that it causes.
     let kinds = [
         ("work".to_owned(), "evalsha"),
         ("due 1".to_owned(), "evalsha"),

@@ -1,4 +1,4 @@
-//! Queues that are paused and go on.
+//! Paused and resumed queues.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ async fn pause(conn: &mut MultiplexedConnection) {
 }
 
 #[tokio::test]
-async fn a_paused_queue_keeps_its_requests_and_goes_on_within_a_second() {
+async fn paused_queue_keeps_requests_and_resumes_within_a_second() {
     let bench = Bench::new().await;
     let _workers = [bench.worker().await, bench.worker().await];
     let mut conn = connection(&bench).await;
@@ -37,7 +37,7 @@ async fn a_paused_queue_keeps_its_requests_and_goes_on_within_a_second() {
     assert_eq!(other.data.get(), "7");
     let queued: usize = conn.llen(keys().queue()).await.unwrap();
     assert_eq!(queued, 3);
-    // The message that says so is lost: it is found by looking.
+    // The message is lost: the worker finds the pause by polling.
     let () = conn.del(keys().paused()).await.unwrap();
     let since = Instant::now();
     for (n, ticket) in tickets.into_iter().enumerate() {
@@ -47,7 +47,7 @@ async fn a_paused_queue_keeps_its_requests_and_goes_on_within_a_second() {
 }
 
 #[tokio::test]
-async fn what_runs_goes_on_while_its_queue_is_paused() {
+async fn running_job_continues_while_its_queue_is_paused() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let mut conn = connection(&bench).await;
@@ -68,7 +68,7 @@ async fn a_worker_that_starts_finds_the_queue_paused() {
     pause(&mut conn).await;
     let ticket = bench.client().await.request("echo").data(&1).submit().await.unwrap();
     let _worker = bench.worker().await;
-    // Whatever the worker does first has been done after a poll of it on another queue.
+    // The worker's first steps precede its poll of another queue.
     bench.client().await.request("echo").queue("low").wait().await.unwrap();
     assert_eq!(conn.llen::<_, usize>(keys().queue()).await.unwrap(), 1);
     let () = conn.del(keys().paused()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Redis dies and comes back with what it had written.
+//! Redis dies and comes back with its data.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,7 +52,7 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_queued_is_answered_although_redis_is_killed_under_load() {
+async fn queued_calls_are_answered_though_redis_is_killed() {
     let mut stage = Stage::with_workers(2).await;
     for round in 0..3 {
         let client = stage.client.clone();
@@ -67,18 +67,18 @@ async fn what_was_queued_is_answered_although_redis_is_killed_under_load() {
         for answer in calls.await.unwrap() {
             match answer {
                 Ok(answer) => assert_eq!(answer.data.get(), "1"),
-                // Its enqueue was on its way when the connection broke.
+                // Its enqueue was in flight when the connection broke.
                 Err(error) => assert!(matches!(error, CallError::Unknown { .. }), "{error}"),
             }
         }
-        // And it goes on as if nothing had been.
+        // And it continues as before.
         let answer = stage.client.call_and_wait("counted", &round).await.unwrap();
         assert_eq!(answer.json::<u64>().unwrap(), round);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_takes_over_from_who_was_only_cut_off_with_redis() {
+async fn worker_cut_off_with_redis_is_not_taken_over() {
     let mut stage = Stage::with_workers(2).await;
     let client = stage.client.clone();
     let calls = tokio::spawn(async move {
@@ -97,7 +97,7 @@ async fn nobody_takes_over_from_who_was_only_cut_off_with_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_scheduled_comes_after_a_restart() {
+async fn scheduled_job_runs_after_a_restart() {
     let mut stage = Stage::with_workers(1).await;
     let delay = Duration::from_millis(300);
     let ticket = stage.client.request("counted").data(&7).delay(delay).submit().await.unwrap();

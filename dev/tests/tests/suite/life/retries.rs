@@ -22,7 +22,7 @@ impl Runs {
     }
 }
 
-/// Fails as often as its data says, then answers with the number of its run.
+/// Fails as many times as its data say, then answers with the number of its run.
 async fn shaky(
     request: Request,
     runs: State<Runs>,
@@ -48,7 +48,7 @@ async fn worker(bench: &Bench) -> (RunningWorker, Runs) {
 }
 
 #[tokio::test]
-async fn a_waiting_caller_gets_the_answer_of_the_attempt_that_succeeds() {
+async fn waiting_caller_gets_the_successful_attempts_answer() {
     let mut bench = Bench::new().await;
     job(&mut bench, "shaky").retries = quickly(2);
     let (_worker, runs) = worker(&bench).await;
@@ -60,7 +60,7 @@ async fn a_waiting_caller_gets_the_answer_of_the_attempt_that_succeeds() {
 }
 
 #[tokio::test]
-async fn who_follows_sees_each_attempt_and_the_last_outcome() {
+async fn follower_sees_each_attempt_and_the_last_outcome() {
     let mut bench = Bench::new().await;
     job(&mut bench, "shaky").retries = quickly(2);
     let (_worker, _) = worker(&bench).await;
@@ -86,7 +86,7 @@ async fn who_follows_sees_each_attempt_and_the_last_outcome() {
 }
 
 #[tokio::test]
-async fn what_fails_too_often_is_answered_and_kept_with_its_history() {
+async fn exhausted_retries_are_answered_and_dead_lettered() {
     let mut bench = Bench::new().await;
     job(&mut bench, "shaky").retries = quickly(2);
     let (_worker, count) = worker(&bench).await;
@@ -107,7 +107,7 @@ async fn what_fails_too_often_is_answered_and_kept_with_its_history() {
 }
 
 #[tokio::test]
-async fn nobody_has_to_wait_for_a_retry() {
+async fn retry_does_not_need_a_waiting_caller() {
     let mut bench = Bench::new().await;
     job(&mut bench, "shaky").retries = quickly(1);
     let (_worker, count) = worker(&bench).await;

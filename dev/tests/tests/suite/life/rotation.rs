@@ -1,4 +1,4 @@
-//! Customers of a limited job whose keys at Redis have held other values for a moment: they run on.
+//! Customers of a limited job whose keys at Redis had other values for a moment: they continue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ async fn all_done(conn: &mut MultiplexedConnection, what: &str) {
     .await;
 }
 
-/// A job that is limited to one at once for each customer, and so many in a second.
+/// A job with a concurrency limit of one per customer, and a rate per second.
 fn limited(bench: &mut Bench, rate: Option<u32>) {
     bench.settings.worker.queues = vec!["default".to_owned()];
     let rate = rate.map(|count| Rate { count, per: Duration::from_secs(1) });
@@ -97,7 +97,7 @@ async fn customer_whose_keys_had_another_type_for_a_moment_runs_on() {
     }
 }
 
-/// Waits until a worker has had two rounds of heartbeats: each looks at live ids.
+/// Waits until a worker has had two rounds of heartbeats: each checks live ids.
 async fn heartbeats(conn: &mut MultiplexedConnection) {
     let before = carried_out(conn, "hrandfield").await;
     eventually("two rounds of heartbeats", async || {
@@ -107,7 +107,7 @@ async fn heartbeats(conn: &mut MultiplexedConnection) {
 }
 
 #[tokio::test]
-async fn customer_whose_rate_lies_an_hour_ahead_runs_on() {
+async fn customer_with_a_rate_an_hour_ahead_continues() {
     let mut bench = Bench::new().await;
     limited(&mut bench, Some(2));
     let gate = Gate::new(Semaphore::new(100));
@@ -128,7 +128,7 @@ async fn customer_whose_rate_lies_an_hour_ahead_runs_on() {
 }
 
 #[tokio::test]
-async fn dead_worker_whose_lease_lies_an_hour_ahead_is_taken_over() {
+async fn dead_worker_with_a_lease_an_hour_ahead_is_taken_over() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let call = client.request("echo").data(&7).submit().await.unwrap();

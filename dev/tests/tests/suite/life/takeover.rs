@@ -21,11 +21,11 @@ async fn worker(bench: &Bench) -> RunningWorker {
 }
 
 #[tokio::test]
-async fn who_follows_learns_that_it_was_started_again() {
+async fn follower_learns_of_the_restart() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let mut conn = connection(&bench).await;
-    // Somebody must live when it is queued, or the client would wait with it.
+    // A worker has to live when it is queued, or the client would wait with it.
     let other = worker(&bench).await;
     let () = conn.set(keys().paused(), "1").await.unwrap();
     let mut stream = client.request("which").stream().await.unwrap();
@@ -51,7 +51,7 @@ async fn who_follows_learns_that_it_was_started_again() {
 }
 
 #[tokio::test]
-async fn what_must_not_repeat_is_answered_worker_lost() {
+async fn unrepeatable_job_of_a_dead_worker_is_answered_worker_lost() {
     let mut bench = Bench::new().await;
     job(&mut bench, "which").on_worker_loss = OnWorkerLoss::Fail;
     let client = bench.client().await;
@@ -84,7 +84,7 @@ async fn a_job_that_kills_its_workers_ends_in_the_dead_letters() {
     nothing_is_left(&mut conn).await;
 }
 
-/// What a live worker does when it finds `dead` dead.
+/// The steps of a live worker that finds `dead` dead.
 async fn take_over(bench: &Bench, dead: &str) {
     use redcall_store::{Connector, Link, Released};
     let connector = Connector::new(&bench.redis.settings(), "taker").unwrap();
@@ -94,7 +94,7 @@ async fn take_over(bench: &Bench, dead: &str) {
 }
 
 #[tokio::test]
-async fn nobody_takes_over_within_a_lease_of_its_own_start() {
+async fn worker_does_not_take_over_within_a_lease_of_its_start() {
     let mut bench = Bench::new().await;
     bench.settings.worker.lease = Duration::from_secs(2);
     let client = bench.client().await;
@@ -109,16 +109,16 @@ async fn nobody_takes_over_within_a_lease_of_its_own_start() {
 }
 
 #[tokio::test]
-async fn a_live_id_without_a_lease_and_a_lease_without_a_worker_are_mended() {
+async fn orphaned_live_ids_and_leases_are_repaired() {
     let bench = Bench::new().await;
     let mut conn = connection(&bench).await;
-    // As after an eviction: the id of a request that is nowhere, and one that somebody holds who
-    // is in no registry.
+    // As after an eviction: the id of a request that is nowhere, and one that is held by a worker
+    // without a registration.
     let () = conn.hset(keys().live(), "nowhere", "ghost").await.unwrap();
     let call = bench.client().await.request("which").submit().await.unwrap();
     assert_eq!(dies(&bench, "lost", 1).await, 1);
     let () = conn.zrem(keys().workers(), "lost").await.unwrap();
-    // Somebody is in the registry: it is not made again as a whole.
+    // A worker is registered, so the registry is not rebuilt as a whole.
     let () = conn.zadd(keys().workers(), "another", 9e15).await.unwrap();
     let _worker = worker(&bench).await;
     assert_eq!(call.wait().await.unwrap().json::<u32>().unwrap(), 2);

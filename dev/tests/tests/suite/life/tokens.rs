@@ -1,4 +1,4 @@
-//! Signed requests: whose jobs run, and what is refused, each with the same answer.
+//! Signed requests: the jobs that run, and the refused ones, all with the same answer.
 
 mod calls;
 mod frames;
@@ -38,7 +38,7 @@ impl Runs {
     }
 }
 
-/// Fails at its first attempt if it is told to.
+/// Fails at its first attempt if its data say so.
 async fn counted(request: Request, runs: State<Runs>) -> Result<Value, HandlerError> {
     runs.0.fetch_add(1, Ordering::SeqCst);
     if request.data().get() == "\"fails\"" && request.attempt() == 1 {
@@ -50,7 +50,7 @@ async fn counted(request: Request, runs: State<Runs>) -> Result<Value, HandlerEr
 /// Keys by name and the jobs that they may call; each has a secret of its own.
 fn auth(keys: &[(&str, &str)], sign_with: Option<&str>) -> AuthSettings {
     let key = |(name, jobs): &(&str, &str)| {
-        let secret = Secret::new(format!("{name}: what caller and worker share, and nobody else"));
+        let secret = Secret::new(format!("{name}: a secret that only caller and worker share"));
         ((*name).to_owned(), AuthKey { secret, jobs: vec![(*jobs).to_owned()] })
     };
     let keys = keys.iter().map(key).collect();
@@ -131,7 +131,7 @@ fn token_of(keyring: &Keyring, request: &Value, expires_at: u64) -> Value {
     json!(token)
 }
 
-/// What is altered in a request whose signature stays.
+/// A change of a request whose signature stays.
 type Alteration = fn(&mut Value);
 
 const ALTERATIONS: &[Alteration] = &[
@@ -148,14 +148,14 @@ const ALTERATIONS: &[Alteration] = &[
         request["auth"]["expires_at"] = json!(request["auth"]["expires_at"].as_u64().unwrap() + 1)
     },
     |request| request["auth"]["key"] = json!("batch"),
-    |request| request["auth"]["key"] = json!("nobody"),
+    |request| request["auth"]["key"] = json!("absent"),
     |request| {
         let sig = request["auth"]["sig"].as_str().unwrap();
         let first = if sig.starts_with('0') { "1" } else { "0" };
         request["auth"]["sig"] = json!(format!("{first}{}", &sig[1..]));
     },
     |request| request["auth"]["sig"] = json!(""),
-    |request| request["auth"] = json!("what is this"),
+    |request| request["auth"] = json!("this is not an object"),
     |request| drop(request.as_object_mut().unwrap().remove("auth")),
 ];
 
@@ -173,7 +173,7 @@ async fn push(conn: &mut MultiplexedConnection, element: &Value) {
 }
 
 #[tokio::test]
-async fn forged_altered_and_expired_requests_are_refused_and_the_right_ones_run() {
+async fn forged_altered_and_expired_requests_are_refused() {
     let mut bench = signing().await;
     let both = auth(&[("web", "*"), ("batch", "*")], Some("web"));
     bench.settings.auth = Some(both.clone());
@@ -214,7 +214,7 @@ async fn forged_altered_and_expired_requests_are_refused_and_the_right_ones_run(
         );
     }
     assert_eq!(runs.count(), right.len());
-    // Where nobody can be told, people are.
+    // Without a caller to notify, it becomes a dead letter for the operators.
     let letter = dead_letter(&mut conn).await;
     assert_eq!((&*letter["code"], &*letter["reason"]), ("unauthorized", MESSAGE));
 }
@@ -241,7 +241,7 @@ async fn a_request_that_was_captured_runs_no_second_time() {
 }
 
 #[tokio::test]
-async fn what_is_tried_again_or_taken_over_is_no_repetition_and_is_remembered() {
+async fn retry_or_take_over_is_not_a_replay_and_is_remembered() {
     let mut bench = signing().await;
     let base = Duration::from_millis(2);
     job(&mut bench, "counted").retries = Retries { max: 1, base, cap: base, ..Retries::default() };
@@ -287,7 +287,7 @@ async fn a_key_calls_only_the_jobs_that_it_may() {
 }
 
 #[tokio::test]
-async fn who_has_no_key_is_refused_and_where_none_is_required_let_through() {
+async fn unsigned_request_is_refused_unless_keys_are_optional() {
     let mut bench = signing().await;
     let keys = bench.settings.auth.clone();
     let running = worker(&bench, &Runs::default()).await;
@@ -295,7 +295,7 @@ async fn who_has_no_key_is_refused_and_where_none_is_required_let_through() {
     assert_eq!(code(&signing, "add").await, Ok(()));
     assert_eq!(code(&plain, "add").await, Err(Code::Unauthorized));
     running.drain().await;
-    // While callers are being given their keys: what is signed has to be right all the same.
+    // While callers are being given their keys: a signed request has to be right even so.
     let some = |auth| AuthSettings { required: false, ..auth };
     bench.settings.auth = keys.clone().map(some);
     let running = worker(&bench, &Runs::default()).await;
@@ -313,7 +313,7 @@ async fn who_has_no_key_is_refused_and_where_none_is_required_let_through() {
 }
 
 #[tokio::test]
-async fn the_next_caller_begins_a_call_anew_that_was_refused() {
+async fn refused_call_starts_over_for_the_next_caller() {
     let bench = signing().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -326,7 +326,7 @@ async fn the_next_caller_begins_a_call_anew_that_was_refused() {
 }
 
 #[tokio::test]
-async fn what_was_put_off_and_the_ticks_of_schedules_are_signed() {
+async fn delayed_requests_and_schedule_ticks_are_signed() {
     let mut bench = signing().await;
     let schedule = ScheduleSettings {
         job: "counted".to_owned(),
@@ -347,7 +347,7 @@ async fn what_was_put_off_and_the_ticks_of_schedules_are_signed() {
     assert_eq!(too_long.wait().await.unwrap_err().code(), Code::InvalidRequest);
 }
 
-/// A worker that answers without signing, whatever it is asked.
+/// A worker that answers every request without signing.
 async fn unsigned(bench: &mut Bench, runs: &Runs) -> RunningWorker {
     let auth = bench.settings.auth.take();
     let running = worker(bench, runs).await;
@@ -366,7 +366,7 @@ async fn answers_are_signed_and_those_that_are_not_are_refused() {
     assert_eq!(code(&caller, "add").await, Ok(()));
     assert_eq!(code(&caller, "fail").await, Err(Code::HandlerFailed));
     assert_eq!(code(&caller, "unmapped").await, Err(Code::UnknownJob));
-    // What was put off, fetched, followed over two attempts, and joined.
+    // Delayed, fetched, followed over two attempts, and joined.
     let ticket = caller.request("counted").data("x").submit().await.unwrap();
     assert_eq!(bench.client().await.fetch(&ticket.response_key).await.unwrap().id, ticket.id);
     let mut stream = caller.request("counted").data("fails").stream().await.unwrap();
@@ -381,7 +381,7 @@ async fn answers_are_signed_and_those_that_are_not_are_refused() {
         assert_eq!(answer.unwrap().data.get(), "\"ran\"");
     }
     running.drain().await;
-    // Somebody else who takes from the queue.
+    // Another worker takes from the queue.
     let _running = unsigned(&mut bench, &runs).await;
     let told = |error: redcall_client::CallError| (error.code(), error.to_string());
     let refused = "unauthorized: the answer is not signed with a key of this client";

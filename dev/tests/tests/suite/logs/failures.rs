@@ -36,8 +36,8 @@ impl Loud {
         Self { worker, client, bench, _file: file }
     }
 
-    /// Calls `name` and waits for its end; the lines that tell of the call, as soon as there are so
-    /// many warnings among them.
+    /// Calls `name` and waits for its end; returns the lines about the call, as soon as they have
+    /// this number of warnings.
     async fn lines(&self, name: &str, data: &Value, warnings: usize) -> Vec<Value> {
         let call = self.client.request(name).data(data).submit().await.unwrap();
         let id = call.id.clone();
@@ -82,7 +82,7 @@ async fn each_failed_run_is_one_warning_with_all_that_is_known() {
 }
 
 #[tokio::test]
-async fn every_way_to_fail_is_said_once_with_its_code() {
+async fn every_failure_is_logged_once_with_its_code() {
     let settings = "
         limits.answer = '4KiB'
         [jobs.sleep]
@@ -117,7 +117,7 @@ async fn every_way_to_fail_is_said_once_with_its_code() {
 #[tokio::test]
 async fn request_that_is_not_run_is_a_warning() {
     let loud = Loud::start("redcall-worker", "").await;
-    // No caller waits: only the log says it.
+    // No caller waits: only the log reports it.
     let mut conn = loud.bench.redis.connection().await;
     for (id, rest, code) in [
         ("late", r#""name":"add","data":1,"enqueued_at":1,"budget_ms":1"#, "deadline_exceeded"),
@@ -169,7 +169,7 @@ async fn causes_are_for_the_log_and_not_for_the_caller() {
 }
 
 #[tokio::test]
-async fn cancelled_run_is_no_warning() {
+async fn cancelled_run_does_not_warn() {
     let loud = Loud::start("redcall-worker", "").await;
     let call = loud.client.request("sleep").data(&json!({"ms": 60_000})).submit().await.unwrap();
     let id = call.id.clone();

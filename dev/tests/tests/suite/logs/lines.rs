@@ -1,5 +1,5 @@
-//! A line of the log is one line, and as JSON an object in which no key stands twice, whatever a
-//! handler, a program or a caller says.
+//! A line of the log is one line, and as JSON an object without duplicate keys, for any output of a
+//! handler, a program or a caller.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::{Logged, SettingsFile};
 
-/// Says all that may go wrong on a line.
+/// Text with everything that can break a line.
 const UGLY: &str = "two\nlines\r\u{1b}[2J\u{9b}1m\u{202e}\u{2028}\u{0}\"}{";
 
 /// JSON in which no object has a key twice.
@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for Unique {
     }
 }
 
-/// The lines of a log of JSON, each an object without a key that stands twice.
+/// The lines of a log of JSON, each an object without duplicate keys.
 #[track_caller]
 pub(super) fn parsed(log: &str) -> Vec<Value> {
     let parse = |line: &str| match serde_json::from_str(line) {
@@ -87,7 +87,7 @@ pub(super) fn parsed(log: &str) -> Vec<Value> {
     log.lines().map(parse).collect()
 }
 
-/// A worker with this format, of programs that say what they are told.
+/// A worker with this format, whose programs log their arguments.
 async fn worker(program: &str, format: &str) -> (Bench, Logged, SettingsFile) {
     let bench = Bench::new().await;
     let text = format!(

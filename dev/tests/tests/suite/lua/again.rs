@@ -1,5 +1,5 @@
-//! `poll.lua` about what comes again: runs that failed or were stopped, settled polls whose reply
-//! was lost, calls under one idempotency key. And `promote.lua`.
+//! `poll.lua` for repeated work: failed or stopped runs, settled polls with a lost reply, calls
+//! under one idempotency key. And `promote.lua`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn retry(id: &str, delay: Duration, attempt: u32) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_failed_run_goes_to_the_schedule_and_comes_back_to_the_head_when_it_is_due() {
+async fn failed_run_is_scheduled_then_returns_to_the_head() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
@@ -27,7 +27,7 @@ async fn a_failed_run_goes_to_the_schedule_and_comes_back_to_the_head_when_it_is
     let reply = store.poll(&own, 0, &[retry("a", hour, 1)]).await;
     assert_eq!(reply.settled, [Settled::Yes]);
     assert!(store.live().await.is_empty() && store.queued().await == [envelope("b")]);
-    // Not due: it stays, and the next time is told.
+    // Not due: it stays, and its time is returned.
     let promoted = store.link.promote(&store.keys, WITHIN).await.unwrap();
     let due = promoted.due_ms.unwrap();
     assert!(promoted.moved == 0 && due.abs_diff(store.link.now_ms() + 3_600_000) < 5_000, "{due}");
@@ -35,7 +35,7 @@ async fn a_failed_run_goes_to_the_schedule_and_comes_back_to_the_head_when_it_is
     let promoted = store.link.promote(&store.keys, WITHIN).await.unwrap();
     assert_eq!(promoted, Promoted { moved: 1, due_ms: None });
     assert_eq!(store.queued().await, [envelope("a"), envelope("b")]);
-    // Leased again, with what was before.
+    // Leased again, with its record.
     let reply = store.poll(&own, 2, &[]).await;
     let record = Record { attempt: 1, fails: 1, crashes: 0 };
     assert_eq!(reply.leased[0].mark, Mark { cancelled: false, record });
@@ -46,14 +46,14 @@ async fn a_failed_run_goes_to_the_schedule_and_comes_back_to_the_head_when_it_is
 }
 
 #[tokio::test]
-async fn what_is_new_is_promoted_to_the_tail_and_nothing_is_promoted_twice() {
+async fn new_request_is_promoted_once_to_the_tail() {
     let mut store = Store::new().await;
     store.push_ids(&["first"]).await;
     for id in ["x", "y"] {
         let () = store.conn.zadd(store.keys.schedule(), id, 1).await.unwrap();
         let () = store.conn.hset(store.keys.scheduled(), id, envelope(id)).await.unwrap();
     }
-    // One whose envelope is gone does no harm.
+    // An entry without an envelope is harmless.
     let () = store.conn.zadd(store.keys.schedule(), "gone", 1).await.unwrap();
     let promoted = store.link.promote(&store.keys, WITHIN).await.unwrap();
     assert_eq!(promoted, Promoted { moved: 2, due_ms: None });
@@ -63,12 +63,12 @@ async fn what_is_new_is_promoted_to_the_tail_and_nothing_is_promoted_twice() {
 }
 
 #[tokio::test]
-async fn what_was_cancelled_while_it_ran_does_not_wait_for_its_next_attempt() {
+async fn request_cancelled_during_its_run_is_not_retried() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
     assert_eq!(store.lease(&own, 1).await, ["a"]);
-    // Its worker has not heard so yet.
+    // Its worker was not notified yet.
     let () = store.conn.zadd(store.keys.cancelled(), "a", 9e15).await.unwrap();
     store.poll(&own, 0, &[retry("a", Duration::from_secs(3600), 1)]).await;
     assert!(!store.conn.exists::<_, bool>(store.keys.schedule()).await.unwrap());
@@ -108,7 +108,7 @@ async fn a_run_that_was_stopped_counts_as_no_failure() {
 }
 
 #[tokio::test]
-async fn a_dead_workers_lease_leaves_a_crash_in_the_record_and_a_leaving_ones_none() {
+async fn dead_worker_records_a_crash_and_a_leaving_one_none() {
     let mut store = Store::new().await;
     let (dying, leaving) = (store.worker("dying"), store.worker("leaving"));
     store.push_ids(&["a", "b"]).await;
@@ -150,7 +150,7 @@ async fn a_history_keeps_the_first_and_the_last_runs() {
 }
 
 #[tokio::test]
-async fn a_poll_that_is_sent_again_says_what_it_said() {
+async fn repeated_poll_returns_its_first_reply() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;
@@ -185,7 +185,7 @@ async fn a_tombstone_is_leased_with_its_request_and_goes_with_it() {
     let reply = store.poll(&own, 2, &[]).await;
     let marks = reply.leased.iter().map(|leased| leased.mark.cancelled);
     assert!(marks.eq([true, false]));
-    // Lost on its way, it is found again.
+    // Lost in flight, it is found again.
     let held = store.link.held(&own, WITHIN).await.unwrap();
     let found = held.iter().find(|leased| leased.id == "a").unwrap();
     assert!(found.mark.cancelled && held.len() == 2);
@@ -194,7 +194,7 @@ async fn a_tombstone_is_leased_with_its_request_and_goes_with_it() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_call_reaches_all_who_joined_it_and_is_kept() {
+async fn end_of_a_call_reaches_all_joined_callers_and_is_kept() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;
@@ -229,7 +229,7 @@ async fn the_end_of_a_call_reaches_all_who_joined_it_and_is_kept() {
 }
 
 #[tokio::test]
-async fn a_call_that_may_begin_anew_or_has_is_not_kept() {
+async fn restartable_or_restarted_call_is_not_kept() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
@@ -245,7 +245,7 @@ async fn a_call_that_may_begin_anew_or_has_is_not_kept() {
     };
     store.poll(&own, 0, &[ended("a", "mine", None), ended("b", "theirs", Some(WITHIN))]).await;
     assert!(!store.conn.exists::<_, bool>(&mine).await.unwrap());
-    // Somebody has begun it anew: that one's end is still to come.
+    // The call was started over: the end of the new one is still to come.
     assert_eq!(store.conn.hlen::<_, usize>(&theirs).await.unwrap(), 2);
     assert!(store.frames("x").await.is_empty());
 }

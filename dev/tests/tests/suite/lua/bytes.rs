@@ -20,7 +20,7 @@ const MIB: u64 = 1 << 20;
 const AGE: Duration = Duration::from_secs(3600);
 
 impl Store {
-    /// A worker that keeps at most so many bytes of dead letters.
+    /// A worker with this bound for the bytes of dead letters.
     fn dead_lettering(&self, most: u64) -> WorkerKeys {
         let keys = WorkerKeys::new(self.keys.clone(), "own", 10_000, AGE);
         keys.with_max_request(16 << 20).with_dead_bytes(most)

@@ -1,4 +1,4 @@
-//! `enqueue.lua`, `frame.lua`: what callers push, and frames that end nothing.
+//! `enqueue.lua`, `frame.lua`: pushed requests, and frames before the end.
 
 use redcall_store::dead::DeadSelection;
 use redcall_store::{Enqueued, Placed, Pushed, Released, Tick, Waited};
@@ -26,7 +26,7 @@ async fn waited_requests_are_left_out_where_no_worker_listens() {
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_asks_for_no_worker() {
+async fn fire_and_forget_does_not_need_a_worker() {
     let store = Store::new().await;
     let enqueued = store.link.enqueue(&store.keys, 0, &[item(false, "f")], &[], WITHIN).await;
     assert_eq!(enqueued.unwrap(), Enqueued { waited: Waited::Taken, accepted: 1 });
@@ -75,7 +75,7 @@ async fn those_left_out_take_no_place_under_the_cap() {
 }
 
 #[tokio::test]
-async fn what_waits_for_its_time_or_its_poll_counts_under_the_cap() {
+async fn delayed_and_throttled_requests_count_for_the_cap() {
     let mut store = Store::new().await;
     let keys = store.keys.clone();
     let () = store.conn.zadd(keys.schedule(), "later", 9e15).await.unwrap();
@@ -108,7 +108,7 @@ async fn deferred_requests_count_under_the_cap() {
 }
 
 #[tokio::test]
-async fn what_is_parked_counts_under_the_cap() {
+async fn parked_requests_count_for_the_cap() {
     let mut store = Store::new().await;
     let keys = store.keys.clone();
     for (name, count) in [("one", 1), ("two", 2)] {
@@ -139,7 +139,7 @@ async fn thousands_are_pushed_at_once_and_read_keys_deleted_with_them() {
 }
 
 #[tokio::test]
-async fn a_frame_is_pushed_and_announced_while_the_lease_is_held_and_there_is_room() {
+async fn frame_is_pushed_and_announced_with_lease_and_room() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;
@@ -168,7 +168,7 @@ async fn a_frame_is_pushed_and_announced_while_the_lease_is_held_and_there_is_ro
 }
 
 #[tokio::test]
-async fn a_large_frame_is_announced_by_its_id_alone_and_a_silent_one_not_at_all() {
+async fn large_frame_is_announced_by_id_and_silent_one_is_not() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;

@@ -1,4 +1,4 @@
-//! `cancel.lua`: requests that are not wanted any more.
+//! `cancel.lua`: withdrawn requests.
 
 use redcall_store::{Cancellation, Withdrawn};
 use redis::AsyncCommands;
@@ -67,14 +67,14 @@ async fn each_request_is_withdrawn_where_it_is() {
     assert_eq!(store.conn.hkeys::<_, Vec<String>>(&scheduled).await.unwrap(), ["later"]);
     assert_eq!(store.tombs().await, ["late", "leased", "queued", "unknown"]);
     assert_eq!(store.live().await, ["leased"]);
-    // Again: what was delayed is queued now.
+    // Again: the delayed request is queued now.
     let again = [withdrawn("leased", 1000), withdrawn("late", 1000)];
     assert_eq!(store.cancel(&again).await, [Cancellation::Running, Cancellation::Unseen]);
     assert_eq!(store.queued().await.len(), 2);
 }
 
 #[tokio::test]
-async fn a_tombstone_lives_as_long_as_the_longest_withdrawal_of_its_request() {
+async fn tombstone_lives_as_long_as_the_longest_withdrawal() {
     let mut store = Store::new().await;
     store.cancel(&[withdrawn("a", 60_000)]).await;
     store.cancel(&[withdrawn("a", 1000), withdrawn("b", 30_000)]).await;
@@ -90,7 +90,7 @@ async fn a_tombstone_lives_as_long_as_the_longest_withdrawal_of_its_request() {
 }
 
 #[tokio::test]
-async fn workers_are_told_of_many_in_portions_of_a_hundred() {
+async fn workers_are_notified_in_batches_of_a_hundred() {
     let mut store = Store::new().await;
     store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
     let ids: Vec<String> = (0..250).map(|n| n.to_string()).collect();
@@ -109,12 +109,12 @@ async fn a_call_is_kept_while_others_want_it() {
     store.record(&[("w:a", "1 -"), ("w:b", "1 -"), ("keep", "1")]).await;
     assert_eq!(store.cancel(&[of_record("a")]).await, [Cancellation::Kept]);
     assert_eq!(store.fields().await, ["deadline", "digest", "id", "keep", "w:b"]);
-    // Somebody wants it to run, whoever waits.
+    // A caller without a wait wants it to run, so it is kept.
     assert_eq!(store.cancel(&[of_record("b")]).await, [Cancellation::Kept]);
     assert_eq!(store.cancel(&[of_record("a")]).await, [Cancellation::Kept]);
     assert_eq!(store.fields().await, ["deadline", "digest", "id", "keep"]);
     assert_eq!(store.tombs().await, [""; 0]);
-    // Its end is kept for who comes later.
+    // Its end is kept for later callers.
     let () = store.conn.del(RECORD).await.unwrap();
     store.record(&[("w:a", "1 -"), ("tail", "}")]).await;
     assert_eq!(store.cancel(&[of_record("a")]).await, [Cancellation::Kept]);
@@ -123,7 +123,7 @@ async fn a_call_is_kept_while_others_want_it() {
 }
 
 #[tokio::test]
-async fn the_last_who_wants_a_call_withdraws_the_request_that_runs() {
+async fn last_caller_withdraws_the_running_request() {
     let mut store = Store::new().await;
     store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
     let () = store.conn.hset(store.keys.live(), "a", "own").await.unwrap();
@@ -136,7 +136,7 @@ async fn the_last_who_wants_a_call_withdraws_the_request_that_runs() {
     let tombs = store.tombstones().await;
     assert_eq!(tombs.len(), 1);
     assert!((86_300_000..=86_400_500).contains(&tombs[0].1), "{tombs:?}");
-    // Until its deadline, and a lease; a deadline of anybody's making ends within a year.
+    // Until its deadline plus a lease; a deadline from outside is capped at a year.
     let _: () = store.conn.del(store.keys.cancelled()).await.unwrap();
     let deadline = (store.link.now_ms() + 600_000).to_string();
     for (deadline, lives) in [(&*deadline, 630_000), ("18446744073709551615", 31_536_000_000)] {
@@ -148,7 +148,7 @@ async fn the_last_who_wants_a_call_withdraws_the_request_that_runs() {
 }
 
 #[tokio::test]
-async fn a_record_of_another_call_says_nothing() {
+async fn record_of_another_call_is_ignored() {
     let mut store = Store::new().await;
     // Gone.
     assert_eq!(store.cancel(&[of_record("b")]).await, [Cancellation::Unseen]);

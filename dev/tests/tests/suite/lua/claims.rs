@@ -1,4 +1,4 @@
-//! `claim.lua` and `unique.lua`: whether a leased request is the same as another one.
+//! `claim.lua` and `unique.lua`: leased requests that equal another one.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ async fn a_hundred_may_wait_for_one_call() {
 }
 
 #[tokio::test]
-async fn what_has_ended_is_said_again_and_what_was_cancelled_runs_anew() {
+async fn ended_call_is_repeated_and_cancelled_call_runs_again() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let record = store.keys.idem("call");
@@ -70,7 +70,7 @@ async fn what_has_ended_is_said_again_and_what_was_cancelled_runs_anew() {
 }
 
 #[tokio::test]
-async fn who_had_joined_what_was_cancelled_hears_so_when_it_runs_anew() {
+async fn joined_caller_learns_of_the_cancel_when_it_runs_again() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["old", "b", "c"]).await;
@@ -89,7 +89,7 @@ async fn who_had_joined_what_was_cancelled_hears_so_when_it_runs_anew() {
     assert_eq!(store.heard().await, [format!("[{frame}]")]);
     let ttl: i64 = store.conn.pttl(store.keys.response("b")).await.unwrap();
     assert!((1..=60_000).contains(&ttl), "{ttl}");
-    // The one that was cancelled hears it of its own worker.
+    // The cancelled one is notified by its own worker.
     assert!(store.frames("old").await.is_empty() && store.frames("c").await.is_empty());
 }
 
@@ -112,7 +112,7 @@ async fn one_of_a_kind_runs_per_window() {
 }
 
 #[tokio::test]
-async fn start_of_a_signed_request_is_remembered_until_its_signature_ends() {
+async fn signed_start_is_remembered_until_its_signature_expires() {
     let mut store = Store::new().await;
     let until = store.link.now_ms() + 60_000;
     let remember = async |id: &str, records, until| {
@@ -123,7 +123,7 @@ async fn start_of_a_signed_request_is_remembered_until_its_signature_ends() {
     assert_eq!(remember("a", ("one", None), until).await, Remembered::Yes, "the reply was lost");
     assert_eq!(remember("a", ("two", None), until).await, no("one"));
     assert_eq!(remember("b", ("two", None), until).await, Remembered::Yes);
-    // Only what was judged is replaced.
+    // Only the judged value is replaced.
     assert_eq!(remember("a", ("two", Some("none")), until).await, no("one"));
     assert_eq!(remember("a", ("two", Some("one")), until).await, Remembered::Yes);
     assert_eq!(remember("a", ("two", Some("one")), until).await, Remembered::Yes, "the same");
@@ -169,7 +169,7 @@ async fn end_of_a_signed_request_is_remembered_with_its_settlement() {
         assert_eq!(seen, [Some("ended"), open, open, None, open], "{more}");
         let ttl: i64 = store.conn.pttl(store.keys.seen("a")).await.unwrap();
         assert!((1..=60_000).contains(&ttl), "{ttl}");
-        // A request that goes on may be started again.
+        // A request that continues may be started again.
         let again = Settlement::Rerun { attempt: 1 };
         let again = Outcome { spent: Some(until), ..outcome("b", again) };
         assert_eq!(store.poll(&own, 0, &[again]).await.settled, [yes]);

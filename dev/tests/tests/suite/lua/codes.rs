@@ -1,6 +1,6 @@
-//! Result codes of `poll.lua` and `heartbeat.lua` that no other story of these tests comes across:
-//! pauses, limited names, what a heartbeat tells besides. The table of all of them stands in
-//! docs/internals/decisions/0008.
+//! Result codes of `poll.lua` and `heartbeat.lua` that the other tests do not reach: pauses,
+//! limited names, further results of a heartbeat. docs/internals/decisions/0008 has the table of all
+//! codes.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn ids(reply: &PollReply) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_paused_queue_leases_nothing_gives_back_what_was_popped_and_still_settles() {
+async fn paused_queue_settles_and_returns_popped_requests() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
@@ -47,7 +47,7 @@ async fn a_paused_queue_leases_nothing_gives_back_what_was_popped_and_still_sett
 }
 
 #[tokio::test]
-async fn a_poll_says_whether_limited_requests_could_go_on() {
+async fn poll_reports_runnable_limited_requests() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let limit = Limit { key: None, concurrency: Some(1), rate: None };
@@ -62,7 +62,7 @@ async fn a_poll_says_whether_limited_requests_could_go_on() {
 }
 
 #[tokio::test]
-async fn a_poll_says_when_a_rate_allows_the_next_one() {
+async fn poll_reports_the_time_of_the_next_permit() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let rate = Rate { count: 1, per: LONG };
@@ -73,19 +73,19 @@ async fn a_poll_says_when_a_rate_allows_the_next_one() {
     assert_eq!((ids(&reply), reply.ready), (vec!["a"], false));
     let due = reply.due_ms.unwrap();
     assert!(due.abs_diff(store.link.now_ms() + 600_000) < 10_000, "{due}");
-    // Heartbeats tell of it as well.
+    // Heartbeats report it as well.
     assert_eq!(registry::beat(&store, "own", LONG, &[]).await.due_ms, Some(due));
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_whether_its_worker_was_known() {
+async fn heartbeat_reports_an_unknown_worker() {
     let store = Store::new().await;
     assert!(!registry::beat(&store, "own", LONG, &[]).await.known);
     assert!(registry::beat(&store, "own", LONG, &[]).await.known);
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_of_a_pause_of_the_schedule_and_of_cancelled_leases() {
+async fn heartbeat_reports_pause_schedule_and_cancelled_leases() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
@@ -94,7 +94,7 @@ async fn a_heartbeat_tells_of_a_pause_of_the_schedule_and_of_cancelled_leases() 
     assert!(!heard.paused && heard.due_ms.is_none() && heard.cancelled.is_empty(), "{heard:?}");
     store.link.set_paused(&store.keys, true, WITHIN).await.unwrap();
     let () = store.conn.zadd(store.keys.schedule(), "later", 9_000_000_000_000_u64).await.unwrap();
-    // What is forgotten by now counts for nothing.
+    // Expired tombstones are ignored.
     let tombs = [(1.0, "b"), (9e15, "a"), (9e15, "elsewhere")];
     let () = store.conn.zadd_multiple(store.keys.cancelled(), &tombs).await.unwrap();
     let heard = registry::beat(&store, "own", LONG, &[]).await;
@@ -103,7 +103,7 @@ async fn a_heartbeat_tells_of_a_pause_of_the_schedule_and_of_cancelled_leases() 
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_of_limited_names_and_whether_they_are_mapped() {
+async fn heartbeat_reports_limited_names_and_their_mapping() {
     let mut store = Store::new().await;
     let sorted = [("mine", 1), ("nobodys", 2)];
     let () = store.conn.hset_multiple(store.keys.limited_names(), &sorted).await.unwrap();
@@ -125,10 +125,10 @@ async fn without_the_lease_nothing_is_tried_again() {
     assert_eq!((store.all_keys().await, store.queued().await), (before, Vec::new()));
 }
 
-/// Found by the walk against the model: the record of a run that was stopped was made in the poll
-/// that leased the request again, and not looked for there, so that its runs were numbered anew.
+/// Found by the walk against the model: the record of a stopped run was created in the poll that
+/// leased the request again, but not read there, so that its runs were numbered from 1.
 #[tokio::test]
-async fn what_goes_back_and_is_leased_in_one_poll_has_its_record() {
+async fn request_returned_and_leased_in_one_poll_has_its_record() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;
@@ -153,9 +153,9 @@ async fn live_ids_are_kept_in_a_table() {
     }
 }
 
-/// Each of what only `poll.lua` can deal with is met by a poll that hopes for the best.
+/// The fast poll detects each kind of work that only `poll.lua` can do.
 #[tokio::test]
-async fn what_is_more_than_plain_is_seen_by_the_plain_script() {
+async fn fast_poll_script_detects_other_work() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let keys = store.keys.clone();
@@ -177,7 +177,7 @@ async fn what_is_more_than_plain_is_seen_by_the_plain_script() {
         let () = store.conn.del(&key).await.unwrap();
         assert!(!store.poll(&own, 0, &[]).await.more, "{key}");
     }
-    // A worker that has to say first that it lives is told so.
+    // A worker that has to send a heartbeat first gets that code.
     let () = store.conn.del(keys.workers()).await.unwrap();
     let reply = store.link.poll(&[QueuePoll::take(&own, 1)], WITHIN).await.unwrap().remove(0);
     assert!(reply.unwrap().expired);
@@ -195,7 +195,7 @@ async fn outcome_that_cannot_be_stored_keeps_its_lease_until_it_can() {
     let run = r#"{"attempt":1,"worker":"own","started_at":1,"ended_at":2,"code":"timeout"}"#;
     let dead_letter = Outcome { run: run.to_owned(), ..outcome("a", dead_letter) };
     let outcomes = [dead_letter, store.answer("b", "end")];
-    // The other one is settled, and the worker goes on.
+    // The other one is settled, and the worker continues.
     let reply = store.poll(&own, 1, &outcomes).await;
     assert_eq!(reply.settled, [Settled::Failed, Settled::Yes]);
     let why = reply.unsettled.clone().unwrap();
@@ -213,7 +213,7 @@ async fn outcome_that_cannot_be_stored_keeps_its_lease_until_it_can() {
 }
 
 #[tokio::test]
-async fn poll_that_only_settles_tells_the_length_where_it_is_asked_for() {
+async fn settling_poll_returns_the_length_on_request() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -227,7 +227,7 @@ async fn poll_that_only_settles_tells_the_length_where_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn rights_that_are_refused_are_told_and_nothing_is_run() {
+async fn refused_rights_are_reported_without_a_run() {
     let mut store = Store::new().await;
     let all = redcall_common::keys::Keys::new("redcall");
     let missing = async |store: &Store| {
@@ -235,7 +235,7 @@ async fn rights_that_are_refused_are_told_and_nothing_is_run() {
         missing.into_iter().map(|right| right.rule).collect::<Vec<_>>()
     };
     assert_eq!(missing(&store).await, [""; 0]);
-    // The first command that is asked about, and others.
+    // The first checked command, and others.
     let commands = Role::Worker.commands();
     for command in [commands[0].as_str(), "lpush", "client|kill"] {
         let rule = format!("-{command}");

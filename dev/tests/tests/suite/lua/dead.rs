@@ -18,7 +18,7 @@ impl Store {
         inspector.dead("q", max_length)
     }
 
-    /// Buries by hand; the entry.
+    /// Dead-letters by hand; returns the entry.
     pub(super) async fn dead_letter(
         &mut self,
         entry: &str,
@@ -32,8 +32,8 @@ impl Store {
         let _: String = add.query_async(&mut self.conn).await.unwrap();
     }
 
-    /// Buries requests `x1`, `x2`, … as entries `1-0`, `2-0`, ….
-    async fn bury_many(&mut self, count: usize) {
+    /// Dead-letters requests `x1`, `x2`, … as entries `1-0`, `2-0`, ….
+    async fn dead_letter_many(&mut self, count: usize) {
         for n in 1..=count {
             self.dead_letter(
                 &format!("{n}-0"),
@@ -45,11 +45,11 @@ impl Store {
         }
     }
 
-    /// Buries `ids` by the settling script, as workers do.
-    async fn bury_by(&mut self, own: &WorkerKeys, ids: &[&str]) {
+    /// Dead-letters `ids` by the settling script, as workers do.
+    async fn dead_letter_by(&mut self, own: &WorkerKeys, ids: &[&str]) {
         self.push_ids(ids).await;
         assert_eq!(self.lease(own, ids.len()).await, ids);
-        let outcomes: Vec<Outcome> = ids.iter().map(|id| buried(id)).collect();
+        let outcomes: Vec<Outcome> = ids.iter().map(|id| dead_lettered(id)).collect();
         self.poll(own, 0, &outcomes).await;
     }
 
@@ -61,7 +61,7 @@ impl Store {
     }
 }
 
-fn buried(id: &str) -> Outcome {
+fn dead_lettered(id: &str) -> Outcome {
     let (code, reason) = (Code::Timeout, "why".to_owned());
     let mut outcome = outcome(id, Settlement::DeadLetter { code, reason, answer: None });
     outcome.run = r#"{"attempt":1,"worker":"own","started_at":1763683200000,"#.to_owned()
@@ -83,11 +83,11 @@ async fn listed(letters: &DeadLetters, selection: &DeadSelection) -> Vec<String>
 }
 
 #[tokio::test]
-async fn a_letter_that_a_worker_buried_tells_its_history() {
+async fn dead_letter_of_a_worker_has_its_attempts() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let before = store.link.now_ms();
-    store.bury_by(&own, &["a"]).await;
+    store.dead_letter_by(&own, &["a"]).await;
     let page = store.letters(0).list(&all()).await.unwrap();
     let [letter] = page.letters.as_slice() else { panic!("{page:?}") };
     assert_eq!((&*letter.id, letter.name.as_deref(), page.next), ("a", Some("add"), None));
@@ -112,15 +112,15 @@ async fn letters_are_bounded_by_number_and_by_age() {
     let few = WorkerKeys::new(store.keys.clone(), "own", 10, Duration::from_secs(3600));
     let ids: Vec<String> = (0..300).map(|n| format!("x{n}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    store.bury_by(&few, &ids).await;
+    store.dead_letter_by(&few, &ids).await;
     let kept = store.letters(0).list(&all()).await.unwrap().letters;
     assert!((10..=110).contains(&kept.len()), "{}", kept.len());
     assert_eq!(kept.last().unwrap().id, "x299");
 
     let () = store.conn.del(store.keys.dead()).await.unwrap();
-    store.bury_many(300).await; // of the year 1970
+    store.dead_letter_many(300).await; // of the year 1970
     let many = WorkerKeys::new(store.keys.clone(), "own", 10_000, Duration::from_secs(3600));
-    store.bury_by(&many, &["new"]).await;
+    store.dead_letter_by(&many, &["new"]).await;
     let kept = store.letters(0).list(&all()).await.unwrap().letters;
     assert!((1..=101).contains(&kept.len()), "{}", kept.len());
     assert_eq!(kept.last().unwrap().id, "new");
@@ -133,7 +133,7 @@ async fn letters_are_listed_in_both_orders_and_by_pages() {
     let mut store = Store::new().await;
     let letters = store.letters(0);
     assert_eq!(letters.list(&all()).await.unwrap().letters, []);
-    store.bury_many(5).await;
+    store.dead_letter_many(5).await;
     assert_eq!(listed(&letters, &all()).await, ["1-0", "2-0", "3-0", "4-0", "5-0"]);
     for (newest_first, expected) in
         [(false, [["1-0", "2-0"], ["3-0", "4-0"]]), (true, [["5-0", "4-0"], ["3-0", "2-0"]])]
@@ -148,7 +148,7 @@ async fn letters_are_listed_in_both_orders_and_by_pages() {
         let page = letters.list(&selection).await.unwrap();
         assert_eq!((page.letters.len(), page.next), (1, None));
     }
-    // Exactly as many as there are: nothing lies beyond.
+    // Exactly as many as there are: there is no next page.
     let page = letters.list(&DeadSelection { limit: Some(5), ..all() }).await.unwrap();
     assert_eq!((page.letters.len(), page.next), (5, None));
 }
@@ -156,7 +156,7 @@ async fn letters_are_listed_in_both_orders_and_by_pages() {
 #[tokio::test]
 async fn a_command_reads_a_thousand_letters_or_eight_mib() {
     let mut store = Store::new().await;
-    store.bury_many(2500).await;
+    store.dead_letter_many(2500).await;
     let letters = store.letters(0);
     assert_eq!(listed(&letters, &all()).await.len(), 2500);
     let stats = redis::cmd("INFO").arg("commandstats").to_owned();
@@ -169,7 +169,7 @@ async fn a_command_reads_a_thousand_letters_or_eight_mib() {
     for n in 1..=5 {
         store.dead_letter(&format!("{n}-0"), "a", "timeout", &large).await;
     }
-    // A page ends there, and the next one goes on.
+    // A page ends there, and the next one continues.
     let page = letters.list(&all()).await.unwrap();
     assert_eq!((page.letters.len(), page.next.as_deref()), (4, Some("4-0")));
     let rest = DeadSelection { after: page.next, ..all() };
@@ -200,14 +200,14 @@ async fn letters_are_picked_by_code_name_and_id() {
     assert_eq!(listed(&letters, &of(&["4-0", "a", "4-0"])).await, ["4-0", "1-0"]);
     assert_eq!(listed(&letters, &of(&["2-0"])).await, ["2-0"]);
     assert_eq!(listed(&letters, &of(&["3-0", "b"])).await, ["3-0", "2-0"]);
-    let report = letters.purge(&of(&["a", "nobody", "9-9", "nobody"]), true).await.unwrap();
-    assert_eq!((report.done.len(), report.unknown), (1, vec!["nobody".into(), "9-9".into()]));
+    let report = letters.purge(&of(&["a", "absent", "9-9", "absent"]), true).await.unwrap();
+    assert_eq!((report.done.len(), report.unknown), (1, vec!["absent".into(), "9-9".into()]));
     let wrong = DeadSelection { ids: vec!["a".to_owned()], ..name };
     assert_eq!(letters.purge(&wrong, false).await.unwrap().unknown, ["a"]);
     // The newest of a request is shown.
     assert_eq!(letters.show("b").await.unwrap().unwrap().entry, "3-0");
     assert_eq!(letters.show("1-0").await.unwrap().unwrap().id, "a");
-    assert_eq!(letters.show("nobody").await.unwrap(), None);
+    assert_eq!(letters.show("absent").await.unwrap(), None);
     assert_eq!(store.entries().await.len(), 5);
 }
 
@@ -222,7 +222,7 @@ fn without_time(raw: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_retried_lies_at_the_tail_without_its_caller() {
+async fn retried_dead_letter_is_queued_without_its_caller() {
     let mut store = Store::new().await;
     store.push_ids(&["before"]).await;
     let rest = r#","data":{"n":12345678901234567890.10},"budget_ms":5,"headers":{"a":"b"}"#;
@@ -240,14 +240,14 @@ async fn what_is_retried_lies_at_the_tail_without_its_caller() {
     let queued: Vec<String> = store.queued().await.iter().map(|raw| without_time(raw)).collect();
     assert_eq!(queued, [envelope("before"), new, envelope("b")]);
     assert_eq!(store.entries().await, [""; 0]);
-    // Who retries it wants it to run, although it was cancelled before.
+    // A retry clears an earlier cancellation.
     assert!(!store.conn.exists::<_, bool>(store.keys.cancelled()).await.unwrap());
     let own = store.worker("own");
     assert_eq!(store.lease(&own, 3).await, ["before", "a", "b"]);
 }
 
 #[tokio::test]
-async fn several_who_retry_the_same_letters_queue_each_once() {
+async fn concurrent_retries_queue_each_dead_letter_once() {
     const ROUNDS: usize = 10;
     const LETTERS: usize = 50;
     let mut store = Store::new().await;
@@ -256,7 +256,7 @@ async fn several_who_retry_the_same_letters_queue_each_once() {
     let mut gone = 0;
     for _ in 0..ROUNDS {
         let () = store.conn.del((store.keys.dead(), store.keys.queue())).await.unwrap();
-        store.bury_many(LETTERS).await;
+        store.dead_letter_many(LETTERS).await;
         // Connected before they start: they go in step then, and all read before any writes.
         for letters in &several {
             assert_eq!(listed(letters, &selection).await.len(), LETTERS);
@@ -269,14 +269,14 @@ async fn several_who_retry_the_same_letters_queue_each_once() {
         let distinct: std::collections::HashSet<&String> = queued.iter().collect();
         assert_eq!((done, queued.len(), distinct.len()), (LETTERS, LETTERS, LETTERS));
     }
-    // Somebody has come too late: there was a race.
+    // At least one retry came too late: there was a race.
     assert!(gone > 0);
 }
 
 #[tokio::test]
-async fn what_dies_during_a_retry_is_not_met_by_it() {
+async fn dead_letter_added_during_a_retry_is_not_retried() {
     let mut store = Store::new().await;
-    store.bury_many(2500).await;
+    store.dead_letter_many(2500).await;
     let letters = store.letters(0);
     let (selection, done) = (all(), std::cell::Cell::new(false));
     let retry = async {
@@ -293,17 +293,17 @@ async fn what_dies_during_a_retry_is_not_met_by_it() {
         late
     };
     let (report, late) = tokio::join!(retry, dying);
-    // The first of them may have come before the retry had looked.
+    // The first of them may have come before the retry read the list.
     let met = report.done.iter().filter(|letter| letter.id == "late").count();
     assert!(late > 5 && met < 5, "{met} of {late}");
     assert_eq!((report.done.len() - met, store.entries().await.len()), (2500, late - met));
 }
 
 #[tokio::test]
-async fn a_full_queue_takes_what_it_has_room_for_and_the_rest_stays() {
+async fn retry_into_a_full_queue_leaves_the_rest() {
     let mut store = Store::new().await;
     store.push_ids(&["before"]).await;
-    store.bury_many(4).await;
+    store.dead_letter_many(4).await;
     let letters = store.letters(3);
     for dry_run in [true, false] {
         let report = letters.retry(&all(), dry_run).await.unwrap();
@@ -317,7 +317,7 @@ async fn a_full_queue_takes_what_it_has_room_for_and_the_rest_stays() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_as_a_request_is_skipped_and_can_be_purged() {
+async fn unreadable_dead_letter_is_skipped_and_can_be_purged() {
     let mut store = Store::new().await;
     let frame = r#"{"id":"f","response_key":"k","type":"result","seq":1,"attempt":1,"data":1}"#;
     store.dead_letter("1-0", "", "invalid_request", b"\xff\x00").await;
@@ -337,9 +337,9 @@ async fn what_cannot_be_read_as_a_request_is_skipped_and_can_be_purged() {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_the_same_and_changes_nothing() {
+async fn dry_run_returns_the_same_without_changes() {
     let mut store = Store::new().await;
-    store.bury_many(1500).await;
+    store.dead_letter_many(1500).await;
     let letters = store.letters(0);
     let before = store.all_keys().await;
     let some = DeadSelection { limit: Some(1200), ..all() };
@@ -353,9 +353,9 @@ async fn a_dry_run_says_the_same_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_redis_that_forgot_its_scripts_is_told_them_again() {
+async fn scripts_are_loaded_again_after_a_flush() {
     let mut store = Store::new().await;
-    store.bury_many(1).await;
+    store.dead_letter_many(1).await;
     let letters = store.letters(0);
     let flush = redis::cmd("SCRIPT").arg("FLUSH").to_owned();
     let () = flush.query_async(&mut store.conn).await.unwrap();
@@ -367,14 +367,14 @@ async fn a_redis_that_forgot_its_scripts_is_told_them_again() {
 #[tokio::test]
 async fn something_else_at_the_queues_key_costs_no_letter() {
     let mut store = Store::new().await;
-    store.bury_many(2).await;
+    store.dead_letter_many(2).await;
     let () = store.conn.set(store.keys.queue(), "a string").await.unwrap();
     store.letters(0).retry(&all(), false).await.unwrap_err();
     assert_eq!(store.entries().await, ["1-0", "2-0"]);
 }
 
 #[tokio::test]
-async fn pausing_says_since_when_and_tells_the_workers_each_time() {
+async fn pause_returns_its_start_and_notifies_workers() {
     let mut store = Store::new().await;
     store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
     assert!(!store.link.is_paused(&store.keys, WITHIN).await.unwrap());
@@ -395,7 +395,7 @@ async fn pausing_says_since_when_and_tells_the_workers_each_time() {
 #[tokio::test]
 async fn letter_that_cannot_be_removed_is_not_queued_a_second_time() {
     let mut store = Store::new().await;
-    store.bury_many(1).await;
+    store.dead_letter_many(1).await;
     let forbid = redis::cmd("ACL").arg("SETUSER").arg("default").arg("-xdel").to_owned();
     let () = forbid.query_async(&mut store.conn).await.unwrap();
     store.letters(0).retry(&all(), false).await.unwrap_err();
@@ -406,7 +406,7 @@ async fn letter_that_cannot_be_removed_is_not_queued_a_second_time() {
 #[tokio::test]
 async fn letter_that_cannot_be_queued_stays_a_letter() {
     let mut store = Store::new().await;
-    store.bury_many(1).await;
+    store.dead_letter_many(1).await;
     let forbid = redis::cmd("ACL").arg("SETUSER").arg("default").arg("-rpush").to_owned();
     let () = forbid.query_async(&mut store.conn).await.unwrap();
     store.letters(0).retry(&all(), false).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! `settle.lua`, `expire.lua`, and what other scripts know of requests that are answered later.
+//! `settle.lua`, `expire.lua`, and the other scripts' view of deferred requests.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use redis::AsyncCommands;
 use super::{LONG, Store, WITHIN, envelope, outcome};
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// What the ending frames of these tests begin with, behind id and response key.
+/// The start of the final frames of these tests, after id and response key.
 const LATE: &str = r#","late":1}"#;
 const GONE: &str = r#","gone":1}"#;
 const DONE: &str = r#","done":1}"#;
@@ -20,7 +20,7 @@ fn frame(store: &Store, id: &str, tail: &str) -> String {
     format!(r#"{{"id":"{id}","response_key":"{}"{tail}"#, store.keys.response(id))
 }
 
-/// Put off for so long, under the token digest `d`.
+/// Defers for `within`, under the token digest `d`.
 fn later(store: &Store, id: &str, within: Duration) -> Outcome {
     let record = DeferredRecord {
         digest: "d".to_owned(),
@@ -66,7 +66,7 @@ fn told() -> Vec<EndedDeferred> {
 }
 
 #[tokio::test]
-async fn what_is_put_off_is_out_of_its_workers_hands_and_its_id_stays_live() {
+async fn deferral_drops_the_lease_and_keeps_the_id_live() {
     let mut store = Store::new().await;
     let own = store.deferral(HOUR).await;
     assert_eq!(store.heard().await, ["[{}]"]);
@@ -79,7 +79,7 @@ async fn what_is_put_off_is_out_of_its_workers_hands_and_its_id_stays_live() {
         let beyond = 7 * 24 * 3_600_000;
         assert!((beyond + 3_500_000..=beyond + 3_600_000).contains(&ttl), "{key} goes in {ttl}");
     }
-    // A further one of its id is refused, and nobody's lease is given back.
+    // A second request of its id is refused, and no lease is given back.
     store.push_ids(&["x"]).await;
     assert_eq!(store.lease(&own, 1).await, [""; 0]);
     assert_eq!(store.dead().await[0][1], "invalid_request");
@@ -92,17 +92,17 @@ async fn what_is_put_off_is_out_of_its_workers_hands_and_its_id_stays_live() {
 }
 
 #[tokio::test]
-async fn an_answer_that_finds_something_else_at_its_key_is_kept_for_people() {
+async fn answer_with_an_occupied_key_is_dead_lettered() {
     let mut store = Store::new().await;
     store.deferral(HOUR).await;
-    let () = store.conn.set(store.keys.response("x"), "of somebody else").await.unwrap();
+    let () = store.conn.set(store.keys.response("x"), "of another client").await.unwrap();
     assert_eq!(store.settle("d", "me").await, DeferredSettled::Yes);
     assert_eq!(store.dead().await[0][1], "invalid_request");
     assert_eq!(store.live().await, [""; 0]);
 }
 
 #[tokio::test]
-async fn without_the_lease_nothing_is_put_off() {
+async fn deferral_without_the_lease_is_refused() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let reply = store.poll(&own, 0, &[later(&store, "x", HOUR)]).await;
@@ -112,7 +112,7 @@ async fn without_the_lease_nothing_is_put_off() {
 }
 
 #[tokio::test]
-async fn who_has_the_token_settles_once_and_all_that_lay_beside_it_goes() {
+async fn token_settles_once_and_removes_the_records() {
     let mut store = Store::new().await;
     store.deferral(HOUR).await;
     let () = store.conn.hset(store.keys.attempts(), "x", "{}").await.unwrap();
@@ -122,7 +122,7 @@ async fn who_has_the_token_settles_once_and_all_that_lay_beside_it_goes() {
     let done = frame(&store, "x", DONE);
     assert_eq!(store.frames("x").await, ["{}", &done]);
     assert_eq!(store.heard().await, [format!("[{done}]")]);
-    // The reply was lost: the same settle says the same, another one that it was too late.
+    // The reply was lost: the same settlement gets the same reply, another one is too late.
     assert_eq!(store.settle("d", "me").await, DeferredSettled::Yes);
     assert_eq!(store.settle("d", "you").await, DeferredSettled::Before);
     assert_eq!(store.settle("e", "me").await, DeferredSettled::Unknown);
@@ -139,7 +139,7 @@ async fn who_has_the_token_settles_once_and_all_that_lay_beside_it_goes() {
 }
 
 #[tokio::test]
-async fn what_is_not_settled_in_time_is_answered_so_once() {
+async fn expired_deferral_is_answered_once() {
     let mut store = Store::new().await;
     let expire = async |store: &Store| store.link.expire(&store.keys, WITHIN).await.unwrap();
     store.deferral(HOUR).await;
@@ -153,7 +153,7 @@ async fn what_is_not_settled_in_time_is_answered_so_once() {
     assert_eq!(store.settle("d", "me").await, DeferredSettled::Unknown);
     assert_eq!(store.live().await, [""; 0]);
 
-    // Where no worker has looked yet, who comes too late hears the same.
+    // Before a worker has checked, a late settlement gets the same reply.
     store.deferral(Duration::ZERO).await;
     assert_eq!(store.settle("d", "me").await, DeferredSettled::Late);
     assert_eq!(store.frames("x").await.iter().filter(|frame| **frame == late).count(), 2);
@@ -161,7 +161,7 @@ async fn what_is_not_settled_in_time_is_answered_so_once() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_whether_something_was_not_settled_in_time_and_mends_live_ids() {
+async fn heartbeat_reports_expired_deferrals_and_repairs_live_ids() {
     let mut store = Store::new().await;
     let own = store.deferral(HOUR).await;
     let beat = async |store: &Store| {
@@ -176,13 +176,13 @@ async fn a_heartbeat_tells_whether_something_was_not_settled_in_time_and_mends_l
     assert_eq!(workers, ["own"]);
     let () = store.conn.zadd(store.keys.deferred_ids(), "x", 1).await.unwrap();
     assert!(beat(&store).await.over);
-    // A lease whose live id was lost is found beside it.
+    // A lease without a live id is found by its record.
     store.push_ids(&["y"]).await;
     assert_eq!(store.lease(&own, 1).await, ["y"]);
     let () = store.conn.hdel(store.keys.live(), "y").await.unwrap();
     beat(&store).await;
     assert_eq!(store.live().await, ["x", "y"]);
-    // One whose record is gone would refuse its like for ever.
+    // A live id without a record would refuse its like until it expires.
     let () = store.conn.del(store.keys.deferred("x")).await.unwrap();
     beat(&store).await;
     assert_eq!(store.live().await, ["y"]);
@@ -191,7 +191,7 @@ async fn a_heartbeat_tells_whether_something_was_not_settled_in_time_and_mends_l
 }
 
 #[tokio::test]
-async fn what_is_cancelled_while_it_is_put_off_ends_at_once_and_leaves_no_tombstone() {
+async fn cancelled_deferral_ends_at_once_without_a_tombstone() {
     let mut store = Store::new().await;
     store.deferral(HOUR).await;
     let one = [Withdrawn { id: "x".to_owned(), ttl_ms: 60_000, record: None }];
@@ -205,7 +205,7 @@ async fn what_is_cancelled_while_it_is_put_off_ends_at_once_and_leaves_no_tombst
     left.sort_unstable();
     assert_eq!(store.all_keys().await, left);
 
-    // Cancelled before its worker heard so: it is not kept for somebody who may never come.
+    // Cancelled before its worker was notified: it is not deferred.
     store.push_ids(&["x"]).await;
     let own = store.worker("own");
     assert_eq!(store.lease(&own, 1).await, ["x"]);
@@ -218,7 +218,7 @@ async fn what_is_cancelled_while_it_is_put_off_ends_at_once_and_leaves_no_tombst
 }
 
 #[tokio::test]
-async fn an_end_with_an_error_is_a_dead_letter_where_its_worker_said_so_and_ends_its_call() {
+async fn deferred_error_is_dead_lettered_if_requested_and_ends() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["x"]).await;
@@ -240,7 +240,7 @@ async fn an_end_with_an_error_is_a_dead_letter_where_its_worker_said_so_and_ends
     let dead = store.dead().await;
     assert_eq!(dead[0][..4], ["x", "handler_failed", "no", "own"]);
     assert_eq!((dead.len(), &*dead[0][4]), (1, &*envelope("x")));
-    // Who joined the call hears its end, and who comes later; nobody waited for its own.
+    // Joined and later callers get its end; the first caller does not wait.
     assert_eq!(store.frames("y").await, [frame(&store, "y", DONE)]);
     assert_eq!(store.frames("x").await, [""; 0]);
     let tail: String = store.conn.hget(&record, "tail").await.unwrap();
@@ -260,7 +260,7 @@ async fn a_deferred_answer_is_counted_among_those_kept() {
 }
 
 #[tokio::test]
-async fn request_that_cannot_be_ended_waits_a_minute_behind_the_others() {
+async fn unendable_request_waits_a_minute_behind_the_others() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["stuck", "good"]).await;

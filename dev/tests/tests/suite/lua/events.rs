@@ -1,4 +1,4 @@
-//! `events.lua`: what it says of a topic.
+//! `events.lua`: its reply about a topic.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn id(ms: u64) -> EventId {
 }
 
 #[tokio::test]
-async fn a_look_says_what_there_was_and_reads_no_more_than_it_may() {
+async fn event_read_returns_the_state_within_its_limit() {
     let mut store = Store::new().await;
     let look = store.link.look(KEY, Some(id(3)), 10, WITHIN).await.unwrap();
     assert_eq!((look.top, look.added, look.gone, look.first), (id(0), 0, 0, id(0)));
@@ -40,7 +40,7 @@ async fn a_look_says_what_there_was_and_reads_no_more_than_it_may() {
 }
 
 #[tokio::test]
-async fn a_look_carries_eight_mib_unless_one_event_is_larger() {
+async fn event_read_is_bounded_by_8_mib_or_one_event() {
     let store = Store::new().await;
     let context = format!("\"{}\"", "x".repeat(3 << 20));
     let event = NewEvent { kind: Kind(1), when: 1, index: 1, context: &context, origin: None };

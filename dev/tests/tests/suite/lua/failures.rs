@@ -1,4 +1,4 @@
-//! What a script leaves behind that fails at any of its commands. Redis undoes nothing of it.
+//! The state after a script failed at any of its commands. Redis undoes nothing of it.
 //!
 //! Each case runs one script on a filled queue: once as it should be, to learn which keys and
 //! commands it uses; then once for each of those keys with a value of a wrong type there, and once
@@ -21,10 +21,10 @@ use redcall_store::rights::Role;
 use calls::{Case, cases};
 use world::World;
 
-/// What is wrong while the script runs.
+/// The fault while the script runs.
 #[derive(Debug, Clone)]
 enum Fault {
-    /// A value of another type lies at this key.
+    /// This key has a value of another type.
     WrongType(String),
     /// The user may not run this command.
     Without(String),
@@ -98,7 +98,7 @@ async fn judge(scripts: &[&str]) {
     assert!(red.is_empty(), "red:\n{}", red.join("\n"));
 }
 
-/// Each script, by a user that has the documented rights of those who call it, and no others.
+/// Runs each script as a user with only the documented rights of its callers.
 #[tokio::test]
 async fn documented_rights_suffice_for_each_script() {
     let mut world = World::new().await;

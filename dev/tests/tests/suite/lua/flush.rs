@@ -72,7 +72,7 @@ async fn every_typed_call_loads_its_script_again() {
 }
 
 #[tokio::test]
-async fn a_poll_over_several_queues_is_made_good_and_nothing_is_taken_twice() {
+async fn poll_of_several_queues_recovers_without_duplicates() {
     let mut store = Store::new().await;
     let first = store.worker("own");
     let keys = redcall_common::keys::Keys::new("redcall").of("second");
@@ -90,7 +90,7 @@ async fn a_poll_over_several_queues_is_made_good_and_nothing_is_taken_twice() {
 }
 
 #[tokio::test]
-async fn a_pop_that_blocks_meanwhile_still_leases_what_it_brings() {
+async fn blocked_pop_still_leases_after_a_flush() {
     let mut store = Store::new().await;
     let own = Arc::new(store.worker("own"));
     store.lives(&own).await;
@@ -107,7 +107,7 @@ async fn a_pop_that_blocks_meanwhile_still_leases_what_it_brings() {
 }
 
 #[tokio::test]
-async fn workers_and_clients_go_on_with_their_calls() {
+async fn workers_and_clients_continue_their_calls() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let settings: &Settings = &bench.settings;

@@ -1,4 +1,5 @@
-//! `poll.lua` and `poll_fast.lua`, second half: what a worker takes, in which order, and how much.
+//! `poll.lua` and `poll_fast.lua`, second half: the requests that a worker leases, their order and
+//! number.
 
 use redcall_store::{BlockingPop, QueuePoll};
 use redis::AsyncCommands;
@@ -83,7 +84,7 @@ async fn a_request_over_the_limit_of_a_fetch_comes_alone() {
 }
 
 #[tokio::test]
-async fn what_a_blocked_pop_moved_comes_first_room_or_not() {
+async fn popped_requests_are_leased_first_even_over_capacity() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -96,7 +97,7 @@ async fn what_a_blocked_pop_moved_comes_first_room_or_not() {
 }
 
 #[tokio::test]
-async fn a_blocked_pop_leases_what_it_brings_and_checks_it_first() {
+async fn blocked_pop_checks_then_leases_its_request() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = std::sync::Arc::new(store.worker("own"));
@@ -121,7 +122,7 @@ async fn a_blocked_pop_leases_what_it_brings_and_checks_it_first() {
 }
 
 #[tokio::test]
-async fn parked_requests_come_before_the_queue_and_their_name_goes_with_the_last() {
+async fn parked_requests_precede_the_queue_until_the_last() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -146,7 +147,7 @@ async fn parked_requests_come_before_the_queue_and_their_name_goes_with_the_last
 }
 
 #[tokio::test]
-async fn what_has_no_readable_id_or_a_live_one_is_buried_and_takes_no_place() {
+async fn request_with_unreadable_or_live_id_is_dead_lettered() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let (own, other) = (store.worker("own"), store.worker("other"));
@@ -180,7 +181,7 @@ async fn what_has_no_readable_id_or_a_live_one_is_buried_and_takes_no_place() {
 }
 
 #[tokio::test]
-async fn several_queues_are_served_in_one_write_each_with_its_own_keys() {
+async fn several_queues_are_polled_in_one_write() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let keys = redcall_common::keys::Keys::new("redcall").of("second");

@@ -1,4 +1,4 @@
-//! `poll.lua`: who comes next of what waits sorted, and of what does not.
+//! `poll.lua`: the order of sorted and unsorted requests.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ fn rule(name: &str) -> Rule {
     Rule { name: name.to_owned(), limit, room: None }
 }
 
-/// What a worker with one free slot takes in so many polls.
+/// Returns the requests that a worker with one free slot leases in this number of polls.
 async fn taken(store: &Store, own: &WorkerKeys, rules: &[Rule], polls: u64) -> BTreeSet<String> {
     store.lives(own).await;
     let mut names = BTreeSet::new();
@@ -41,7 +41,7 @@ async fn no_limited_name_waits_for_all_of_another() {
 }
 
 #[tokio::test]
-async fn what_waits_sorted_does_not_wait_for_the_end_of_a_long_queue() {
+async fn sorted_request_does_not_wait_for_a_long_queue() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let mut all = vec![request("limited", 0), request("limited", 1)];

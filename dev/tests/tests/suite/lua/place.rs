@@ -10,7 +10,7 @@ use super::{CHANNEL, LONG, Store, WITHIN, envelope};
 /// 30 days, which is how long a record is kept while its call runs.
 const MONTH_MS: i64 = 30 * 24 * 3_600_000;
 
-/// A request that is let go.
+/// A fire-and-forget request.
 pub(super) fn placement(id: &str) -> Placement {
     Placement {
         tracking: None,
@@ -24,7 +24,7 @@ pub(super) fn placement(id: &str) -> Placement {
     }
 }
 
-/// One under the idempotency key `k`, whose caller wants the answer by `deadline_ms`.
+/// A request under the idempotency key `k`, with a caller that waits until `deadline_ms`.
 pub(super) fn keyed(store: &Store, id: &str, data: &str, deadline_ms: u64) -> Placement {
     let idempotency =
         Idempotency { record: record(store), digest: digest::of_data(data), deadline_ms };
@@ -53,7 +53,7 @@ impl Store {
         fields
     }
 
-    /// Also hears what workers are told.
+    /// Also receives the messages to workers.
     async fn hearing_control() -> Self {
         let store = Self::new().await;
         store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_submitted_request_leaves_a_mark_and_a_refused_one_nothing() {
 }
 
 #[tokio::test]
-async fn a_waited_request_is_left_out_where_no_worker_listens_unless_it_is_due_later() {
+async fn waited_request_without_workers_is_refused_unless_delayed() {
     let mut store = Store::new().await;
     let waited = |store: &Store, id: &str| Placement { waited: true, ..keyed(store, id, "1", 0) };
     assert_eq!(store.place(waited(&store, "a")).await, Placed::NoWorkers);
@@ -103,7 +103,7 @@ async fn a_waited_request_is_left_out_where_no_worker_listens_unless_it_is_due_l
 }
 
 #[tokio::test]
-async fn what_is_due_later_lies_in_the_schedule_and_the_earliest_is_told() {
+async fn delayed_request_is_scheduled_and_the_earliest_notified() {
     let mut store = Store::hearing_control().await;
     let now = store.link.now_ms();
     let at = |id: &str, due_ms| Placement { due_ms, ..placement(id) };
@@ -123,13 +123,14 @@ async fn what_is_due_later_lies_in_the_schedule_and_the_earliest_is_told() {
     let envelopes = ["a", "b", "c"].map(|id| (id.to_owned(), envelope(id)));
     assert_eq!(scheduled, envelopes);
     assert_eq!(store.queued().await, [""; 0]);
-    // What has become due on its way is not late. (What is known of Redis's clock may be ahead.)
+    // A request that became due in flight is not late. (The client's estimate of Redis's clock may
+    // be ahead.)
     assert_eq!(store.place(at("d", now - 10_000)).await, Placed::Queued);
     assert_eq!(store.queued().await, [envelope("d")]);
 }
 
 #[tokio::test]
-async fn what_is_due_later_counts_for_the_cap() {
+async fn delayed_requests_count_for_the_cap_of_place() {
     let store = Store::new().await;
     let due_ms = store.link.now_ms() + 60_000;
     let later = |id: &str| Placement { due_ms, ..placement(id) };
@@ -141,7 +142,7 @@ async fn what_is_due_later_counts_for_the_cap() {
 }
 
 #[tokio::test]
-async fn the_first_call_of_a_key_makes_its_record_and_further_ones_join_it() {
+async fn first_call_of_a_key_makes_its_record_and_others_join() {
     let mut store = Store::hearing_control().await;
     assert_eq!(store.place(keyed(&store, "a", "1", 1000)).await, Placed::Queued);
     let (record, digest) = (record(&store), digest::of_data("1"));
@@ -163,8 +164,8 @@ async fn the_first_call_of_a_key_makes_its_record_and_further_ones_join_it() {
     assert_eq!(store.hash(&record).await, pairs(&fields));
     assert_eq!(store.heard().await, [""; 0]);
 
-    // Nobody waits for the third: it only keeps the call from being withdrawn. Nothing that would
-    // stop a new call stops it.
+    // The third is not waited for: it only keeps the call from being withdrawn. Conditions that
+    // stop a new call do not stop it.
     let third = Placement { reply: None, ..keyed(&store, "c", "1", 2000) };
     assert_eq!(store.place_up_to(1, third).await, Placed::Deduplicated("a".to_owned()));
     fields[0] = ("deadline", "2000");
@@ -182,7 +183,7 @@ async fn the_first_call_of_a_key_makes_its_record_and_further_ones_join_it() {
 }
 
 #[tokio::test]
-async fn a_record_outlives_what_is_not_due_yet() {
+async fn record_outlives_its_delayed_request() {
     let mut store = Store::new().await;
     let due_ms = store.link.now_ms() + MONTH_MS as u64;
     let later = Placement { due_ms, ..keyed(&store, "a", "1", 0) };
@@ -190,7 +191,7 @@ async fn a_record_outlives_what_is_not_due_yet() {
     let ttl: i64 = store.conn.pttl(record(&store)).await.unwrap();
     // The clock of the link is not off by a second.
     assert!((2 * MONTH_MS - 10_000..=2 * MONTH_MS + 1000).contains(&ttl), "{ttl}");
-    // Who joins does not shorten it.
+    // A joining call does not shorten it.
     assert!(matches!(store.place(keyed(&store, "b", "1", 0)).await, Placed::Deduplicated(_)));
     assert!(store.conn.pttl::<_, i64>(record(&store)).await.unwrap() > MONTH_MS);
 }
@@ -227,7 +228,7 @@ async fn a_hundred_callers_wait_for_one_call_and_no_more() {
 }
 
 #[tokio::test]
-async fn the_kept_end_of_a_call_is_given_to_who_comes_later() {
+async fn kept_end_of_a_call_is_returned_to_later_callers() {
     let mut store = Store::new().await;
     let tail = r#","type":"result","seq":1,"attempt":1,"data":2}"#;
     assert_eq!(store.place(keyed(&store, "a", "1", 0)).await, Placed::Queued);
@@ -244,7 +245,7 @@ async fn the_kept_end_of_a_call_is_given_to_who_comes_later() {
     assert_eq!(store.place(keyed(&store, "b", "1", 0)).await, replayed);
     assert_eq!(store.frames("b").await.len(), 1);
     assert_eq!(store.heard().await, [""; 0]);
-    // Nobody hears, nobody wants it.
+    // Without a receiver and without a caller.
     let mut silent = keyed(&store, "c", "1", 0);
     silent.reply = Some(ReplyTo { notify: None, ..store.reply("c") });
     assert_eq!(store.place(silent).await, replayed);
@@ -267,13 +268,13 @@ async fn a_call_that_was_cancelled_is_not_joined() {
     assert!(matches!(store.place(keyed(&store, "b", "1", 0)).await, Placed::Deduplicated(_)));
     let now = store.link.now_ms();
     let () = store.conn.zadd(store.keys.cancelled(), "a", now + 60_000).await.unwrap();
-    // Also with other data: it is no call any more.
+    // Also with other data: the call has ended.
     assert_eq!(store.place(keyed(&store, "c", "2", 3000)).await, Placed::Queued);
     let (digest, waits) = (digest::of_data("2"), format!("60000 {CHANNEL}"));
     let fields = [("deadline", "3000"), ("digest", &*digest), ("id", "c"), ("w:c", &*waits)];
     assert_eq!(store.hash(&record(&store)).await, pairs(&fields));
     assert_eq!(store.queued().await, [envelope("a"), envelope("c")]);
-    // What is forgotten counts for nothing.
+    // Expired tombstones are ignored.
     let () = store.conn.zadd(store.keys.cancelled(), "c", now - 1000).await.unwrap();
     let joined = store.place(keyed(&store, "d", "2", 0)).await;
     assert_eq!(joined, Placed::Deduplicated("c".to_owned()));

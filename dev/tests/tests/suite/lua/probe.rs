@@ -7,7 +7,7 @@ use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope, outcome};
 
-/// The keys of probes, each of which goes by itself.
+/// The keys of probes, each of which expires.
 async fn probes(store: &mut Store) -> Vec<String> {
     let mut keys = crate::support::keys(&mut store.conn).await;
     keys.retain(|key| key.contains(":probe:"));
@@ -60,7 +60,7 @@ async fn a_probe_takes_the_place_of_whatever_the_last_one_left() {
 }
 
 #[tokio::test]
-async fn nobody_takes_over_a_probe() {
+async fn probe_is_not_taken_over() {
     let mut store = Store::new().await;
     let own = WorkerKeys::probe(&store.keys, "dead");
     store.beat("dead", Duration::from_millis(100), &[]).await;

@@ -8,7 +8,7 @@ use super::{Store, WITHIN, envelope};
 
 const MIB: usize = 1 << 20;
 
-/// Brackets, which take long to decode: so many bytes.
+/// Brackets, which take long to decode: this many bytes.
 fn brackets(bytes: usize) -> String {
     let mut text = "[],".repeat(bytes / 3 + 1);
     text.truncate(bytes);
@@ -16,7 +16,7 @@ fn brackets(bytes: usize) -> String {
 }
 
 #[tokio::test]
-async fn oversize_element_is_dead_lettered_in_part_and_its_caller_answered() {
+async fn oversize_element_is_dead_lettered_in_part_and_answered() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own").with_max_request(100_000);
@@ -61,7 +61,7 @@ async fn oversize_element_with_a_live_id_answers_no_caller() {
 }
 
 #[tokio::test]
-async fn large_elements_come_few_at_a_time_whatever_stands_before_them() {
+async fn large_elements_are_leased_few_at_a_time() {
     for (more, before) in [(false, 0), (true, 0), (false, 300), (true, 300), (false, 6000)] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -133,7 +133,7 @@ async fn junk_counts_against_the_bounds_of_a_poll() {
             polls += 1;
         }
         assert!((4..=20).contains(&polls), "{polls} polls without a request");
-        // Scanned for an id: so many of 4 KiB take long.
+        // Scanned for an id: this many of 4 KiB take long.
         store.push(&vec![format!(r#"{{"a":{}"#, brackets(5000)); 100]).await;
         assert!(store.poll(&own, 64, &[]).await.refused.len() < 20);
     }

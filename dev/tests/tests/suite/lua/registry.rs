@@ -1,4 +1,5 @@
-//! `heartbeat.lua` and `release.lua`: who lives, who does not, and what becomes of what they held.
+//! `heartbeat.lua` and `release.lua`: live and expired workers, and the requests of the expired
+//! ones.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub(super) async fn beat(
 }
 
 #[tokio::test]
-async fn a_heartbeat_registers_its_worker_and_names_until_the_leases_end() {
+async fn heartbeat_registers_worker_and_names_for_a_lease() {
     let mut store = Store::new().await;
     let names = ["one", "two"].map(str::to_owned);
     let heard = beat(&store, "own", LONG, &names).await;
@@ -48,7 +49,7 @@ async fn a_heartbeat_registers_its_worker_and_names_until_the_leases_end() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_of_the_dead_and_forgets_their_names() {
+async fn heartbeat_reports_the_dead_and_removes_their_names() {
     let mut store = Store::new().await;
     let theirs = ["theirs".to_owned()];
     beat(&store, "late", Duration::from_millis(1), &theirs).await;
@@ -57,7 +58,7 @@ async fn a_heartbeat_tells_of_the_dead_and_forgets_their_names() {
     })
     .await;
     assert!(!store.conn.exists::<_, bool>(store.keys.names()).await.unwrap());
-    // It is told again until somebody takes over, and not once the late one is back.
+    // It is reported until a worker takes over, and not after the late one is back.
     assert_eq!(beat(&store, "own", LONG, &[]).await.dead, ["late"]);
     beat(&store, "late", LONG, &theirs).await;
     assert!(beat(&store, "own", LONG, &[]).await.dead.is_empty());
@@ -68,7 +69,7 @@ async fn a_heartbeat_tells_of_the_dead_and_forgets_their_names() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_of_parked_names_and_whether_they_are_mapped() {
+async fn heartbeat_reports_parked_names_and_their_mapping() {
     let mut store = Store::new().await;
     let () = store.conn.sadd(store.keys.parked_names(), &["mine", "nobodys"]).await.unwrap();
     let mut parked = beat(&store, "own", LONG, &["mine".to_owned()]).await.parked;
@@ -102,7 +103,7 @@ async fn a_worker_that_leaves_gives_everything_back() {
 }
 
 #[tokio::test]
-async fn nobody_takes_over_from_a_worker_that_lives_or_is_not_known() {
+async fn live_or_unknown_worker_is_not_taken_over() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let release =

@@ -1,5 +1,5 @@
-//! What keeps the scripts whole when something else is not: foreign keys, lost replies, a lost
-//! registry, a worker that has been given up.
+//! The scripts stay correct despite faults: foreign keys, lost replies, a lost registry, an expired
+//! worker.
 
 use redcall_store::{Pushed, Settled};
 use redis::AsyncCommands;
@@ -33,7 +33,7 @@ async fn failed_script_is_named_in_its_error() {
     let said = error.to_string();
     assert!(said.starts_with("Redis refused the script `enqueue` (WRONGTYPE "), "{said}");
     assert!(error.is_of_the_key() && error.is_refused() && !error.may_have_happened(), "{error:?}");
-    // A poll settles what it can, and tells why it leases nothing.
+    // A poll settles as many outcomes as it can, and returns the reason why it leases nothing.
     let own = store.worker("own");
     let trouble = store.poll(&own, 1, &[]).await.trouble.unwrap();
     assert!(trouble.starts_with("WRONGTYPE "), "{trouble}");
@@ -48,11 +48,11 @@ async fn failed_script_is_named_in_its_error() {
 }
 
 #[tokio::test]
-async fn whoever_was_given_up_leases_nothing_before_it_says_that_it_lives() {
+async fn expired_worker_leases_nothing_before_its_heartbeat() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["b"]).await;
-    // What its blocked pop has moved goes back, whether it was taken over already or not.
+    // Requests that its blocked pop has moved go back, before and after a take-over.
     for ended in [true, false] {
         let () = store.conn.rpush(store.keys.inbox("own"), envelope("a")).await.unwrap();
         if ended {
@@ -82,7 +82,7 @@ async fn a_lost_registry_is_made_again_from_the_leases() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_how_much_its_worker_holds() {
+async fn heartbeat_reports_its_workers_lease_count() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;

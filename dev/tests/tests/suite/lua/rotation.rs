@@ -1,5 +1,5 @@
-//! `rotation.lua`: each key of a limited name that has sorted requests is in one place, whatever
-//! has been done to the keys that say so.
+//! `rotation.lua`: each key of a limited name that has sorted requests is in one place, after any
+//! change of its keys.
 
 use redcall_common::settings::{Limit, Rate};
 use redcall_store::{Fault, LimitFault, Outcome, QueuePoll, Rule, Settlement, WorkerKeys};
@@ -29,12 +29,12 @@ async fn busy(customers: &[&str]) -> (Store, WorkerKeys) {
     (store, own)
 }
 
-/// What one poll leases that settles `ended`.
+/// Returns the leases of one poll that settles `ended`.
 async fn leased(store: &Store, own: &WorkerKeys, ended: &[String]) -> Vec<String> {
     store.lives(own).await;
     let (rules, mut all) = (rules(), Vec::new());
     let outcomes: Vec<Outcome> = ended.iter().map(|id| outcome(id, Settlement::Done)).collect();
-    // The second one takes what the first one has made ready.
+    // The second one leases the requests that the first one has made ready.
     for outcomes in [&outcomes[..], &[]] {
         let poll = QueuePoll { rules: &rules, outcomes, more: true, ..QueuePoll::take(own, 50) };
         let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
@@ -44,7 +44,7 @@ async fn leased(store: &Store, own: &WorkerKeys, ended: &[String]) -> Vec<String
     all
 }
 
-/// What is repaired, sorted.
+/// Returns the repaired keys, sorted.
 async fn repaired(store: &Store) -> Vec<(String, Fault)> {
     let faults = store.link.repair_limits(&store.keys, &rules(), WITHIN).await.unwrap();
     let mut faults: Vec<_> =
@@ -73,7 +73,7 @@ fn key(store: &Store, what: &str) -> String {
 async fn sound_rotation_is_left_alone() {
     let (mut store, own) = busy(&["a", "b"]).await;
     assert_eq!(repaired(&store).await, []);
-    // The customers whose orders run are held once they come to their poll.
+    // The customers with running orders are held once it is their turn.
     assert_eq!(leased(&store, &own, &[]).await, [""; 0]);
     assert_eq!(repaired(&store).await, []);
     all_run(&mut store, &own, &["a", "b"]).await;
@@ -106,7 +106,7 @@ async fn key_that_is_in_no_place_gets_its_poll_again() {
 }
 
 #[tokio::test]
-async fn workers_are_told_that_a_key_has_its_poll_again() {
+async fn workers_are_notified_of_a_free_limit_key() {
     let (mut store, _) = busy(&["a"]).await;
     store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
     let () = store.conn.del(key(&store, "held:order")).await.unwrap();
@@ -175,7 +175,7 @@ async fn request_that_runs_counts_again() {
     let () = store.conn.del(store.keys.permits()).await.unwrap();
     assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Permits)]);
     all_run(&mut store, &own, &["a"]).await;
-    // It counts no more: another one would run beside it.
+    // It does not count any more: another one would run at the same time.
     let (mut store, own) = busy(&["a"]).await;
     let () = store.conn.del(key(&store, "running:order:a")).await.unwrap();
     assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Permits)]);
@@ -203,7 +203,7 @@ async fn count_of_sorted_requests_becomes_right_again() {
 }
 
 #[tokio::test]
-async fn value_of_another_type_is_told_and_repaired_once_it_is_gone() {
+async fn wrong_type_is_reported_and_repaired_once_it_is_gone() {
     for what in [
         "rotation:order",
         "held:order",

@@ -7,7 +7,7 @@ use redis::AsyncCommands;
 use super::{LONG, Store, WITHIN, envelope, outcome};
 
 #[tokio::test]
-async fn a_refused_answer_reaches_neither_key_nor_channel_and_a_held_one_both() {
+async fn refused_answer_reaches_neither_key_nor_channel() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let (slow, fast) = (store.worker("slow"), store.worker("fast"));
@@ -28,7 +28,7 @@ async fn a_refused_answer_reaches_neither_key_nor_channel_and_a_held_one_both() 
         assert_eq!(store.heard().await, [r#"[{"held":1}]"#]);
         assert_eq!(store.live().await, std::slice::from_ref(&taken));
 
-        // Whoever holds it now settles it, once.
+        // The worker that holds it now settles it, once.
         let outcomes =
             [store.answer(&taken, r#"{"new":1}"#), store.answer(&taken, r#"{"again":1}"#)];
         let reply = store.poll(&fast, 0, &outcomes).await;
@@ -60,8 +60,8 @@ async fn without_the_lease_no_outcome_changes_anything() {
             outcome("x", Settlement::DeadLetter { code, reason: "r".to_owned(), answer: answer() }),
             outcome("x", Settlement::Back),
             outcome("x", unknown("mapped", None)),
-            outcome("x", unknown("nobody", None)),
-            outcome("x", unknown("nobody", answer())),
+            outcome("x", unknown("absent", None)),
+            outcome("x", unknown("absent", answer())),
         ];
         let reply = store.poll(&own, 0, &outcomes).await;
         assert_eq!(reply.settled, [Settled::LeaseLost; 8]);
@@ -89,7 +89,7 @@ async fn an_answer_is_kept_for_its_time_and_done_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_buried_lies_in_the_dead_letters_and_may_be_answered_as_well() {
+async fn dead_lettered_request_may_be_answered_as_well() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -115,7 +115,7 @@ async fn what_is_buried_lies_in_the_dead_letters_and_may_be_answered_as_well() {
 }
 
 #[tokio::test]
-async fn dead_letters_are_kept_up_to_a_number_and_in_part_when_they_are_huge() {
+async fn dead_letters_are_bounded_in_number_and_size() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own").with_max_request(8 << 20);
@@ -133,7 +133,7 @@ async fn dead_letters_are_kept_up_to_a_number_and_in_part_when_they_are_huge() {
         assert_eq!(store.lease(&own, 1000).await, ids);
         let outcomes: Vec<_> = ids.iter().map(|id| dead_letter(id)).collect();
         assert_eq!(store.poll(&own, 0, &outcomes).await.settled, [Settled::Yes; 1000]);
-        // Redis trims whole portions of a hundred.
+        // Redis trims whole batches of a hundred.
         let dead = store.dead().await;
         assert!((100..=200).contains(&dead.len()), "{}", dead.len());
         assert_eq!(dead.last().unwrap()[0], "x999");
@@ -146,7 +146,7 @@ async fn dead_letters_go_with_their_age() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
-        // As old as Redis takes it, in as many portions as it trims by.
+        // As old as Redis accepts, in as many batches as it trims by.
         let mut pipe = redis::pipe();
         for n in 1..=300 {
             let add = pipe.cmd("XADD").arg(store.keys.dead()).arg(format!("{n}-1"));
@@ -162,7 +162,7 @@ async fn dead_letters_go_with_their_age() {
 }
 
 #[tokio::test]
-async fn what_goes_back_lies_at_the_head_in_its_old_order() {
+async fn returned_requests_keep_their_order_at_the_head() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -183,7 +183,7 @@ async fn what_goes_back_lies_at_the_head_in_its_old_order() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_is_parked_where_a_live_worker_maps_it_else_answered_or_dead_lettered() {
+async fn unknown_name_is_parked_answered_or_dead_lettered() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -194,8 +194,8 @@ async fn an_unknown_name_is_parked_where_a_live_worker_maps_it_else_answered_or_
         let answer = |id: &str| Some((store.reply(id), r#"{"no":1}"#.to_owned()));
         let outcomes = [
             outcome("a", unknown("special", answer("a"))),
-            outcome("b", unknown("nobody", answer("b"))),
-            outcome("c", unknown("nobody", None)),
+            outcome("b", unknown("absent", answer("b"))),
+            outcome("c", unknown("absent", None)),
         ];
         let reply = store.poll(&own, 0, &outcomes).await;
         assert_eq!(reply.settled, [Settled::Parked, Settled::Yes, Settled::Yes]);
@@ -203,7 +203,7 @@ async fn an_unknown_name_is_parked_where_a_live_worker_maps_it_else_answered_or_
         assert_eq!(store.frames("a").await, [""; 0]);
         assert_eq!(store.frames("b").await, [r#"{"no":1}"#]);
         assert_eq!(store.heard().await, [r#"[{"no":1}]"#]);
-        let reason = "no live worker handles `nobody`";
+        let reason = "no live worker handles `absent`";
         let letter = ["c", "unknown_job", reason, "own", &envelope("c")].map(str::to_owned);
         assert_eq!(store.dead().await, [letter]);
         let parked: Vec<String> =
@@ -246,7 +246,7 @@ async fn a_large_answer_is_announced_by_its_id_alone() {
 }
 
 #[tokio::test]
-async fn a_notification_carries_256_kib_of_answers_and_the_ids_of_the_rest() {
+async fn notification_carries_256_kib_of_answers_and_further_ids() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -269,7 +269,7 @@ async fn a_notification_carries_256_kib_of_answers_and_the_ids_of_the_rest() {
 }
 
 #[tokio::test]
-async fn each_channel_gets_one_message_a_poll_and_who_names_none_gets_none() {
+async fn each_named_channel_gets_one_message_per_poll() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
@@ -296,7 +296,7 @@ async fn each_channel_gets_one_message_a_poll_and_who_names_none_gets_none() {
 }
 
 #[tokio::test]
-async fn refused_twin_is_a_dead_letter_and_changes_nothing_of_the_other() {
+async fn refused_twin_is_dead_lettered_without_touching_the_other() {
     let refuse = |store: &Store, id: &str, dead_letter| {
         let (code, reason) = (Code::Unauthorized, "why".to_owned());
         let answer = Some((store.reply(id), r#"{"refused":1}"#.to_owned()));
@@ -304,7 +304,7 @@ async fn refused_twin_is_a_dead_letter_and_changes_nothing_of_the_other() {
     };
     let mut store = Store::new().await;
     let own = store.worker("own");
-    store.push_ids(&["told", "buried", "delayed", "answered", "begun"]).await;
+    store.push_ids(&["told", "lettered", "delayed", "answered", "begun"]).await;
     assert_eq!(store.lease(&own, 5).await.len(), 5);
     let record = r#"{"attempt":1,"fails":1,"crashes":0}"#;
     let () = store.conn.hset(store.keys.scheduled(), "delayed", envelope("delayed")).await.unwrap();
@@ -317,7 +317,7 @@ async fn refused_twin_is_a_dead_letter_and_changes_nothing_of_the_other() {
     let () = store.conn.rpush(store.keys.response("begun"), &progress).await.unwrap();
     let outcomes = [
         refuse(&store, "told", false),
-        refuse(&store, "buried", true),
+        refuse(&store, "lettered", true),
         refuse(&store, "delayed", true),
         refuse(&store, "answered", false),
         refuse(&store, "begun", false),
@@ -326,7 +326,7 @@ async fn refused_twin_is_a_dead_letter_and_changes_nothing_of_the_other() {
     let refused = r#"{"refused":1}"#;
     for (id, expected) in [
         ("told", vec![refused]),
-        ("buried", vec![refused]),
+        ("lettered", vec![refused]),
         ("delayed", vec![]),
         ("answered", vec![&*end]),
         ("begun", vec![&*progress, refused]),
@@ -337,5 +337,5 @@ async fn refused_twin_is_a_dead_letter_and_changes_nothing_of_the_other() {
     assert_eq!((kept.as_str(), store.live().await), (record, vec![]));
     let dead = redis::cmd("XLEN").arg(store.keys.dead()).to_owned();
     let dead: usize = dead.query_async(&mut store.conn).await.unwrap();
-    assert_eq!(dead, 3, "buried, delayed, answered");
+    assert_eq!(dead, 3, "lettered, delayed, answered");
 }

@@ -100,7 +100,7 @@ async fn a_change_made_from_another_version_is_refused_and_made_again() {
     let _: i64 = store.conn.hset(store.keys.state("a"), "version", 7).await.unwrap();
     let _: i64 = store.conn.hset(store.keys.state("a"), "state", "7").await.unwrap();
     let (settled, leased) = poll(&store, &own, (2, 9), &[change(&store, "x", 0, Some("1"))]).await;
-    // It comes before what waits, and not beside it.
+    // It precedes waiting requests and is not leased in addition.
     assert_eq!((settled, leased), (vec![Settled::LeaseLost], vec!["x".to_owned()]));
     assert_eq!(state(&store).await, found("7", 7));
     assert_eq!(store.frames("x").await, [""; 0]);
@@ -112,7 +112,7 @@ async fn a_change_made_from_another_version_is_refused_and_made_again() {
 }
 
 #[tokio::test]
-async fn what_goes_back_comes_before_what_waits_with_its_key() {
+async fn returned_request_precedes_waiting_ones_of_its_key() {
     let mut store = Store::new().await;
     let (own, other) = (store.worker("own"), store.worker("other"));
     store.push(&["x", "y", "z"].map(order)).await;

@@ -1,4 +1,4 @@
-//! The states of monitored jobs: `start.lua`, and what other scripts write with what they do.
+//! The states of tracked jobs: `start.lua`, and the states that other scripts write.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn with_end(outcome: Outcome, code: Option<Code>) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_start_is_said_once_and_only_by_who_holds_the_lease() {
+async fn start_is_reported_once_and_only_with_the_lease() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let start = async |store: &Store, attempt, again| {
@@ -47,7 +47,7 @@ async fn a_start_is_said_once_and_only_by_who_holds_the_lease() {
 }
 
 #[tokio::test]
-async fn an_end_is_said_in_the_step_that_settles_and_not_without_the_lease() {
+async fn end_is_reported_by_the_settling_step_with_the_lease() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
@@ -66,7 +66,7 @@ async fn an_end_is_said_in_the_step_that_settles_and_not_without_the_lease() {
 }
 
 #[tokio::test]
-async fn what_is_parked_has_not_ended() {
+async fn parked_request_has_not_ended() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.beat("other", LONG, &["add"]).await;
@@ -76,13 +76,13 @@ async fn what_is_parked_has_not_ended() {
         let settlement = Settlement::Unknown { name: name.to_owned(), answer: None };
         with_end(outcome(id, settlement), Some(Code::UnknownJob))
     };
-    store.poll(&own, 0, &[unknown("a", "add"), unknown("b", "nobody")]).await;
+    store.poll(&own, 0, &[unknown("a", "add"), unknown("b", "absent")]).await;
     assert_eq!(states(&store, "a").await, []);
     assert_eq!(states(&store, "b").await, [(JobState::Error, 1)]);
 }
 
 #[tokio::test]
-async fn the_first_state_is_said_with_the_request_and_once() {
+async fn first_state_is_reported_once_with_the_request() {
     let mut store = Store::new().await;
     let placement = |id: &str| Placement {
         waited: false,
@@ -137,6 +137,6 @@ async fn a_long_message_of_a_joined_call_is_cut_between_characters() {
     let error = status.error.as_ref().unwrap();
     assert_eq!((status.state, status.attempt, error.code), (JobState::Error, 3, Code::Timeout));
     assert!(error.message.ends_with('ä') && (1020..=1024).contains(&error.message.len()));
-    // Nobody asked for its answer.
+    // Fire and forget: there is no answer.
     assert!(store.frames("b").await.is_empty());
 }

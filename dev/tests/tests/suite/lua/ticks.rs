@@ -1,11 +1,11 @@
-//! `tick.lua`: which ticks of a schedule are enqueued, and what is known of the last one.
+//! `tick.lua`: the ticks of a schedule that are enqueued, and the record of the last one.
 
 use redcall_store::{Tick, Ticked};
 use redis::AsyncCommands;
 
 use super::{Store, WITHIN, envelope};
 
-/// So long ago that everything after it is due.
+/// Long ago: everything after it is due.
 const START: u64 = 1_700_000_000_000;
 
 fn ticks(at: &[u64]) -> Vec<Tick> {
@@ -28,13 +28,13 @@ async fn last(store: &mut Store) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn a_schedule_that_is_new_starts_now_for_everybody() {
+async fn new_schedule_starts_now_for_all_workers() {
     let mut store = Store::new().await;
     let first = tick(&store, 0, None, &[]).await;
     let now = store.link.now_ms();
     assert!(first.enqueued == 0 && now.abs_diff(first.last_ms) < 5_000, "{first:?} at {now}");
     assert_eq!(last(&mut store).await, Some(first.last_ms));
-    // Whoever comes later hears of the same start.
+    // Later workers get the same start.
     let heard = async |known, at: &[u64]| {
         let ticked = tick(&store, 0, known, at).await;
         assert_eq!(ticked, Ticked { now_ms: ticked.now_ms, ..first });
@@ -58,7 +58,7 @@ async fn each_tick_is_enqueued_once_and_in_order() {
     assert_eq!(ticked, Ticked { enqueued: 0, last_ms: START + 2, ahead_ms: 0, ..ticked });
     let ticked = tick(&store, 0, Some(START), &[START + 1, START + 2, START + 3]).await;
     assert_eq!(ticked, Ticked { enqueued: 1, last_ms: START + 3, ahead_ms: 0, ..ticked });
-    // One whose settings tick in between is too late for it.
+    // A worker whose settings tick in between is too late for it.
     let ticked = tick(&store, 0, Some(START), &[START + 2]).await;
     assert_eq!(ticked, Ticked { enqueued: 0, last_ms: START + 3, ahead_ms: 0, ..ticked });
     queued(&mut store, &[START + 1, START + 2, START + 3]).await;
@@ -90,7 +90,7 @@ async fn no_tick_comes_before_its_time() {
 }
 
 #[tokio::test]
-async fn a_full_queue_takes_what_it_has_room_for_and_the_rest_later() {
+async fn ticks_over_a_full_queue_are_enqueued_later() {
     let mut store = Store::new().await;
     store.push_ids(&["a"]).await;
     let due = [START + 1, START + 2, START + 3];
@@ -105,13 +105,13 @@ async fn a_full_queue_takes_what_it_has_room_for_and_the_rest_later() {
 }
 
 #[tokio::test]
-async fn who_remembers_the_last_tick_makes_up_for_a_redis_that_forgot_it() {
+async fn remembered_tick_restores_a_schedule_lost_by_redis() {
     let mut store = Store::new().await;
     tick(&store, 0, Some(START), &[START + 1]).await;
     let () = redis::cmd("FLUSHALL").query_async(&mut store.conn).await.unwrap();
     let ticked = tick(&store, 0, Some(START + 1), &[START + 2]).await;
     assert_eq!(ticked, Ticked { enqueued: 1, last_ms: START + 2, ahead_ms: 0, ..ticked });
-    // What is no time is as good as nothing.
+    // An invalid time is ignored.
     let () = store.conn.hset(store.keys.ticks(), "nightly", "soon").await.unwrap();
     let ticked = tick(&store, 0, Some(START + 2), &[START + 3]).await;
     assert_eq!(ticked, Ticked { enqueued: 1, last_ms: START + 3, ahead_ms: 0, ..ticked });

@@ -10,7 +10,7 @@ use redis::AsyncCommands;
 use super::{LONG, Store, WITHIN, envelope};
 
 const HOUR: u64 = 3_600_000;
-/// The lease of who brings times back.
+/// The lease of the worker that corrects times.
 const LEASE: Duration = Duration::from_secs(5);
 
 /// Key and member of each time that was brought back, sorted.
@@ -29,7 +29,7 @@ async fn score(store: &mut Store, key: String, member: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn time_beyond_its_bound_is_brought_back_and_told_once() {
+async fn time_beyond_its_bound_is_corrected_and_reported_once() {
     let mut store = Store::new().await;
     let (keys, now) = (store.keys.clone(), store.link.now_ms());
     let ahead = now + HOUR;
@@ -70,12 +70,13 @@ async fn time_beyond_its_bound_is_brought_back_and_told_once() {
 async fn time_within_its_bound_stays_as_it_is() {
     let mut store = Store::new().await;
     let (keys, now) = (store.keys.clone(), store.link.now_ms());
-    // A lease that is longer than that of who looks, and its names; one that is not known.
+    // A lease that is longer than that of the checking worker, and its names; one that is not
+    // known.
     let () = store.conn.zadd(keys.workers(), "slow", now + 600_000).await.unwrap();
     let () = store.conn.set(keys.worker("slow"), r#"{"lease_ms":600000}"#).await.unwrap();
     let () = store.conn.zadd(keys.workers(), "quiet", now + HOUR - 60_000).await.unwrap();
     let () = store.conn.zadd(keys.names(), "add", now + 600_000).await.unwrap();
-    // What a caller has delayed; a retry, a deferred request, a tombstone of their own length.
+    // Delayed by a caller; a retry, a deferred request, a tombstone of their own length.
     let () = store.conn.zadd(keys.schedule(), "wanted", now + 9 * HOUR).await.unwrap();
     let () = store.conn.zadd(keys.schedule(), "retried", now + HOUR).await.unwrap();
     let record = format!(r#"{{"attempt":1,"fails":1,"crashes":0,"pause":{}}}"#, HOUR + 1);
@@ -122,7 +123,7 @@ async fn value_of_another_type_costs_no_other_key_its_time() {
 }
 
 #[tokio::test]
-async fn request_is_retried_and_deferred_with_the_length_that_bounds_it() {
+async fn retry_and_deferral_use_their_own_time_bounds() {
     use redcall_store::Settlement;
     let mut store = Store::new().await;
     let own = store.worker("own");
@@ -160,7 +161,7 @@ async fn rate_whose_pace_is_an_hour_ahead_allows_the_next_within_its_window() {
 }
 
 #[tokio::test]
-async fn schedule_whose_last_tick_lies_ahead_ticks_from_now_on() {
+async fn schedule_with_a_future_last_tick_ticks_from_now_on() {
     let mut store = Store::new().await;
     let (key, now) = (store.keys.ticks(), store.link.now_ms());
     for known in [None, Some(now + HOUR)] {
@@ -176,7 +177,7 @@ async fn schedule_whose_last_tick_lies_ahead_ticks_from_now_on() {
 }
 
 #[tokio::test]
-async fn lease_that_ends_later_than_any_can_serves_nobody() {
+async fn impossibly_late_lease_is_ignored() {
     let mut store = Store::new().await;
     let key = store.keys.workers();
     let () = store.conn.zadd(&key, "dead", store.link.now_ms() + 3 * HOUR).await.unwrap();

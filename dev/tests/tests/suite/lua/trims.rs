@@ -1,4 +1,4 @@
-//! `trim.lua`: what readers of a stream drop.
+//! `trim.lua`: the frames that readers of a stream drop.
 
 use redis::AsyncCommands;
 
@@ -25,7 +25,7 @@ impl Store {
 }
 
 #[tokio::test]
-async fn what_was_read_goes_but_for_the_last_and_only_once() {
+async fn read_frames_are_trimmed_once_except_the_last() {
     let mut store = Store::new().await;
     let frames: Vec<String> = (1..=6).map(|seq| frame(1, seq)).collect();
     store.lie(&frames).await;
@@ -52,7 +52,7 @@ async fn earlier_attempts_go_and_later_ones_stay() {
 }
 
 #[tokio::test]
-async fn what_is_no_frame_of_ours_is_passed_over_and_an_empty_key_stays_away() {
+async fn foreign_frames_are_skipped_and_empty_keys_stay_absent() {
     let mut store = Store::new().await;
     let foreign = r#"{"attempt":1,"seq":3,"type":"chunk","id":"a"}"#.to_owned();
     store.lie(&["{".to_owned(), "[]".to_owned(), foreign.clone(), frame(1, 4)]).await;

@@ -1,4 +1,4 @@
-//! Where they are served, from when to when, and what the server puts up with.
+//! The address and lifetime of the probes, and the requests that the server tolerates.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::{Served, try_get};
 use crate::support::{Logged, Ran, SettingsFile};
 
 #[tokio::test]
-async fn nothing_is_served_unless_it_is_asked_for() {
+async fn probes_are_off_by_default() {
     let bench = Bench::new().await;
     let worker = Logged::start("redcall-worker", &[], &bench.environment());
     worker.line(": ready").await;
@@ -84,7 +84,7 @@ async fn reading_the_settings_again_leaves_it_as_it_is() {
 }
 
 #[tokio::test]
-async fn other_paths_and_methods_are_refused_and_every_answer_closes_its_connection() {
+async fn other_paths_and_methods_are_refused_and_closed() {
     let served = Served::of(&Bench::new().await).await;
     for path in ["/", "/livez", "/ready/x", "/metrics?x=1"] {
         let answer = served.get(path).await;
@@ -99,7 +99,7 @@ async fn other_paths_and_methods_are_refused_and_every_answer_closes_its_connect
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_never_ends_a_request_is_hung_up_on_and_keeps_nobody_else_out() {
+async fn endless_http_request_is_closed_without_blocking_others() {
     let served = Served::of(&Bench::new().await).await;
     let mut silent = Vec::new();
     let begun = Instant::now();
@@ -120,7 +120,7 @@ async fn who_never_ends_a_request_is_hung_up_on_and_keeps_nobody_else_out() {
 async fn mute_connections_are_closed_for_probes_to_come_in() {
     let bench = Bench::new().await;
     let mut env = bench.environment();
-    // What runs beside this test must not make it unready.
+    // Parallel tests must not make it unready.
     env.insert("REDCALL__WORKER__LEASE".into(), "5s".into());
     let served = Served::start("redcall-worker", env).await;
     served.becomes(200).await;

@@ -1,4 +1,4 @@
-//! What is counted.
+//! The counters.
 
 use redcall_client::Code;
 use redcall_testkit::eventually;
@@ -29,7 +29,7 @@ async fn jobs_are_counted_by_how_they_ended() {
     assert_eq!(wrong.code(), Code::InvalidData);
     let failed = client.call_and_wait("fail", &json!({"message": "x"})).await.unwrap_err();
     assert_eq!(failed.code(), Code::HandlerFailed);
-    for name in ["nobody", "nobody-else"] {
+    for name in ["absent", "absent-too"] {
         let unknown = client.call_and_wait(name, &()).await.unwrap_err();
         assert_eq!(unknown.code(), Code::UnknownJob);
     }
@@ -64,7 +64,7 @@ async fn jobs_are_counted_by_how_they_ended() {
     let runs = [("add", 4.0), ("fail", 3.0)];
     let runs =
         runs.map(|(job, count)| (format!(r#"redcall_job_seconds_count{{job="{job}"}}"#), count));
-    assert_eq!(of("redcall_job_seconds_count"), runs, "what was not run has no time");
+    assert_eq!(of("redcall_job_seconds_count"), runs, "a job that did not run has no time");
     let slots = |state| format!(r#"redcall_slots{{state="{state}"}}"#);
     assert_eq!(of("redcall_slots"), [(slots("busy"), 0.0), (slots("free"), 64.0)]);
     assert_eq!(of("redcall_takeovers"), [("redcall_takeovers_total".to_owned(), 0.0)]);
@@ -86,7 +86,7 @@ async fn the_time_of_a_run_is_from_its_start_to_its_end() {
 }
 
 #[tokio::test]
-async fn what_waits_in_a_queue_is_counted_however_it_waits() {
+async fn waiting_requests_are_counted_in_every_state() {
     let bench = Bench::new().await;
     let served = Served::of(&bench).await;
     let client = bench.client().await;
@@ -109,7 +109,7 @@ async fn what_waits_in_a_queue_is_counted_however_it_waits() {
     let age = metrics[&oldest("low")];
     assert!((89.0..120.0).contains(&age), "{age}");
     assert_eq!(metrics[&oldest("high")], 0.0);
-    // One that does not say since when has no age. What Redis says holds for a second.
+    // A request without an enqueue time has no age. A reading of Redis holds for a second.
     let () = conn.lpop("redcall:{low}:queue", None).await.unwrap();
     eventually("it to have no age", async || {
         let metrics = served.metrics().await;
@@ -128,7 +128,7 @@ async fn any_number_of_scrapers_ask_redis_once_a_second() {
     let served = Served::of(&bench).await;
     let mut conn = bench.redis.connection().await;
     served.metrics().await;
-    // One a queue and look; heartbeats have some of their own.
+    // One per queue and reading; heartbeats have some of their own.
     let before = carried_out(&mut conn, "hvals").await;
     let since = std::time::Instant::now();
     for _ in 0..10 {
@@ -138,7 +138,7 @@ async fn any_number_of_scrapers_ask_redis_once_a_second() {
     let looks = carried_out(&mut conn, "hvals").await - before;
     let seconds = since.elapsed().as_secs() + 1;
     assert!(looks <= 40 * seconds, "{looks} looks in {seconds} s for 320 scrapes");
-    // Who hangs up over and over costs no more.
+    // A client that disconnects repeatedly costs no more.
     let before = carried_out(&mut conn, "hvals").await;
     let since = std::time::Instant::now();
     for _ in 0..200 {
@@ -153,7 +153,7 @@ async fn any_number_of_scrapers_ask_redis_once_a_second() {
 }
 
 #[tokio::test]
-async fn the_text_is_what_scrapers_ask_for() {
+async fn metrics_text_has_the_scrapers_format() {
     let served = Served::of(&Bench::new().await).await;
     let plain = served.get("/metrics").await;
     assert!(plain.head.contains("content-type: text/plain; version=0.0.4"), "{}", plain.head);
@@ -171,7 +171,7 @@ fn mortal(bench: &Bench, folder: &std::path::Path) -> std::collections::BTreeMap
 }
 
 #[tokio::test]
-async fn what_is_taken_over_from_a_dead_worker_is_counted() {
+async fn take_over_from_a_dead_worker_is_counted() {
     let bench = Bench::new().await;
     let folder = tempfile::tempdir().unwrap();
     let mut env = mortal(&bench, folder.path());
@@ -189,7 +189,7 @@ async fn what_is_taken_over_from_a_dead_worker_is_counted() {
 }
 
 #[tokio::test]
-async fn what_another_worker_has_taken_over_is_counted_as_lost() {
+async fn taken_over_lease_is_counted_as_lost() {
     let bench = Bench::new().await;
     let folder = tempfile::tempdir().unwrap();
     let env = mortal(&bench, folder.path());
@@ -209,7 +209,7 @@ async fn what_another_worker_has_taken_over_is_counted_as_lost() {
 }
 
 #[tokio::test]
-async fn every_connection_that_is_made_anew_is_counted() {
+async fn every_reconnection_is_counted() {
     let bench = Bench::new().await;
     let served = Served::of(&bench).await;
     let mut conn = bench.redis.connection().await;

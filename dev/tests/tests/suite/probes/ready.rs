@@ -1,4 +1,4 @@
-//! When a worker is ready: whenever it consumes, whatever its handlers and its queues do.
+//! A worker is ready while it consumes, in spite of its handlers and its queues.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use super::{Served, kill};
 use crate::support::{blocked, carried_out, is_registry, keys};
 
 #[tokio::test]
-async fn an_idle_worker_is_ready_and_its_probe_leaves_nothing_for_others() {
+async fn idle_worker_is_ready_and_its_probe_leaves_no_request() {
     let bench = Bench::new().await;
     let served = Served::of(&bench).await;
     let answer = served.becomes(200).await;
@@ -60,7 +60,7 @@ async fn however_often_it_is_asked_it_probes_about_once_a_second() {
         let asking = (0..20).map(|_| served.get("/ready"));
         for answer in futures_util::future::join_all(asking).await {
             assert_eq!(answer.status, 200, "{}", answer.body);
-            // Nothing happens there, and a pop blocks for longer: each probe looks.
+            // The queue is idle, and a pop blocks for longer: each probe reads.
             for (queue, seen) in answer.json()["queues"].as_object().unwrap() {
                 assert!(seen["seen_ms_ago"].as_u64().unwrap() < 2000, "{queue}: {}", answer.body);
             }
@@ -87,7 +87,7 @@ async fn a_worker_whose_slots_are_all_taken_is_ready() {
     let report = served.becomes(200).await.json();
     assert!(report["queues"]["low"]["seen_ms_ago"].as_u64().unwrap() < 1000, "{report}");
     served.counts(r#"redcall_queue_length{queue="default"}"#, 1.0).await;
-    // Its pops cannot be sent out again before a slot is free: its polls show that it goes on.
+    // Its pops cannot start again before a slot is free: its polls show progress.
     let mut conn = bench.redis.connection().await;
     let killed = kill(&mut conn, "redcall-worker-").await;
     // All but the one whose pop brought the job that runs: nothing is out there.

@@ -1,4 +1,4 @@
-//! When a worker is not ready, or does not live: what stands still, and that it shows.
+//! Stalls that make a worker unready or not live, and their reports.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ async fn proxied() -> (Served, FaultProxy, Bench) {
 }
 
 #[tokio::test]
-async fn a_fetch_loop_that_stands_still_on_one_queue_alone_turns_it_red() {
+async fn stalled_fetch_loop_of_one_queue_turns_readiness_red() {
     let (served, proxy, _bench) = proxied().await;
     served.becomes(200).await;
     let of_low = |exchange: &redcall_testkit::Exchange<'_>| {
@@ -45,7 +45,7 @@ async fn a_fetch_loop_that_stands_still_on_one_queue_alone_turns_it_red() {
 }
 
 #[tokio::test]
-async fn a_pop_that_finds_no_connection_turns_it_red_before_its_time_is_over() {
+async fn pop_without_a_connection_turns_readiness_red_early() {
     let (served, proxy, bench) = proxied().await;
     served.becomes(200).await;
     let begun = Instant::now();
@@ -64,7 +64,7 @@ async fn a_pop_that_finds_no_connection_turns_it_red_before_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_answer_turns_it_red_within_a_lease_and_green_again() {
+async fn silent_redis_turns_readiness_red_within_a_lease() {
     let (served, proxy, bench) = proxied().await;
     served.becomes(200).await;
     proxy.hold_replies();
@@ -106,7 +106,7 @@ async fn a_worker_that_only_starts_lives_but_is_not_ready() {
 async fn a_worker_whose_lease_is_not_renewed_is_red() {
     let (served, proxy, _bench) = proxied().await;
     served.becomes(200).await;
-    // Only the connection of the heartbeats stands still.
+    // Only the connection of the heartbeats stalls.
     let held = proxy.hold_reply(|exchange| {
         exchange.asks("EVALSHA") && exchange.asks("{high}:names") && !exchange.asks(":inbox:")
     });
@@ -131,7 +131,7 @@ async fn a_worker_whose_lease_is_not_renewed_is_red() {
 async fn a_probe_that_is_not_settled_turns_it_red() {
     let (served, proxy, _bench) = proxied().await;
     served.becomes(200).await;
-    // Only the connection of the polls stands still: pops and heartbeats go on.
+    // Only the connection of the polls stalls: pops and heartbeats continue.
     let held = proxy.hold_reply(|exchange| {
         // A poll that only settles.
         exchange.asks("EVALSHA") && exchange.asks(":probe:") && exchange.asks("\r\n-1\r\n")
@@ -148,7 +148,7 @@ async fn a_probe_that_is_not_settled_turns_it_red() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_red_while_redis_is_away_and_green_within_a_second_of_its_return() {
+async fn readiness_is_red_without_redis_and_green_a_second_after() {
     let mut redis = RestartableRedis::start().await;
     let url = redis.settings().url;
     let env = BTreeMap::from([
@@ -161,7 +161,7 @@ async fn it_is_red_while_redis_is_away_and_green_within_a_second_of_its_return()
     let begun = Instant::now();
     served.becomes(503).await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    // A pop may hear of it first.
+    // A pop may notice first.
     eventually("it to say so", async || {
         let reasons = served.get("/ready").await.reasons();
         reasons.iter().any(|reason| reason == "no connection to Redis").then_some(())
@@ -175,12 +175,12 @@ async fn it_is_red_while_redis_is_away_and_green_within_a_second_of_its_return()
     let begun = Instant::now();
     served.becomes(200).await;
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    // That there was nothing to be heard holds for a second.
+    // The empty reading holds for a second.
     served.counts(r#"redcall_queue_length{queue="low"}"#, 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_loop_that_stands_still_is_not_live() {
+async fn stalled_loop_is_not_live() {
     let bench = Bench::new().await;
     let mut env = bench.environment();
     // Its log blocks, and is not read: when the pipe is full, the loop stops at its next line.

@@ -1,5 +1,5 @@
-//! Processes that die, hang, or say what they were not asked: a typed error or another run, and
-//! the next job has another process.
+//! Processes that die, hang, or write unrequested output: a typed error or another run, and the
+//! next job has another process.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ async fn a_job_that_must_not_run_twice_is_not_run_again() {
 }
 
 #[tokio::test]
-async fn what_was_not_asked_fails_the_job_and_replaces_the_process() {
+async fn unrequested_output_fails_the_job_and_replaces_the_process() {
     for (how, part) in [
         ("echo hello", "a line that is not a JSON-RPC message"),
         (r#"say "\"id\":77,\"result\":1""#, "a message about request 77"),
@@ -85,7 +85,7 @@ async fn too_large_an_answer_is_too_large() {
     goes_on(&served).await;
 }
 
-/// JSON arrays within each other, so many levels, as a shell makes them.
+/// A shell function that prints nested JSON arrays of this depth.
 const NESTED: &str = r#"nested() { head -c $1 /dev/zero | tr '\0' '['
     head -c $1 /dev/zero | tr '\0' ']'; }; "#;
 
@@ -109,7 +109,7 @@ async fn answer_of_a_process_that_nests_too_deep_is_too_large() {
         assert_eq!(error.code, Code::TooLarge, "{what}: {error}");
         assert!(error.message.contains("deeper than 64 levels"), "{what}: {error}");
     }
-    // What it says of an error is left out.
+    // The message of an error is omitted.
     let error = failed(ask("error").await);
     assert_eq!((error.message.as_str(), error.data.is_none()), ("m", true));
 }
@@ -126,7 +126,7 @@ fn processor_time(pid: u32) -> f64 {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn process_that_floods_with_notifications_is_read_at_a_bounded_pace() {
+async fn flooding_process_is_read_at_a_bounded_pace() {
     let bench = Bench::new().await;
     let line = r#"{"jsonrpc":"2.0","method":"$/log","params":["x"]}"#;
     let script =
@@ -148,7 +148,7 @@ async fn process_that_floods_with_notifications_is_read_at_a_bounded_pace() {
 }
 
 #[tokio::test]
-async fn what_says_something_while_idle_is_replaced_before_the_next_job() {
+async fn output_while_idle_replaces_the_process_before_the_next_job() {
     let script =
         "answer 1; if [ $id = 1 ] && ! [ -e said ]; then : > said; echo late; : > late; fi";
     let served = Served::shell(script).await;
@@ -159,7 +159,7 @@ async fn what_says_something_while_idle_is_replaced_before_the_next_job() {
 }
 
 #[tokio::test]
-async fn one_that_hangs_at_its_start_is_an_error_in_time_and_others_go_on() {
+async fn process_hanging_at_start_fails_in_time_and_others_run() {
     let served = Served::with(&["sh", "-c", "echo $$ >> pids; exec sleep 600"], |job| {
         settings(job).start_timeout = Duration::from_millis(300);
     })
@@ -175,7 +175,7 @@ async fn one_that_hangs_at_its_start_is_an_error_in_time_and_others_go_on() {
 }
 
 #[tokio::test]
-async fn one_that_ends_at_its_start_is_an_error_that_says_how() {
+async fn process_ending_at_start_is_an_error_with_its_status() {
     let served = Served::with(&["sh", "-c", "exit 3"], |_| {}).await;
     let error = served.error().await;
     assert_eq!(error.code, Code::Internal);
@@ -184,7 +184,7 @@ async fn one_that_ends_at_its_start_is_an_error_that_says_how() {
 
 #[tokio::test]
 async fn a_cancelled_job_is_asked_to_end_and_its_process_stays() {
-    // What it still says of the job is passed over.
+    // Its later output about the job is ignored.
     let chunk = r#"say "\"method\":\"\$/chunk\",\"params\":{\"id\":$id,\"data\":1}""#;
     let late = format!("read -r line; {chunk}; sleep 0.1; : > asked; answer 1");
     let script = format!(r#"case "$line" in *cancel*) ;; *) : > began; {late};; esac"#);
@@ -205,7 +205,7 @@ async fn a_cancelled_job_is_asked_to_end_and_its_process_stays() {
 }
 
 #[tokio::test]
-async fn a_process_that_goes_on_with_a_cancelled_job_is_killed_after_the_grace() {
+async fn process_ignoring_a_cancel_is_killed_after_the_grace() {
     let script = "read -r line; echo '{\"id\":0,\"result\":1}'; echo $$ >> pids; \
                   trap '' TERM; read -r line; : > began; while :; do sleep 1; done";
     let mut bench = Bench::new().await;
@@ -229,7 +229,7 @@ async fn a_process_that_dies_in_the_midst_of_a_line_has_not_answered() {
 }
 
 #[tokio::test]
-async fn a_start_goes_on_for_the_next_job_when_its_own_has_gone() {
+async fn process_start_continues_for_the_next_job() {
     let script = "read -r line; echo $$ >> pids; until [ -e go ]; do sleep 0.01; done; \
                   for id in 0 1; do echo \"{\\\"id\\\":$id,\\\"result\\\":1}\"; read -r line; done";
     let served = Served::with(&["sh", "-c", script], |_| {}).await;

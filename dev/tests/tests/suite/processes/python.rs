@@ -118,7 +118,7 @@ async fn data_are_arguments_and_exceptions_are_errors() {
 }
 
 #[tokio::test]
-async fn a_cancelled_function_hears_of_it() {
+async fn cancelled_function_is_notified() {
     let served = served().await;
     let mut stream =
         served.client.request("ask").data(&json!({"what": "slow"})).stream().await.unwrap();
@@ -130,7 +130,7 @@ async fn a_cancelled_function_hears_of_it() {
 }
 
 #[tokio::test]
-async fn process_goes_on_after_whatever_a_function_raises() {
+async fn process_survives_any_exception_of_a_function() {
     let served = served().await;
     for (job, what, message) in [
         ("ask", "exit", "SystemExit: 3"),
@@ -197,7 +197,7 @@ async fn function_knows_its_job_and_puts_its_answer_off() {
 }
 
 #[tokio::test]
-async fn cancelled_async_function_hears_of_it() {
+async fn cancelled_async_function_is_notified() {
     let served = served().await;
     let request = served.client.request("asked").data(&json!({"what": "slow"}));
     let mut stream = request.stream().await.unwrap();

@@ -108,7 +108,7 @@ async fn jobs_of_a_pool_share_its_processes() {
 }
 
 #[tokio::test]
-async fn process_has_as_many_requests_at_once_as_its_handshake_says() {
+async fn process_gets_the_concurrency_of_its_handshake() {
     let shared = Shared::new(1).await;
     // Known from the first handshake on.
     shared.call("pid", &json!({})).await;

@@ -6,7 +6,7 @@ use redcall_tests::Bench;
 
 use crate::support::Ran;
 
-/// What belongs to calls.
+/// Phrases about calls.
 const OF_CALLS: [&str; 4] = ["queued", "running twice", "may have run", "It did not run"];
 
 #[track_caller]
@@ -23,7 +23,7 @@ fn of_its_own(args: &[&str], ran: &Ran, code: i32) {
 const KEY: &str = "redcall:{default}:response:x";
 
 #[tokio::test]
-async fn refused_question_says_nothing_of_queueing() {
+async fn refused_query_does_not_mention_queueing() {
     let bench = Bench::new().await;
     let env = bench.environment();
     for (args, code) in [
@@ -45,7 +45,7 @@ async fn refused_question_says_nothing_of_queueing() {
 }
 
 #[tokio::test]
-async fn question_to_a_silent_redis_says_nothing_of_queueing() {
+async fn query_to_a_silent_redis_does_not_mention_queueing() {
     let mut redis = RestartableRedis::start().await;
     let mut settings = redcall_common::settings::Settings::default();
     settings.redis = redis.settings();
@@ -72,7 +72,7 @@ async fn question_to_a_silent_redis_says_nothing_of_queueing() {
         let code = error.code().as_str();
         assert!(["unavailable", "deadline_exceeded"].contains(&code), "{at}: {text}");
     }
-    // An enqueue says it, as before.
+    // An enqueue reports it, as before.
     let error = client.call("add", &1).await.unwrap_err();
     assert!(error.to_string().ends_with("(not queued)"), "{error}");
 }

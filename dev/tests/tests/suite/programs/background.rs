@@ -1,4 +1,4 @@
-//! A worker in the background: it outlives who has started it, and is found by its pid file.
+//! A worker in the background: it outlives its starter, and is found by its pid file.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 #[cfg(target_os = "linux")]
@@ -43,7 +43,7 @@ impl Place {
         Ran::new("redcall-worker", &args, &self.env).await
     }
 
-    /// Starts one, which is ready at once for whoever is told so.
+    /// Starts one; it reports readiness at once.
     async fn start(&self) -> Pid {
         let log = self.file("log").into_os_string().into_string().unwrap();
         let ran = self.run(&["--background", "--log-file", &log]).await;
@@ -87,7 +87,7 @@ impl Drop for Place {
 }
 
 #[tokio::test]
-async fn it_outlives_who_has_started_it() {
+async fn background_worker_outlives_its_starter() {
     let place = Place::new().await;
     let (pid, log, told) = (place.file("pid"), place.file("log"), place.file("told"));
     let mut shell = Command::new("sh");
@@ -113,7 +113,7 @@ async fn it_outlives_who_has_started_it() {
 }
 
 #[tokio::test]
-async fn what_runs_is_finished_when_it_is_stopped() {
+async fn stop_finishes_running_jobs() {
     let place = Place::new().await;
     assert_eq!(place.run(&["stop"]).await.code, 3);
     let pid = place.start().await;
@@ -147,7 +147,7 @@ async fn a_second_one_is_refused_and_the_file_of_a_dead_one_is_not() {
     ran.says(&format!("worker {} is already running", first.as_raw_nonzero()));
     assert_eq!(place.pid(), Some(first));
     kill_process(first, Signal::KILL).unwrap();
-    // The last of its threads to go lets go of the lock.
+    // The last of its threads releases the lock.
     let said = eventually("the worker to be gone", async || {
         let (code, said) = place.status().await;
         (code == 3).then_some(said)
@@ -161,7 +161,7 @@ async fn a_second_one_is_refused_and_the_file_of_a_dead_one_is_not() {
 }
 
 #[tokio::test]
-async fn what_cannot_start_says_why_and_leaves_nothing() {
+async fn failed_start_prints_its_reason_and_leaves_no_file() {
     let mut place = Place::new().await;
     place.env.insert("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned());
     let ran = place.run(&["--background"]).await;
@@ -179,7 +179,7 @@ async fn what_cannot_start_says_why_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn its_status_says_when_it_is_not_ready() {
+async fn status_of_a_background_worker_shows_unreadiness() {
     let place = Place::new().await;
     let pid = place.start().await;
     let redis = Pid::from_raw(i32::try_from(place.bench.redis.pid()).unwrap()).unwrap();
@@ -200,7 +200,7 @@ fn own_file(path: &std::path::Path) -> File {
     options.write(true).create_new(true).mode(0o600).open(path).unwrap()
 }
 
-/// What a worker would note of the process `pid`.
+/// A worker's note of the process `pid`.
 #[cfg(target_os = "linux")]
 fn note_of(pid: u32, drains_for_ms: u32) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -215,7 +215,7 @@ async fn one_that_does_not_drain_in_time_gets_a_second_signal() {
     let place = Place::new().await;
     let file = own_file(&place.file("pid"));
     file.try_lock().unwrap();
-    // Ends at the second one. What holds the lock is its standard input.
+    // Ends at the second one. Its standard input holds the lock.
     let script = "trap 'trap - TERM; touch \"$0\"' TERM; echo; while :; do sleep 0.02; done";
     let mut stubborn = Command::new("sh")
         .args(["-c", script])

@@ -13,7 +13,7 @@ async fn run(bench: &Bench, args: &[&str]) -> Ran {
     Ran::new("redcall", &args, &bench.environment()).await
 }
 
-/// The one object that it prints, whose names are fixed.
+/// Returns the one object of the output, with fixed names.
 fn figures(ran: &Ran, names: &[&str]) -> Value {
     assert_eq!(ran.code, 0, "{ran:?}");
     let figures: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -34,15 +34,15 @@ async fn calls_are_counted_and_timed() {
     let number = |name: &str| seen[name].as_f64().unwrap();
     assert!(number("calls") > 8.0 && number("errors") == 0.0, "{seen}");
     assert!(number("p50_us") <= number("p99_us") && number("p99_us") <= number("p999_us"));
-    // Some fail: they are counted, and are no speed.
+    // Some fail: they are counted, but not as throughput.
     let job = ["--job", "fail", "--data", "null"];
     let ran = run(&bench, &[&["call"][..], &moment, &job].concat()).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    ran.says("not one call was answered");
+    ran.says("no call was answered");
 }
 
 #[tokio::test]
-async fn what_is_enqueued_is_what_lies_in_the_queue() {
+async fn enqueued_count_equals_the_queue_length() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let mut lies = 0;
@@ -107,7 +107,7 @@ async fn data_is_padded_to_a_size() {
     small.says("name no smaller size");
 }
 
-/// What `redcall-bench` prints of `scenarios` in a short form.
+/// Returns the output of `redcall-bench` for `scenarios` in a short form.
 async fn scenarios(scenarios: &[&str], fewer: &str) -> Report {
     let short = ["--rounds", "1", "--lasts", "50", "--jobs", "2000", "--fewer", fewer];
     let ran = Ran::new("redcall-bench", &[&["run"], scenarios, &short].concat(), &[].into()).await;
@@ -125,8 +125,8 @@ impl Report {
     }
 
     /// The cells of every row that begins so, as far as they are figures: medians.
-    fn rows(&self, who: &str) -> Vec<Vec<f64>> {
-        let start = format!("| {who} | ");
+    fn rows(&self, label: &str) -> Vec<Vec<f64>> {
+        let start = format!("| {label} | ");
         let rows = self.0.lines().filter_map(|line| line.strip_prefix(&start));
         let figure = |cell: &str| {
             let text = cell.split_whitespace().next()?;
@@ -135,24 +135,24 @@ impl Report {
         };
         let rows: Vec<Vec<f64>> =
             rows.map(|row| row.split('|').filter_map(figure).collect()).collect();
-        assert!(!rows.is_empty(), "no row `{who}` in\n{}", self.0);
+        assert!(!rows.is_empty(), "no row `{label}` in\n{}", self.0);
         rows
     }
 }
 
-/// Where costs stand in a row of calls.
+/// The column of the costs in a row of calls.
 const COMMANDS: usize = 4;
 const CPU: std::ops::Range<usize> = 5..8;
 
 #[tokio::test]
-async fn the_scenarios_run_beside_their_floors() {
+async fn scenarios_run_with_their_baselines() {
     let report = scenarios(&["s1", "s2", "s5", "--samples", "3", "--quiet", "50"], "50").await;
     report.says(&[" x F1\n", " x F2, ", "; with 64 slots ", "Callers: 100; "]);
     // Two placements of S1 and of S5, three times S2.
     assert_eq!((report.rows("F1").len(), report.rows("F2").len()), (4, 3));
     assert_eq!(report.rows("Redcall, 64 slots").len(), 3);
     for row in report.rows("Redcall") {
-        // Push, lease, answer and what is around them; and everybody has worked.
+        // Push, lease, answer and the commands around them; and every process has worked.
         assert!((3.0..100.0).contains(&row[COMMANDS]), "{row:?}");
         assert!(row[CPU].iter().all(|us| (1.0..100_000.0).contains(us)), "{row:?}");
     }
@@ -165,19 +165,19 @@ async fn the_scenarios_run_beside_their_floors() {
     // After a pause each: 20 per second at most.
     assert!(report.rows("Redcall")[5][0] <= 20.0, "{}", report.0);
     let wrong = Ran::new("redcall-bench", &["run", "s0"], &[].into()).await;
-    wrong.says("there is no scenario `s0`");
+    wrong.says("unknown scenario `s0`. Known:");
 }
 
 #[tokio::test]
-async fn jobs_that_are_let_go_are_measured_with_and_without_others_in_the_queue() {
+async fn fire_and_forget_is_measured_with_and_without_a_backlog() {
     let report = scenarios(&["s3", "s4", "s7", "--backlog", "5000"], "50").await;
     report.says(&["| without answers | ", "| with answers | ", " x none with 5000\n"]);
     for jobs in ["0 jobs", "100 jobs", "5000 jobs"] {
         assert_eq!(report.rows(jobs).len(), 1);
     }
-    for who in ["enqueue, 1,000 tasks", "enqueue, batches of 1,000", "drain 2000"] {
-        let rates = &report.rows(who)[0];
-        assert!(rates.len() == 3 && rates.iter().all(|rate| *rate > 0.0), "{who}: {rates:?}");
+    for label in ["enqueue, 1,000 tasks", "enqueue, batches of 1,000", "drain 2000"] {
+        let rates = &report.rows(label)[0];
+        assert!(rates.len() == 3 && rates.iter().all(|rate| *rate > 0.0), "{label}: {rates:?}");
     }
 }
 
@@ -187,8 +187,8 @@ async fn large_payloads_and_memory_are_measured() {
     assert_eq!(report.rows("echo, 1 caller").len(), 3);
     // A mebibyte there and back takes longer than 100 bytes.
     let p50 = |row: &Vec<f64>| row[1];
-    let floors: Vec<f64> = report.rows("F1, answer as large").iter().map(p50).collect();
-    assert!(floors[2] > 2.0 * floors[0], "{floors:?}");
+    let baselines: Vec<f64> = report.rows("F1, answer as large").iter().map(p50).collect();
+    assert!(baselines[2] > 2.0 * baselines[0], "{baselines:?}");
     let beyond = report.rows("beyond it, by `MEMORY USAGE` of the queue")[0][0];
     assert!((1.0..20.0).contains(&beyond), "{beyond} bytes");
     for row in report.rows("20 calls in flight") {

@@ -1,4 +1,4 @@
-//! `redcall call`: what it prints, and its exit codes.
+//! `redcall call`: its output and exit codes.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ async fn steps(request: Request, Json(n): Json<u64>) -> Result<Json<u64>, Handle
     if n == 7 { Err(HandlerError::new("seven")) } else { Ok(Json(n)) }
 }
 
-/// A worker, and the environment of a `redcall` beside it.
+/// A worker, and the environment of a `redcall`.
 struct Desk {
     // First, since it takes its leave of a server that still runs.
     _worker: RunningWorker,
@@ -82,18 +82,18 @@ async fn data_may_come_from_stdin() {
 }
 
 #[tokio::test]
-async fn an_error_is_told_with_its_code_on_stderr() {
+async fn error_is_printed_with_its_code_on_stderr() {
     let desk = Desk::new().await;
     let data = r#"{"message":"on purpose"}"#;
     let ran = desk.run(&["call", "fail", data, "--wait"]).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
     ran.says("× handler_failed: on purpose");
     ran.says("help: It may have run: call again only if running twice is harmless.");
-    let ran = desk.run(&["call", "nobody", "--wait"]).await;
+    let ran = desk.run(&["call", "absent", "--wait"]).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("× unknown_job: no live worker handles the job `nobody`");
+    ran.says("× unknown_job: no live worker handles the job `absent`");
     ran.says("help: Live workers handle: ");
-    ran.says("Correct the name, or add `[jobs.nobody]` to a worker's settings.");
+    ran.says("Correct the name, or add `[jobs.absent]` to a worker's settings.");
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn an_error_is_an_object_with_json() {
 }
 
 #[tokio::test]
-async fn a_queue_that_nobody_serves_is_told_and_nothing_is_queued() {
+async fn call_on_a_queue_without_workers_is_refused() {
     let mut desk = Desk::new().await;
     desk.env.insert("REDCALL__CLIENT__NO_WORKERS_GRACE".to_owned(), "50ms".to_owned());
     let args = ["call", "add", TWO_ONES, "--wait", "--queue", "elsewhere"];
@@ -129,7 +129,7 @@ async fn a_queue_that_nobody_serves_is_told_and_nothing_is_queued() {
 }
 
 #[tokio::test]
-async fn data_that_is_no_json_is_a_wrong_flag() {
+async fn data_without_json_is_a_wrong_flag() {
     let desk = Desk::new().await;
     let ran = desk.run(&["call", "add", "{a:1}", "--wait"]).await;
     assert_eq!((ran.code, &*ran.stdout), (2, ""));
@@ -137,7 +137,7 @@ async fn data_that_is_no_json_is_a_wrong_flag() {
     ran.says(
         r#"help: Expected a JSON value, quoted for the shell, such as '{"a": 1}' or '"text"'."#,
     );
-    // Said before Redis is looked for.
+    // Reported before a connection to Redis.
     let nowhere = ["--redis", "redis://127.0.0.1:1", "call", "add", "{a:1}"];
     assert_eq!(Ran::new("redcall", &nowhere, &[].into()).await.code, 2);
     let ran = desk.run(&["--json", "call", "add", "{a:1}"]).await;

@@ -1,4 +1,4 @@
-//! `redcall cancel`, Ctrl-C, and calls that are put off or repeated.
+//! `redcall cancel`, Ctrl-C, and delayed or repeated calls.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::support::{LIVE, QUEUE, Ran, seems_served};
 const SCHEDULE: &str = "redcall:{default}:schedule";
 const CANCELLED: &str = "redcall:{default}:cancelled";
 
-/// A queue that seems to be served, but whose requests stay where they are.
+/// A queue with a registered worker, whose requests stay where they are.
 struct Desk {
     conn: MultiplexedConnection,
     env: BTreeMap<String, String>,
@@ -73,7 +73,7 @@ async fn a_request_is_cancelled_wherever_it_is() {
         told,
         format!("{queued}: it is not running; if it is still queued, it will not start\n")
     );
-    let () = desk.conn.hset(LIVE, queued, "nobody").await.unwrap();
+    let () = desk.conn.hset(LIVE, queued, "absent").await.unwrap();
     let told = desk.prints(&["cancel", queued, "--json"]).await;
     let told: Value = serde_json::from_str(&told).unwrap();
     assert_eq!(told, json!({ "id": queued, "found": "running" }));
@@ -93,7 +93,7 @@ async fn request_is_cancelled_in_a_queue_that_only_rpush_has_used() {
     let request = r#"{"id":"a","name":"add","data":{"a":1,"b":1}}"#;
     let () = desk.conn.rpush("redcall:{foreign}:queue", request).await.unwrap();
     let told = desk.prints(&["cancel", "a"]).await;
-    assert_eq!(told, "a: it does not run; where it waits, it will not start\n");
+    assert_eq!(told, "a: it is not running; if it is still queued, it will not start\n");
     let tombs: Vec<String> = desk.conn.zrange("redcall:{foreign}:cancelled", 0, -1).await.unwrap();
     assert_eq!(tombs, ["a"]);
     let () = desk.conn.hset("redcall:{foreign}:live", "b", "other").await.unwrap();
@@ -102,11 +102,11 @@ async fn request_is_cancelled_in_a_queue_that_only_rpush_has_used() {
 }
 
 #[tokio::test]
-async fn a_call_is_put_off_and_repeated_by_flags() {
+async fn flags_delay_and_retry_a_call() {
     let mut desk = Desk::new().await;
     desk.queues(&["--at", "2100-01-01T01:00:00+01:00"]).await;
     let due: Vec<(String, u64)> = desk.conn.zrange_withscores(SCHEDULE, 0, -1).await.unwrap();
-    // Off by what the clocks' readings take.
+    // The tolerance is the time of reading both clocks.
     assert!(due[0].1.abs_diff(4_102_444_800_000) < 10, "{due:?}");
     let first = desk.queues(&["--idempotency-key", "k"]).await;
     assert_eq!(first["deduplicated"], false);

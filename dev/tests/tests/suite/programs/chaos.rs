@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::support::Ran;
 
-/// A small load, so that it can be run beside other tests.
+/// A small load, so that other tests can run in parallel.
 const SMALL: [&str; 6] = ["chaos", "--json", "--workers", "3", "--callers", "6"];
 
 /// A temporary folder for one run, which is empty again when the run has left nothing.
@@ -75,7 +75,7 @@ async fn a_short_run_keeps_every_promise_and_leaves_nothing() {
     assert_eq!((made("stops"), made("redis_restarts"), made("cuts")), (1, 1, 2), "{report:#}");
     let spells = ["spells_of_unread_logs", "spells_of_a_full_disk", "rights_taken"];
     assert!(spells.iter().all(|spell| made(spell) == 1), "{report:#}");
-    // Not every machine has what steps a clock: then the report says so.
+    // Without libfaketime the clock attack is skipped: then the report lists it.
     let missing = report["not_attacked"].as_array().unwrap().len() as u64;
     assert_eq!(made("clock_steps") + missing, 1, "{report:#}");
     let kinds = report["calls"]["by_kind"].as_object().unwrap();
@@ -97,7 +97,7 @@ async fn an_interrupted_run_ends_in_order_and_is_judged() {
     assert_eq!((ran.status.code(), &report["ok"]), (Some(0), &json!(true)), "{report:#}");
     assert_eq!(report["interrupted"], true);
     gone(&workers).await;
-    // Asked for, it stays: and nothing else.
+    // On request it stays, without other files.
     let history = Path::new(report["history"].as_str().unwrap()).to_owned();
     assert_eq!(place.left(), [history]);
 }
@@ -113,7 +113,7 @@ async fn a_killed_run_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_run_is_refused_with_its_bounds() {
+async fn impossible_run_is_refused_with_its_bounds() {
     let place = Place::new();
     for (wrong, bounds) in [
         (["--workers", "1"], "2..=64"),

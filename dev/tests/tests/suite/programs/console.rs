@@ -65,7 +65,7 @@ impl Desk {
         running.await.unwrap()
     }
 
-    /// Ends what `later` has put off.
+    /// Settles the job that `later` has deferred.
     async fn settle(&mut self) {
         let token = timeout(WITHIN, self.tokens.recv()).await.unwrap().unwrap();
         assert!(self.client.settle(&token, Ok(json!({"on": true}))).await.unwrap());
@@ -151,7 +151,7 @@ async fn a_script_prints_the_answer_of_each_line() {
         "unfollow device.7",
         "help publish",
         "quit",
-        "wait nobody reads this",
+        "wait is never read",
     ];
     let ran = desk.script(&[], &lines).await;
     assert_eq!((ran.code, &*ran.stderr), (0, ""));
@@ -173,7 +173,7 @@ async fn a_script_prints_the_answer_of_each_line() {
 }
 
 #[tokio::test]
-async fn a_line_that_fails_says_why_and_the_next_ones_are_carried_out() {
+async fn failed_line_prints_its_error_and_the_next_ones_execute() {
     let desk = Desk::new().await;
     let lines = [
         r#"wait fail {"message": "no"}"#,
@@ -202,7 +202,7 @@ async fn a_line_that_fails_says_why_and_the_next_ones_are_carried_out() {
 }
 
 #[tokio::test]
-async fn line_that_is_not_utf8_fails_and_the_next_ones_are_carried_out() {
+async fn line_without_utf8_fails_and_the_next_ones_execute() {
     let desk = Desk::new().await;
     for args in [&["console"][..], &["--json", "console"]] {
         let mut command = std::process::Command::new(binary("redcall"));
@@ -231,7 +231,7 @@ async fn line_that_is_not_utf8_fails_and_the_next_ones_are_carried_out() {
 }
 
 #[tokio::test]
-async fn commands_go_on_beside_further_lines_under_a_running_nonce() {
+async fn commands_run_during_further_lines_under_a_nonce() {
     let mut desk = Desk::new().await;
     let mut conn = desk.bench.redis.connection().await;
     let mut console = Typed::start(&[], &desk.env);
@@ -240,7 +240,7 @@ async fn commands_go_on_beside_further_lines_under_a_running_nonce() {
         assert!(console.line().await.starts_with(&format!("#{nonce} later sent ")));
         assert_eq!(console.line().await, format!("#{nonce} later deferred \"on its way\""));
     }
-    // Beside what goes on, lines are carried out.
+    // Lines are executed while calls run.
     console.types("wait echo 5").await;
     assert_eq!(console.line().await, "5");
     desk.settle().await;
@@ -276,7 +276,7 @@ async fn commands_go_on_beside_further_lines_under_a_running_nonce() {
 }
 
 #[tokio::test]
-async fn a_job_is_looked_at_and_cancelled_and_events_are_printed_as_they_come() {
+async fn console_shows_and_cancels_jobs_and_prints_events() {
     let mut desk = Desk::new().await;
     let mut console = Typed::start(&["--json"], &desk.env);
     let id = console.answer("call later --track-status 1h").await["id"].take();
@@ -312,7 +312,7 @@ async fn a_job_is_looked_at_and_cancelled_and_events_are_printed_as_they_come() 
 }
 
 #[tokio::test]
-async fn a_lost_redis_is_an_error_and_the_console_goes_on() {
+async fn lost_redis_is_an_error_and_the_console_continues() {
     let mut redis = RestartableRedis::start().await;
     let env = [("REDIS_URL".to_owned(), redis.settings().url)].into();
     let mut console = Typed::start(&["--json"], &env);
@@ -332,7 +332,7 @@ async fn a_lost_redis_is_an_error_and_the_console_goes_on() {
 }
 
 #[tokio::test]
-async fn an_interrupted_script_cancels_what_it_waits_for_and_ends() {
+async fn interrupted_script_cancels_its_call_and_ends() {
     let desk = Desk::new().await;
     let mut conn = desk.bench.redis.connection().await;
     for line in [r#"wait sleep {"ms": 60000}"#, r#"command sleep {"ms": 60000}"#] {
@@ -346,8 +346,7 @@ async fn an_interrupted_script_cancels_what_it_waits_for_and_ends() {
         console.interrupt();
         assert_eq!(console.code().await, 130, "{line}");
         let first = console.lines.next_line().await.unwrap();
-        // Where it was waited for, nothing was carried out after it; what ends the program is said
-        // on stderr.
+        // After a wait no further line was executed; the reason for the end is on stderr.
         assert_eq!(first.is_none(), line.starts_with("wait"), "{first:?}");
         eventually("it to be cancelled", async || {
             (conn.hlen::<_, usize>(LIVE).await.unwrap() == 0).then_some(())

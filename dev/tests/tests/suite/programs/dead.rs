@@ -25,7 +25,7 @@ impl Morgue {
         Self { bench, env, conn }
     }
 
-    /// Buries by hand, as entry `<ms>-0`.
+    /// Dead-letters by hand, as entry `<ms>-0`.
     async fn dead_letter(&mut self, ms: u64, id: &str, code: &str, request: &str, history: Value) {
         let mut add = redis::cmd("XADD");
         add.arg(DEAD).arg(format!("{ms}-0")).arg("id").arg(id).arg("code").arg(code);
@@ -34,7 +34,7 @@ impl Morgue {
         let _: String = add.query_async(&mut self.conn).await.unwrap();
     }
 
-    /// Two of `add`, one of `other`, and one that is no request.
+    /// Two of `add`, one of `other`, and one that is not a request.
     async fn filled() -> Self {
         let mut morgue = Self::new().await;
         let history = json!([
@@ -56,7 +56,7 @@ impl Morgue {
         Ran::new("redcall", &[&["dead"], args].concat(), &self.env).await
     }
 
-    /// The same with `--json`: exit code, and what stands on stdout.
+    /// The same with `--json`: exit code and stdout.
     async fn json(&self, args: &[&str]) -> (i32, Value) {
         let ran = self.dead(&[args, &["--json"]].concat()).await;
         let json = serde_json::from_str(&ran.stdout);
@@ -113,20 +113,20 @@ async fn a_job_that_failed_is_listed_shown_and_retried() {
     .await;
     assert_eq!((&again["id"], &again["history"][0]["attempt"]), (&json!(id), &json!(1)));
     assert_eq!(morgue.left().await, 1);
-    // Who asked for all meets each once, although it fails again at once.
+    // A retry of all retries each once, although it fails again at once.
     let (code, report) = morgue.json(&["retry", "--all"]).await;
     assert_eq!((code, report["done"].as_array().unwrap().len()), (0, 1));
 }
 
 #[tokio::test]
-async fn letters_are_listed_for_people_with_the_newest_first() {
+async fn dead_letters_are_listed_newest_first_as_text() {
     let morgue = Morgue::filled().await;
     let ran = morgue.dead(&["list"]).await;
     assert_eq!(ran.code, 0);
     let rows: Vec<Vec<&str>> =
         ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["TIME", "ID", "JOB", "CODE", "ATTEMPTS", "REASON"]);
-    // What has no id is known by its entry.
+    // A letter without an id is known by its entry.
     assert_eq!(rows[1][..5], ["1970-01-01T00:00:04Z", "4000-0", "-", "invalid_request", "0"]);
     assert_eq!(rows[4][..5], ["1970-01-01T00:00:01Z", "a", "add", "handler_failed", "2"]);
     assert_eq!(rows[4][5..], ["it", "did", "not", "\\u{1b}[31mwork"]);
@@ -179,15 +179,15 @@ async fn one_is_shown_with_its_whole_history_and_its_data() {
     let (code, letter) = morgue.json(&["show", "b"]).await;
     assert_eq!((code, &letter["history"][0]["message"]), (0, &json!("first")));
 
-    let ran = morgue.dead(&["show", "nobody"]).await;
+    let ran = morgue.dead(&["show", "absent"]).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("no dead letter of queue `default` has the id `nobody`");
-    let ran = morgue.dead(&["show", "nobody", "--json"]).await;
+    ran.says("no dead letter of queue `default` has the id `absent`");
+    let ran = morgue.dead(&["show", "absent", "--json"]).await;
     assert!(ran.stderr.contains(r#""code":"not_found""#), "{ran:?}");
 }
 
 #[tokio::test]
-async fn what_is_retried_and_purged_is_what_a_dry_run_says() {
+async fn retry_and_purge_match_their_dry_run() {
     let mut morgue = Morgue::filled().await;
     let env = morgue.env.clone();
     let call = redcall_tests::Program::run("redcall", &["call", "add"], &env);
@@ -222,15 +222,15 @@ async fn what_is_retried_and_purged_is_what_a_dry_run_says() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_said_and_ends_with_1() {
+async fn impossible_request_is_reported_with_exit_code_1() {
     let mut morgue = Morgue::filled().await;
     let ran = morgue.dead(&["retry", "--all", "--dry-run"]).await;
     assert_eq!(ran.code, 1);
     ran.says("1 cannot be retried");
     assert!(ran.stdout.contains("4000-0"), "{}", ran.stdout);
-    let ran = morgue.dead(&["purge", "a", "nobody"]).await;
+    let ran = morgue.dead(&["purge", "a", "absent"]).await;
     assert_eq!((ran.code, &*ran.stdout, morgue.left().await), (1, "1 purged\n", 3));
-    ran.says("no dead letter found with id nobody");
+    ran.says("no dead letter found with id absent");
 
     morgue.env.insert("REDCALL__QUEUES__default__MAX_LENGTH".to_owned(), "1".to_owned());
     let ran = morgue.dead(&["retry", "b", "c"]).await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Logged, Ran};
 
 #[tokio::test]
-async fn the_device_beats_and_answers_commands_later_under_their_nonce() {
+async fn device_sends_heartbeats_and_deferred_answers_by_nonce() {
     let redis = TestRedis::start().await;
     let env = [("REDIS_URL".to_owned(), redis.url())].into();
     let device = Logged::start("examples/device", &[], &env);
@@ -17,7 +17,7 @@ async fn the_device_beats_and_answers_commands_later_under_their_nonce() {
         let lines = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
         lines.collect::<Vec<Value>>()
     };
-    // It waits for a worker by itself.
+    // The call waits for a worker.
     let started = run(&["call", "start", "--queue", "device", "--stream"]).await;
     assert_eq!(started, [json!({"deferred": "on its way"}), json!({"result": {"running": true}})]);
     for name in ["start", "stop"] {
@@ -27,7 +27,7 @@ async fn the_device_beats_and_answers_commands_later_under_their_nonce() {
     let tail = ["--json", "events", "tail"];
     let tail = async |topic: &[&str]| {
         let events = run(&[&tail[..], topic, &["--since", "1h"]].concat()).await;
-        // Redis may have let events go before: nobody can tell.
+        // Redis may have trimmed earlier events: their number is unknown.
         events.into_iter().filter(|event| event.get("missed").is_none()).collect::<Vec<_>>()
     };
     let results = tail(&["command_result", "--limit", "3"]).await;

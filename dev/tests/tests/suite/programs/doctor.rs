@@ -1,4 +1,4 @@
-//! `redcall doctor`: each thing that can be wrong, made so, and what it says then.
+//! `redcall doctor`: each possible fault, and its finding.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod hidden;
@@ -15,7 +15,7 @@ use crate::support::{Ran, SettingsFile};
 
 type Env = BTreeMap<String, String>;
 
-/// What `redcall doctor` found.
+/// The findings of `redcall doctor`.
 pub(super) struct Seen {
     code: i32,
     is_ok: bool,
@@ -35,7 +35,7 @@ pub(super) async fn doctor(args: &[&str], env: &Env) -> Seen {
 }
 
 impl Seen {
-    /// That there is a finding of this check and level whose text holds `what`.
+    /// Asserts that there is a finding of this check and level whose text has `what`.
     #[track_caller]
     pub(super) fn has(&self, check: &str, level: &str, what: &str) {
         let is_it = |finding: &&Value| {
@@ -86,7 +86,7 @@ pub(super) fn at(redis: &TestRedis) -> Env {
 }
 
 #[tokio::test]
-async fn a_sound_deployment_is_fine_and_every_finding_has_the_same_form() {
+async fn sound_deployment_passes_and_findings_have_one_form() {
     let args = ["--appendonly", "yes", "--appendfsync", "always"];
     let mut bench = Bench::on(TestRedis::start_with(args).await);
     let text = "[jobs.add]\nhandler = \"builtin:add\"\n[jobs.list]\ncommand = [\"ls\"]\n";
@@ -146,7 +146,7 @@ async fn a_sound_deployment_is_fine_and_every_finding_has_the_same_form() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_there_is_a_problem_also_when_redis_is_away() {
+async fn missing_program_is_a_problem_even_without_redis() {
     let file = SettingsFile::new(
         "[jobs.here]\ncommand = [\"./tool.sh\"]\n[jobs.gone]\ncommand = [\"./gone.sh\"]\n\
          [jobs.nowhere]\ncommand = [\"no-such-program\"]\n[jobs.add]\nhandler = \"builtin:add\"\n",
@@ -197,7 +197,7 @@ async fn an_embedded_server_is_looked_for_and_not_started() {
 }
 
 #[tokio::test]
-async fn calls_are_made_only_when_asked_for_and_their_time_is_told() {
+async fn test_calls_are_made_on_request_with_their_time() {
     let bench = Bench::new().await;
     let env = at(&bench.redis);
     let began = std::time::Instant::now();

@@ -1,4 +1,4 @@
-//! A private Redis beside what other users leave in the temporary folder.
+//! A private Redis, and files of other users in the temporary folder.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ async fn checked(temporary: &Path) -> Ran {
 }
 
 #[tokio::test]
-async fn what_others_leave_in_the_temporary_folder_holds_up_no_start() {
+async fn foreign_files_in_the_temporary_folder_do_not_block_a_start() {
     let temporary = tempfile::tempdir().unwrap();
     let at = |name: &str| temporary.path().join(name);
     let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
@@ -45,7 +45,7 @@ async fn what_others_leave_in_the_temporary_folder_holds_up_no_start() {
 }
 
 #[tokio::test]
-async fn temporary_folder_where_anybody_exchanges_folders_is_refused() {
+async fn world_writable_temporary_folder_is_refused() {
     let temporary = tempfile::tempdir().unwrap();
     std::fs::set_permissions(temporary.path(), PermissionsExt::from_mode(0o777)).unwrap();
     let ran = checked(temporary.path()).await;

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::support::{LIVE, QUEUE, SettingsFile, blocked, is_registry, is_running, keys};
 
-/// A real worker, and what is needed beside it.
+/// A real worker, and its environment.
 struct Stage {
     program: Program,
     client: Client,
@@ -54,7 +54,7 @@ impl Stage {
         call
     }
 
-    /// Signals the worker; returns once it says that it drains.
+    /// Signals the worker; returns once it reports draining.
     async fn drains(&self) {
         self.program.signal(Signal::TERM);
         eventually("the worker to drain", async || {
@@ -84,7 +84,7 @@ async fn second(bench: &mut Bench) -> redcall_tests::RunningWorker {
 }
 
 #[tokio::test]
-async fn one_signal_finishes_what_runs_and_takes_nothing_new() {
+async fn one_signal_finishes_running_jobs_and_takes_no_new_ones() {
     let mut stage = Stage::new().await;
     let call = stage.sleeps(1000).await;
     stage.drains().await;
@@ -121,12 +121,12 @@ async fn an_idle_worker_ends_at_once() {
 
 #[tokio::test]
 async fn a_worker_that_has_just_started_ends_at_once() {
-    // Its pops are on their way, and do not block yet, at one of these moments.
+    // Its pops are in flight, and do not block yet, at one of these moments.
     for round_trips in [0, 2, 4, 8, 12, 16, 24] {
         let bench = Bench::new().await;
         let mut conn = bench.redis.connection().await;
         let program = Program::start("redcall-worker", &[], &bench.environment());
-        // Without a pause: the moment is what matters here.
+        // Without a pause: the exact moment matters here.
         while !conn.exists::<_, bool>("redcall:{low}:workers").await.unwrap() {}
         for _ in 0..round_trips {
             let () = conn.ping().await.unwrap();
@@ -159,7 +159,7 @@ async fn a_second_signal_ends_at_once_and_gives_the_job_back() {
 }
 
 #[tokio::test]
-async fn the_time_to_drain_is_bounded_and_what_is_left_is_given_back() {
+async fn drain_is_bounded_and_returns_the_remaining_jobs() {
     let mut stage = Stage::with(&[("REDCALL__WORKER__DRAIN_TIMEOUT", "300ms")]).await;
     let call = stage.sleeps(60_000).await;
     stage.program.signal(Signal::TERM);
@@ -173,7 +173,7 @@ async fn the_time_to_drain_is_bounded_and_what_is_left_is_given_back() {
 
 #[tokio::test]
 async fn a_killed_workers_job_is_taken_over_within_two_leases() {
-    // Redis, three connections and two workers share what cores there are.
+    // Redis, three connections and two workers share the CPUs.
     const MARGIN: Duration = Duration::from_secs(1);
     let mut stage = Stage::new().await;
     let call = stage.sleeps(60_000).await;

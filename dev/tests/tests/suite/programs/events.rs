@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use crate::support::Ran;
 
 #[tokio::test]
-async fn what_is_published_is_printed_as_it_comes() {
+async fn published_events_are_printed_at_once() {
     let mut bench = Bench::new().await;
     bench.settings.events.max = 100;
     let env = bench.environment();
     let client = bench.client().await;
-    // Whatever has been published before its time; what was let go, too.
+    // Events from before, trimmed ones included.
     for number in 0..500 {
         client.publish("event", Kind(7), &number).await.unwrap();
     }
@@ -47,7 +47,7 @@ async fn what_is_published_is_printed_as_it_comes() {
     assert_eq!((&lines[2]["id"], &lines[2]["context"]), (&json!(id), &json!({"reason": "door"})));
     assert!(lines[2]["when"].is_u64() && lines[2]["index"].is_u64());
     assert_eq!((&lines[3]["context"], lines.len()), (&json!(1.5), 4));
-    // For people; the emergency went out as such.
+    // As text; the emergency was published as such.
     let args = ["events", "tail", "emergency", "--since", "2020-01-01T00:00:00Z", "--limit", "2"];
     let ran = Ran::new("redcall", &args, &env).await;
     let shown: Vec<&str> =
@@ -56,7 +56,7 @@ async fn what_is_published_is_printed_as_it_comes() {
 }
 
 #[tokio::test]
-async fn what_can_be_no_event_is_refused_before_redis_is_asked() {
+async fn invalid_event_is_refused_without_asking_redis() {
     let env = [("REDIS_URL".to_owned(), "redis+unix:///nowhere".to_owned())].into();
     for args in [
         &["publish", "any", "1"][..],

@@ -1,5 +1,4 @@
-//! `redcall follow`: what it prints, and its exit codes; and a stream that goes on in another
-//! process.
+//! `redcall follow`: its output and exit codes; and a stream that continues in another process.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -53,7 +52,7 @@ impl Drop for Reader {
 
 /// The short form of `cargo xtask long stream`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_goes_on_in_another_process_when_the_one_that_read_it_is_killed() {
+async fn stream_continues_in_another_process_after_a_kill() {
     const COUNT: u64 = 6000;
     let bench = counting().await;
     let _worker = bench.worker().await;
@@ -75,7 +74,7 @@ async fn a_stream_goes_on_in_another_process_when_the_one_that_read_it_is_killed
         (lie == 1000).then_some(())
     })
     .await;
-    // Where it is: the last frame that was dropped is before the first one that lies there.
+    // Its position: the last trimmed frame is before the first one at the key.
     let raw: String = conn.lindex(&key, 0).await.unwrap();
     let next = serde_json::from_str::<serde_json::Value>(&raw).unwrap()["seq"].as_u64().unwrap();
     assert!(next >= 1500 - 64, "{next}");
@@ -90,7 +89,7 @@ async fn a_stream_goes_on_in_another_process_when_the_one_that_read_it_is_killed
 }
 
 #[tokio::test]
-async fn it_says_what_cannot_be_followed() {
+async fn unfollowable_job_is_reported() {
     let bench = counting().await;
     let _worker = bench.worker().await;
     let env = bench.environment();

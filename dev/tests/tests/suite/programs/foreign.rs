@@ -32,7 +32,7 @@ async fn answers(request: Request) -> Result<Json<Value>, HandlerError> {
     Ok(Json(json!({ EVIL: [EVIL] })))
 }
 
-/// A worker that says what it should not, and the environment of a `redcall` beside it.
+/// A worker that writes unsafe text, and the environment of a `redcall`.
 struct Desk {
     // First, since it takes its leave of a server that still runs.
     _worker: RunningWorker,
@@ -47,7 +47,7 @@ impl Desk {
         Self { _worker: bench.worker_with(build).await, env: bench.environment(), bench }
     }
 
-    /// Runs a verb, for people and for programs: both have to be clean.
+    /// Runs a verb, with text and with JSON output: both have to be clean.
     async fn is_clean(&self, args: &[&str], said: bool) {
         for args in [args.to_vec(), [&["--json"], args].concat()] {
             let ran = Ran::new("redcall", &args, &self.env).await;
@@ -100,7 +100,7 @@ async fn answers_errors_and_statuses_are_printed_clean() {
     let id = receipt["id"].as_str().unwrap();
     desk.is_clean(&["monitor", id], true).await;
     desk.is_clean(&["status", id], true).await;
-    // What the doctor finds is written for people, also as JSON.
+    // The doctor's findings are text, also as JSON.
     desk.is_clean(&["doctor", "--call", "fails"], false).await;
     for verb in [["dead", "list"].as_slice(), &["dead", "show", id]] {
         desk.is_clean(verb, true).await;

@@ -1,4 +1,4 @@
-//! What `--help` prints, as golden files: people and documents rely on it.
+//! The output of `--help`, as golden files: users and documents rely on it.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::support::Ran;
 /// Set to rewrite the golden files.
 const UPDATE: &str = "REDCALL_UPDATE_GOLDEN";
 
-/// Compares what a program prints with `tests/golden/<file>.txt`.
+/// Compares the output of a program with `tests/golden/<file>.txt`.
 async fn golden(program: &str, args: &[&str], file: &str) {
     let ran = Ran::new(program, args, &[].into()).await;
     assert_eq!((ran.code, &*ran.stderr), (0, ""));

@@ -1,5 +1,5 @@
-//! Standard output that cannot be written: each verb says so, or ends quietly if its reader has
-//! gone.
+//! Standard output that cannot be written: each verb reports it, or ends quietly if its pipe was
+//! closed.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::support::{Logged, QUEUE, Ran};
 
-/// The exit codes: it cannot be written; its reader has gone.
+/// The exit codes: output cannot be written; the pipe was closed.
 const UNWRITTEN: i32 = 5;
 const CLOSED: i32 = 141;
 
@@ -99,7 +99,7 @@ async fn finished(env: &BTreeMap<String, String>) -> String {
 }
 
 #[tokio::test]
-async fn full_device_is_said_by_every_verb_with_its_exit_code() {
+async fn full_device_is_reported_by_every_verb_with_its_exit_code() {
     let (_bench, env, _worker) = worker().await;
     let id = finished(&env).await;
     for (verb, input) in verbs(&id) {
@@ -131,7 +131,7 @@ async fn closed_pipe_ends_every_verb_quietly() {
 }
 
 #[tokio::test]
-async fn file_that_may_not_grow_is_said() {
+async fn file_size_limit_is_reported() {
     let bench = Bench::new().await;
     let folder = tempfile::tempdir().unwrap();
     let file = File::create(folder.path().join("output")).unwrap();
@@ -203,7 +203,7 @@ async fn wait_whose_reader_goes_withdraws_its_call() {
 }
 
 #[tokio::test]
-async fn reader_that_goes_ends_what_follows_without_a_further_line() {
+async fn closed_pipe_ends_follow_without_a_further_line() {
     let (_bench, env, _worker) = worker().await;
     let call = ["call", "sleep", r#"{"ms":60000}"#, "--track-status", "1h", "--json"];
     let receipt: Value =
@@ -226,7 +226,7 @@ async fn reader_that_goes_ends_what_follows_without_a_further_line() {
 }
 
 #[tokio::test]
-async fn worker_program_says_what_it_cannot_print() {
+async fn worker_program_reports_a_failed_print() {
     let bench = Bench::new().await;
     let env = bench.environment();
     let folder = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ async fn state(env: &std::collections::BTreeMap<String, String>, queue: &str) ->
 }
 
 #[tokio::test]
-async fn a_paused_queue_starts_nothing_and_goes_on_when_it_is_told() {
+async fn paused_queue_starts_nothing_until_resumed() {
     let bench = Bench::new().await;
     let env = bench.environment();
     let _workers = [(); 2].map(|()| Program::start("redcall-worker", &[], &env));
@@ -67,7 +67,7 @@ async fn a_paused_queue_starts_nothing_and_goes_on_when_it_is_told() {
 }
 
 #[tokio::test]
-async fn several_queues_are_paused_at_once_and_what_was_so_already_is_said() {
+async fn several_queues_are_paused_and_unchanged_ones_reported() {
     let bench = Bench::new().await;
     let env = bench.environment();
     let ran = Ran::new("redcall", &["pause", "a", "b", "--json"], &env).await;
@@ -76,7 +76,7 @@ async fn several_queues_are_paused_at_once_and_what_was_so_already_is_said() {
         {"queue": "b", "paused": true, "changed": true},
     ]});
     assert_eq!((ran.code, serde_json::from_str(&ran.stdout).ok()), (0, Some(expected)));
-    // Nobody has used them, and whoever looks finds them nevertheless.
+    // They are unused, and still found.
     assert_eq!((state(&env, "a").await, state(&env, "b").await), (true.into(), true.into()));
     let ran = Ran::new("redcall", &["pause", "a"], &env).await;
     assert_eq!((ran.code, &*ran.stdout), (0, "a: already paused\n"));
@@ -86,7 +86,7 @@ async fn several_queues_are_paused_at_once_and_what_was_so_already_is_said() {
 }
 
 #[tokio::test]
-async fn what_is_no_queue_is_refused_before_redis_is_asked() {
+async fn invalid_queue_name_is_refused_without_asking_redis() {
     let env = [("REDIS_URL".to_owned(), "redis+unix:///nowhere".to_owned())].into();
     for verb in ["pause", "resume"] {
         for args in [&[verb][..], &[verb, "a:b"], &[verb, "a", "{b}"]] {

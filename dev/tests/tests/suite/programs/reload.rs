@@ -12,7 +12,7 @@ use crate::support::{Logged, SettingsFile};
 const ADD: &str = "[jobs.add]\nhandler = 'builtin:add'\n";
 const PLUS: &str = "[jobs.plus]\nhandler = 'builtin:add'\n";
 
-/// A real worker, the file that it reads, and who calls it.
+/// A real worker, its settings file, and its callers.
 struct Stage {
     worker: Logged,
     file: SettingsFile,
@@ -21,7 +21,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// A worker that maps what `jobs` says, and says that it is ready.
+    /// A worker with the mapping `jobs`, after it reported readiness.
     async fn new(jobs: &str) -> Self {
         let bench = Bench::new().await;
         let file = SettingsFile::new(jobs);
@@ -33,7 +33,7 @@ impl Stage {
         Self { worker, file, client, bench }
     }
 
-    /// Writes other settings and tells the worker, which may not have heard yet.
+    /// Writes other settings and signals the worker, which reads them a little later.
     fn now_has(&self, jobs: &str) {
         std::fs::write(&self.file.path, jobs).unwrap();
         self.worker.signal(Signal::HUP);
@@ -72,7 +72,7 @@ async fn new_names_work_and_removed_ones_are_unknown() {
 }
 
 #[tokio::test]
-async fn what_runs_during_a_reload_ends_as_it_would_have() {
+async fn running_job_is_unaffected_by_a_reload() {
     let waits = "[jobs.waits]\ncommand = ['sh', '-c', \
                  'echo > runs; until test -e go; do :; done; echo 7']";
     let stage = Stage::new(waits).await;
@@ -92,7 +92,7 @@ async fn a_job_may_change_its_handler() {
     assert_eq!(stage.add("one").await, Ok("1".to_owned()));
     stage.now_has("[jobs.one]\ncommand = ['echo', '2']");
     stage.worker.line("reloaded the jobs").await;
-    // The mapping is changed before the log says so; the dispatcher hears of it just after.
+    // The mapping is changed before the log line; the dispatcher is notified just after.
     eventually("the other handler to answer", async || {
         (stage.add("one").await == Ok("2".to_owned())).then_some(())
     })
@@ -100,7 +100,7 @@ async fn a_job_may_change_its_handler() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_be_used_change_nothing_and_the_log_says_why() {
+async fn invalid_settings_change_nothing_and_are_logged() {
     let stage = Stage::new(ADD).await;
     let file = stage.file.path.display();
     for (text, why) in [

@@ -1,4 +1,4 @@
-//! Rights at Redis: the documented ones suffice, and each program says which it lacks.
+//! Rights at Redis: the documented ones suffice, and each program names a missing one.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -46,7 +46,7 @@ impl Users {
         let () = set.query_async(&mut self.conn).await.unwrap();
     }
 
-    /// What was refused to whom.
+    /// The refused commands, and their users.
     async fn refused(&mut self) -> Vec<(String, String)> {
         let log = redis::cmd("ACL").arg("LOG").to_owned();
         let log: Vec<HashMap<String, redis::Value>> =
@@ -122,7 +122,7 @@ async fn documented_rights_suffice_for_worker_client_and_cli() {
     let ran = run(&["doctor", "--call", r#"add={"a":1,"b":2}"#], &admin).await;
     assert!(ran.stdout.contains("workers lack +blmove"), "{ran:?}");
     assert!(ran.stdout.ends_with("\n1 problem, 1 warning\n"), "{ran:?}");
-    // The rest is what only newer servers know, and what nothing needs.
+    // The rest are rights that only newer servers know, or that are not needed.
     let mut refused = users.refused().await;
     refused.retain(|(_, command)| command != "client|setinfo");
     assert_eq!(refused, []);
@@ -141,7 +141,7 @@ async fn worker_without_a_right_names_it_and_does_not_start() {
     eventually("the worker to end", async || (!worker.is_running()).then_some(())).await;
     assert!(!worker.log().contains(": ready"), "{}", worker.log());
     users.set("worker", "+hsetnx").await;
-    // It does without announcements, and says so.
+    // It works without announcements, and logs that.
     let worker = Logged::start("redcall-worker", &[], &users.env("worker"));
     worker.line("+spublish").await;
     worker.line(": ready").await;

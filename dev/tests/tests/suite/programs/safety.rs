@@ -1,4 +1,4 @@
-//! What workers say at their start about a Redis that may lose what it is given.
+//! The warnings of workers at their start about a Redis that may lose data.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
@@ -20,11 +20,11 @@ async fn warnings(redis: &TestRedis) -> Vec<String> {
     of(&ended(&worker).await)
 }
 
-/// The whole log of a worker that is told to end.
+/// Stops a worker and returns its whole log.
 async fn ended(worker: &Logged) -> String {
     worker.signal(Signal::TERM);
     eventually("the worker to end", async || (!worker.is_running()).then_some(())).await;
-    // The last line may still be on its way to us.
+    // The last line may still be in flight.
     worker.line("stopped").await;
     worker.log()
 }
@@ -35,7 +35,7 @@ fn of(log: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_worker_says_once_that_redis_keeps_nothing_and_what_to_set() {
+async fn worker_warns_once_about_missing_persistence() {
     let warnings = warnings(&TestRedis::start().await).await;
     let [one] = &*warnings else { panic!("{warnings:?}") };
     assert!(one.contains("Redis keeps nothing on disk (appendonly no, save \"\")"), "{one}");
@@ -43,7 +43,7 @@ async fn a_worker_says_once_that_redis_keeps_nothing_and_what_to_set() {
 }
 
 #[tokio::test]
-async fn a_worker_says_once_that_redis_may_evict_and_takes_only_snapshots() {
+async fn worker_warns_once_about_eviction_and_snapshots() {
     let args = ["--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru", "--save", "3600 1"];
     let warnings = warnings(&TestRedis::start_with(args).await).await;
     let [eviction, snapshots] = &*warnings else { panic!("{warnings:?}") };
@@ -54,7 +54,7 @@ async fn a_worker_says_once_that_redis_may_evict_and_takes_only_snapshots() {
 }
 
 #[tokio::test]
-async fn nothing_is_said_of_a_redis_that_keeps_all_or_does_not_speak_of_itself() {
+async fn durable_or_unreadable_redis_causes_no_warning() {
     let sound = ["--appendonly", "yes", "--appendfsync", "always"];
     let silent = ["--rename-command", "CONFIG", "", "--rename-command", "INFO", ""];
     for args in [&sound[..], &silent] {
@@ -64,7 +64,7 @@ async fn nothing_is_said_of_a_redis_that_keeps_all_or_does_not_speak_of_itself()
 }
 
 #[tokio::test]
-async fn nothing_is_said_of_the_private_server() {
+async fn private_server_causes_no_warning() {
     let mut env = BTreeMap::from([("REDIS_URL".to_owned(), "embedded".to_owned())]);
     for kept in ["HOME", "REDCALL_REDIS_SERVER"] {
         env.extend(std::env::var(kept).ok().map(|value| (kept.to_owned(), value)));

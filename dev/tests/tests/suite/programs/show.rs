@@ -1,4 +1,4 @@
-//! `redcall queues` and `redcall workers`, for people and for programs.
+//! `redcall queues` and `redcall workers`, as text and as JSON.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::time::Duration;
@@ -27,7 +27,7 @@ async fn an_unused_redis_shows_neither_queues_nor_workers() {
 }
 
 #[tokio::test]
-async fn queues_are_shown_with_what_waits_runs_and_died() {
+async fn queues_are_shown_with_waiting_running_and_dead_counts() {
     let bench = Bench::new().await;
     let env = bench.environment();
     let args = ["--queues", "default,low", "--concurrency", "2"];
@@ -36,7 +36,7 @@ async fn queues_are_shown_with_what_waits_runs_and_died() {
     let client = bench.client().await;
     // First, since a worker without a free slot takes nothing.
     let () = conn.rpush("redcall:{low}:queue", "nonsense").await.unwrap();
-    eventually("the nonsense to be buried", async || {
+    eventually("the invalid element to be dead-lettered", async || {
         conn.exists::<_, bool>("redcall:{low}:dead").await.unwrap().then_some(())
     })
     .await;
@@ -89,7 +89,7 @@ async fn queues_are_shown_with_what_waits_runs_and_died() {
 }
 
 #[tokio::test]
-async fn what_waits_beside_the_list_is_counted() {
+async fn requests_outside_the_list_are_counted() {
     let bench = Bench::new().await;
     let (env, client) = (bench.environment(), bench.client().await);
     let mut conn = bench.redis.connection().await;
@@ -103,7 +103,7 @@ async fn what_waits_beside_the_list_is_counted() {
     }
     let () =
         conn.hset_multiple("redcall:{default}:limited", &[("one", 5), ("two", 2)]).await.unwrap();
-    // Live ids of what is answered later, which runs nowhere.
+    // Live ids of deferred jobs, which run nowhere.
     let () = conn.zadd("redcall:{default}:deferred", "x", 1).await.unwrap();
     let () = conn.hset("redcall:{default}:live", "x", "(deferred)").await.unwrap();
     let ran = Ran::new("redcall", &["queues", "--json"], &env).await;
@@ -118,7 +118,7 @@ async fn what_waits_beside_the_list_is_counted() {
 }
 
 #[tokio::test]
-async fn workers_are_shown_with_what_they_run_and_what_ignores_its_timeout() {
+async fn workers_are_shown_with_running_and_overdue_jobs() {
     fn stubborn() {
         // Until the test's process ends: nothing can end a thread.
         loop {

@@ -17,7 +17,7 @@ use crate::support::seems_served;
 /// Each signal, and the exit code by which shells show it.
 const SIGNALS: [(Signal, i32); 3] = [(Signal::HUP, 129), (Signal::INT, 130), (Signal::TERM, 143)];
 
-/// Queues that seem to be served, but whose requests stay where they are.
+/// Queues with a registered worker, whose requests stay where they are.
 struct Desk {
     conn: MultiplexedConnection,
     env: BTreeMap<String, String>,
@@ -100,7 +100,7 @@ async fn ending_signals_cancel_the_waited_call_of_every_verb() {
 }
 
 #[tokio::test]
-async fn follow_ends_by_each_signal_and_its_job_goes_on() {
+async fn follow_ends_on_each_signal_and_its_job_continues() {
     let mut desk = Desk::new().await;
     let key = "redcall:{default}:response:x";
     let frame = json!({"id": "x", "response_key": key, "type": "progress", "seq": 1, "attempt": 1,

@@ -50,7 +50,7 @@ async fn a_job_is_monitored_from_another_process() {
 async fn status_is_found_in_a_queue_that_is_not_noted() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
-    // As a queue whose name has been forgotten: it is kept for 30 days.
+    // As a queue whose note has expired after 30 days.
     let () = conn.hset("redcall:{foreign}:live", "a", "other").await.unwrap();
     let state = r#"{"status":"Success","at_ms":1,"attempt":1}"#;
     let () = conn.rpush("redcall:{foreign}:status:a", state).await.unwrap();
@@ -63,7 +63,7 @@ async fn status_is_found_in_a_queue_that_is_not_noted() {
 }
 
 #[tokio::test]
-async fn a_job_that_nobody_asked_about_is_not_found() {
+async fn untracked_job_is_not_found() {
     let bench = Bench::new().await;
     let env = bench.environment();
     for verb in ["status", "monitor"] {

@@ -1,4 +1,4 @@
-//! The keys of a worker while it runs, and what its log says of who was refused.
+//! The keys of a worker while it runs, and its log of refused requests.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use redcall_client::{Client, Code};
@@ -36,7 +36,7 @@ async fn calls(client: &Client) -> Result<(), Code> {
 }
 
 #[tokio::test]
-async fn keys_are_replaced_while_the_worker_runs_and_its_log_says_why_it_refuses() {
+async fn keys_are_replaced_at_run_time_and_refusals_logged() {
     let bench = Bench::new().await;
     let settings = SettingsFile::new(&file(&["old"]));
     let args = ["--settings", settings.arg()];

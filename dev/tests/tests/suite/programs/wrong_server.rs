@@ -27,12 +27,12 @@ const VERBS: [&[&str]; 7] = [
     &["follow", "redcall:{default}:response:abc"],
 ];
 
-/// What a wrong server does with a connection.
+/// A wrong server's treatment of a connection.
 #[derive(Clone, Copy)]
 enum Wrong {
-    /// It takes it, and says nothing.
+    /// It accepts the connection, and writes nothing.
     Silent,
-    /// It says the same over and over.
+    /// It writes the same text repeatedly.
     Says(&'static str),
     /// It answers all that it reads with this.
     Answers(&'static str),
@@ -115,7 +115,7 @@ async fn server_that_takes_long_for_each_answer_is_left_in_time() {
 }
 
 #[tokio::test]
-async fn redis_that_stands_still_is_left_in_time() {
+async fn stalled_redis_is_left_in_time() {
     let bench = Bench::new().await;
     let redis = Pid::from_raw(i32::try_from(bench.redis.pid()).unwrap()).unwrap();
     kill_process(redis, Signal::STOP).unwrap();

@@ -73,7 +73,7 @@ async fn kills_lose_no_step_and_repeat_none() {
 }
 
 #[tokio::test]
-async fn a_request_that_kills_what_runs_it_is_given_up_and_the_next_one_runs() {
+async fn poison_request_is_given_up_and_the_next_one_runs() {
     let mut bench = Bench::new().await;
     // Dies of `"die"`; else the state is how many executes there were in this process.
     let script = r#"n=0; while read -r line; do

@@ -1,4 +1,4 @@
-//! One instance from its beginning to its end, and what is refused on the way.
+//! One instance from its beginning to its end, and the refused operations.
 
 use redcall_client::{Code, ServiceOp, Update};
 use redcall_common::settings::{ServiceSettings, ServiceTasks};
@@ -43,7 +43,7 @@ async fn instances_have_states_of_their_own() {
 }
 
 #[tokio::test]
-async fn what_comes_in_the_wrong_phase_is_a_conflict() {
+async fn operation_in_the_wrong_phase_is_a_conflict() {
     let bench = bench().await;
     let (_worker, client) = served(&bench).await;
     let service = client.service("counter");
@@ -72,7 +72,7 @@ async fn a_task_that_fails_is_answered_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn who_follows_gets_a_receipt_and_then_the_answer() {
+async fn follower_gets_a_receipt_then_the_answer() {
     let bench = bench().await;
     let (_worker, client) = served(&bench).await;
     let service = client.service("counter");
@@ -91,14 +91,14 @@ async fn who_follows_gets_a_receipt_and_then_the_answer() {
 }
 
 #[tokio::test]
-async fn a_task_cannot_be_put_off() {
-    async fn puts_off(request: Request) -> Result<(), DeferError> {
+async fn service_operation_cannot_be_deferred() {
+    async fn defers(request: Request) -> Result<(), DeferError> {
         request.defer(&(), None).await.map(drop)
     }
     let mut bench = bench().await;
-    let tasks = ServiceTasks::Compiled { init: None, execute: "puts_off".to_owned(), exit: None };
+    let tasks = ServiceTasks::Compiled { init: None, execute: "defers".to_owned(), exit: None };
     bench.settings.services.insert("later".to_owned(), ServiceSettings::new(tasks));
-    let build = |worker| counter(worker).handler("puts_off", puts_off);
+    let build = |worker| counter(worker).handler("defers", defers);
     let (_worker, client) = (bench.worker_with(build).await, bench.client().await);
     let service = client.service("later");
     data(service.initialize(&1).await);
@@ -111,7 +111,7 @@ async fn a_task_cannot_be_put_off() {
 }
 
 #[tokio::test]
-async fn what_is_no_order_is_refused() {
+async fn invalid_service_operation_is_refused() {
     let bench = bench().await;
     let (_worker, client) = served(&bench).await;
     for data in [
@@ -124,7 +124,7 @@ async fn what_is_no_order_is_refused() {
         let error = failed(client.request("counter").data(&data).wait().await);
         assert_eq!(error.code, Code::InvalidData, "{data}: {error}");
     }
-    // Half a character: what sorts by instance cannot read it.
+    // Half a character: sorting by instance cannot read it.
     let order = r#"{"task":"init","args":"\ud800"}"#.to_owned();
     let order = serde_json::value::RawValue::from_string(order).unwrap();
     let error = failed(client.request("counter").data(&order).wait().await);
@@ -149,7 +149,7 @@ async fn a_service_has_a_queue_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_instance_that_nobody_asks_for_is_forgotten() {
+async fn unused_instance_is_removed() {
     let bench = bench().await;
     let (_worker, client) = served(&bench).await;
     let mut conn = bench.redis.connection().await;

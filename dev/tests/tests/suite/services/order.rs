@@ -1,4 +1,4 @@
-//! One at a time and in order, whoever sends and whoever runs.
+//! One at a time and in order, with several senders and workers.
 
 use futures_util::future::join_all;
 use redcall_client::ServiceOp;
@@ -24,7 +24,7 @@ fn list(worker: Worker) -> Worker {
 }
 
 #[tokio::test]
-async fn what_one_caller_sends_without_waiting_runs_in_its_order() {
+async fn unawaited_operations_of_one_caller_run_in_order() {
     let mut bench = Bench::new().await;
     let tasks = ServiceTasks::Compiled { init: None, execute: "append".to_owned(), exit: None };
     bench.settings.services.insert("list".to_owned(), ServiceSettings::new(tasks));

@@ -1,4 +1,4 @@
-//! `example/counter` by the real programs: the service as its settings say, and `redcall service`.
+//! `example/counter` by the real programs: the service with its settings, and `redcall service`.
 
 use std::path::Path;
 

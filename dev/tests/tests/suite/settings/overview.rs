@@ -1,4 +1,4 @@
-//! What `redcall-worker check` shows beside the mapping, and what it finds wrong with it.
+//! The output of `redcall-worker check` besides the mapping, and its findings.
 
 use redcall_testkit::TestRedis;
 use redcall_tests::{Bench, Program};
@@ -131,7 +131,7 @@ async fn schedule_of_a_job_that_no_worker_maps_is_a_mistake() {
     ran.says(&format!("{}: schedules.nightly.job: {problem}", file.arg()));
     ran.says("help: Correct the name, or add [jobs.repot]; known here: echo");
     assert_eq!((ran.code, ran.stderr.matches('×').count()), (2, 1), "{}", ran.stderr);
-    // All the rest is looked at.
+    // All the rest is checked.
     assert!(ran.stdout.starts_with("echo  rust ") && ran.stdout.contains("schedule nightly: "));
     assert!(ran.stdout.ends_with(" answers\n"), "{}", ran.stdout);
 
@@ -196,7 +196,7 @@ async fn mistakes_of_the_settings_are_json_too() {
 }
 
 #[tokio::test]
-async fn worker_says_at_its_start_that_no_worker_maps_the_job_of_a_schedule() {
+async fn worker_warns_at_start_about_unmapped_schedule_jobs() {
     let bench = Bench::new().await;
     let mut env = bench.environment();
     for (key, value) in [

@@ -1,4 +1,4 @@
-//! However a job ends, its status says so, with the code of its error.
+//! The status of a job reports every kind of end, with the code of its error.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn end(ticket: &Ticket) -> (Code, bool) {
     (code(states.last().unwrap()), started)
 }
 
-/// What foreign clients write to have a status kept for a minute.
+/// The field by which foreign clients have a status kept for a minute.
 const ASKS: &str = r#","status_ttl_ms":60000"#;
 
 async fn push(bench: &Bench, raw: &str) {
@@ -43,7 +43,7 @@ async fn submit(client: &Client, name: &str, data: &Value) -> Ticket {
     client.request(name).data(data).track_status(KEPT).submit().await.unwrap()
 }
 
-/// Runs until it is not wanted any more.
+/// Runs until it is cancelled.
 async fn endless(request: Request) {
     request.cancelled().await;
 }
@@ -92,16 +92,16 @@ async fn each_error_of_a_job_that_ran_is_its_status() {
 }
 
 #[tokio::test]
-async fn what_never_starts_ends_with_its_code() {
+async fn unstarted_job_ends_with_its_code() {
     let mut bench = Bench::new().await;
     let client = bench.client().await;
     let cancelled = submit(&client, "echo", &json!(1)).await;
     cancelled.cancel().await.unwrap();
     let late = format!(r#","enqueued_at":1,"budget_ms":1{ASKS}"#);
     push(&bench, &waited("late", "echo", "1", &late)).await;
-    let unknown = submit(&client, "nobody-maps-it", &json!(1)).await;
+    let unknown = submit(&client, "absent", &json!(1)).await;
     let deep = submit(&client, "echo", &json!([[[[1]]]])).await;
-    let unheard = client.request("nobody-maps-it").track_status(KEPT).send().await.unwrap();
+    let unheard = client.request("absent").track_status(KEPT).send().await.unwrap();
     bench.settings.limits.depth = 4;
     let _worker = bench.worker().await;
     assert_eq!(end(&cancelled).await, (Code::Cancelled, false));
@@ -114,7 +114,7 @@ async fn what_never_starts_ends_with_its_code() {
 }
 
 #[tokio::test]
-async fn what_is_parked_stays_pending_until_it_starts() {
+async fn parked_job_stays_pending_until_it_starts() {
     let mut bench = Bench::new().await;
     let gate = Gate::new();
     gate.open(1);
@@ -147,7 +147,7 @@ async fn what_is_parked_stays_pending_until_it_starts() {
 }
 
 #[tokio::test]
-async fn what_must_not_run_twice_ends_as_worker_lost() {
+async fn unrepeatable_job_ends_as_worker_lost() {
     let mut bench = Bench::new().await;
     let mut job = JobSettings::new(HandlerSettings::Compiled("gated".to_owned()));
     job.on_worker_loss = OnWorkerLoss::Fail;
@@ -165,7 +165,7 @@ async fn what_must_not_run_twice_ends_as_worker_lost() {
 }
 
 #[tokio::test]
-async fn a_foreign_request_asks_for_it_by_a_field_and_a_mapping_for_all() {
+async fn status_is_tracked_by_a_request_field_or_a_mapping() {
     let mut bench = Bench::new().await;
     let gate = Gate::new();
     gate.open(3);
@@ -195,29 +195,29 @@ async fn a_foreign_request_asks_for_it_by_a_field_and_a_mapping_for_all() {
 }
 
 /// Puts its answer off, and leaves the token to the test.
-async fn puts_off(request: Request, tokens: State<UnboundedSender<SettlementToken>>) {
+async fn defers(request: Request, tokens: State<UnboundedSender<SettlementToken>>) {
     let token = request.defer(&(), Some(Duration::from_secs(60))).await.unwrap();
     tokens.send(token).unwrap();
 }
 
 #[tokio::test]
-async fn what_is_answered_later_is_processing_until_then() {
+async fn deferred_job_is_processing_until_settled() {
     let bench = Bench::new().await;
     let (send, mut tokens) = unbounded_channel();
-    let build = |worker: Worker| worker.state(send).handler("puts_off", puts_off);
+    let build = |worker: Worker| worker.state(send).handler("defers", defers);
     let (_worker, client) = (bench.worker_with(build).await, bench.client().await);
-    let done = submit(&client, "puts_off", &json!(null)).await;
+    let done = submit(&client, "defers", &json!(null)).await;
     let token = tokens.recv().await.unwrap();
     assert_eq!(client.status(&*done.id).await.unwrap().state, Processing);
     assert!(client.settle(&token, Ok(7)).await.unwrap());
     let states = done.history().await.unwrap();
     assert_eq!(said(&states), [(Pending, 0), (Processing, 1), (Success, 1)]);
-    let failed = submit(&client, "puts_off", &json!(null)).await;
+    let failed = submit(&client, "defers", &json!(null)).await;
     let token = tokens.recv().await.unwrap();
     let error = WireError::new(Code::HandlerFailed, "as it was told");
     assert!(client.settle::<()>(&token, Err(error)).await.unwrap());
     assert_eq!(end(&failed).await, (Code::HandlerFailed, true));
-    let gone = submit(&client, "puts_off", &json!(null)).await;
+    let gone = submit(&client, "defers", &json!(null)).await;
     tokens.recv().await.unwrap();
     gone.cancel().await.unwrap();
     assert_eq!(end(&gone).await, (Code::Cancelled, true));

@@ -1,4 +1,4 @@
-//! Monitors: each state once and in order, whenever they begin, whatever is lost.
+//! Monitors: each state once and in order, from any start and despite lost messages.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn who_begins_before_the_end_gets_each_state_once_and_in_order() {
+async fn early_monitor_gets_each_state_once_in_order() {
     let bench = Bench::new().await;
     let (client, elsewhere) = (bench.client().await, bench.client().await);
     let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();
@@ -30,7 +30,7 @@ async fn who_begins_before_the_end_gets_each_state_once_and_in_order() {
     assert_eq!((processing.state, processing.attempt), (Processing, 1));
     let worker = bench.workers().await.remove(0).id;
     assert_eq!(processing.worker, Some(worker));
-    // In the midst of it, what was before belongs to it; each way to name it will do.
+    // During the run: earlier states belong to it, and each form of its name works.
     let mut late = elsewhere.monitor(&ticket.id).await.unwrap();
     let mut later = client.monitor(("default", ticket.id.as_str())).await.unwrap();
     for monitor in [&mut late, &mut later] {
@@ -53,7 +53,7 @@ async fn ticket_history(client: &Client, id: &str) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn who_comes_after_the_end_gets_the_last_state_at_once() {
+async fn late_monitor_gets_the_last_state_at_once() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let client = bench.client().await;
@@ -86,7 +86,7 @@ async fn a_job_that_is_tried_again_is_processing_again() {
 }
 
 #[tokio::test]
-async fn what_happens_before_a_monitor_can_hear_is_not_missed() {
+async fn states_before_the_subscription_are_not_missed() {
     let bench = Bench::new().await;
     let proxy = FaultProxy::start(&bench.redis);
     let gate = Gate::new();
@@ -111,7 +111,7 @@ async fn what_happens_before_a_monitor_can_hear_is_not_missed() {
 }
 
 #[tokio::test]
-async fn what_is_said_while_the_connection_is_away_is_read_when_it_is_back() {
+async fn states_during_a_disconnection_are_read_afterwards() {
     let bench = Bench::new().await;
     let proxy = FaultProxy::start(&bench.redis);
     let gate = Gate::new();
@@ -133,7 +133,7 @@ async fn what_is_said_while_the_connection_is_away_is_read_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_thousand_monitors_share_the_connections_and_leave_nothing_behind() {
+async fn thousand_monitors_share_connections_and_clean_up() {
     let bench = Bench::new().await;
     let gate = Gate::new();
     let _worker = worker(&bench, &gate).await;
@@ -151,7 +151,7 @@ async fn a_thousand_monitors_share_the_connections_and_leave_nothing_behind() {
     for states in join_all(ends).await {
         assert_eq!(states, [(Pending, 0), (Processing, 1), (Success, 1)]);
     }
-    eventually("nobody to listen", async || {
+    eventually("all subscriptions to end", async || {
         let listening = redis::cmd("PUBSUB").arg("SHARDCHANNELS").arg("*:status:*").to_owned();
         let channels: Vec<String> = listening.query_async(&mut conn).await.unwrap();
         channels.is_empty().then_some(())
@@ -165,7 +165,7 @@ async fn connections(conn: &mut redis::aio::MultiplexedConnection) -> usize {
 }
 
 #[tokio::test]
-async fn a_monitor_ends_in_its_time_and_may_begin_anew() {
+async fn monitor_ends_at_its_timeout_and_may_start_again() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();
@@ -187,7 +187,7 @@ async fn a_record_that_goes_while_it_is_followed_is_not_found() {
     assert_eq!(next(&mut monitor).await.state, Pending);
     let mut conn = bench.redis.connection().await;
     let () = conn.del(key(&ticket.id)).await.unwrap();
-    // As it would look some seconds later without a word.
+    // It would read the key only some seconds later.
     let () =
         redis::cmd("SPUBLISH").arg(key(&ticket.id)).arg("").exec_async(&mut conn).await.unwrap();
     is_not_found(timeout(SOON, monitor.next()).await.unwrap().unwrap());
@@ -208,7 +208,7 @@ async fn a_dead_letter_that_is_retried_has_another_life() {
     running.drain().await;
     let retried = client.dead("default").retry(&DeadSelection::default(), false).await.unwrap();
     assert_eq!(retried.done.len(), 1);
-    // The life before has ended: who asks now follows the one to come.
+    // The earlier life has ended: a new monitor follows the next one.
     let mut monitor = client.monitor(&receipt).await.unwrap();
     assert_eq!(next(&mut monitor).await.state, Pending);
     let _worker = bench.worker().await;

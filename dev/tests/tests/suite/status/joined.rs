@@ -14,7 +14,7 @@ async fn submit(client: &Client, fails: u32) -> Ticket {
 }
 
 #[tokio::test]
-async fn who_joined_is_pending_until_the_call_ends_and_then_the_same() {
+async fn deduplicated_job_is_pending_until_the_call_ends() {
     for (fails, state) in [(0, Success), (1, Error)] {
         let bench = Bench::new().await;
         let gate = Gate::new();
@@ -48,7 +48,7 @@ async fn who_joined_is_pending_until_the_call_ends_and_then_the_same() {
                 assert_eq!(states[0].error.as_ref().unwrap().message, "run 1");
             }
         }
-        // Who comes after the end has that end at once, asking or not.
+        // A later call gets that end at once, tracked or not.
         let later = submit(&client, fails).await;
         assert_eq!(said(&later.history().await.unwrap()), [(state, 1)]);
         let pushed = waited("late", "gated", &fails.to_string(), rest_of);
@@ -59,7 +59,7 @@ async fn who_joined_is_pending_until_the_call_ends_and_then_the_same() {
 }
 
 #[tokio::test]
-async fn who_joined_and_does_not_want_it_any_more_is_cancelled_alone() {
+async fn withdrawn_deduplicated_job_is_cancelled_alone() {
     let bench = Bench::new().await;
     let gate = Gate::new();
     let client = bench.client().await;
@@ -74,17 +74,17 @@ async fn who_joined_and_does_not_want_it_any_more_is_cancelled_alone() {
 }
 
 #[tokio::test]
-async fn who_had_joined_a_call_that_is_begun_anew_is_cancelled() {
+async fn deduplicated_job_of_a_restarted_call_is_cancelled() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let (first, second) = (submit(&client, 0).await, submit(&client, 0).await);
     client.cancel_in("default", &first.id).await.unwrap();
-    let anew = submit(&client, 0).await;
+    let again = submit(&client, 0).await;
     assert_eq!(code(&second.status().await.unwrap()), Code::Cancelled);
     let gate = Gate::new();
     gate.open(1);
     let _worker = worker(&bench, &gate).await;
-    let mut monitor = anew.monitor(SOON).await.unwrap();
+    let mut monitor = again.monitor(SOON).await.unwrap();
     assert_eq!(rest(&mut monitor).await.last().unwrap().state, Success);
     let mut monitor = first.monitor(SOON).await.unwrap();
     assert_eq!(code(rest(&mut monitor).await.last().unwrap()), Code::Cancelled);

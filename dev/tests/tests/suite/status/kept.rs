@@ -1,4 +1,4 @@
-//! What is kept, for how long, and that nothing is kept of who did not ask.
+//! The kept statuses, their lifetimes, and that untracked jobs keep none.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Gate, KEPT, Pending, Success, is_not_found, key, record, rest, said, worker};
 
 #[tokio::test]
-async fn a_record_goes_by_itself_and_is_there_while_the_job_waits_and_runs() {
+async fn status_record_exists_during_the_job_and_expires() {
     let mut bench = Bench::new().await;
     let mut job = bench.settings.jobs["echo"].clone();
     job.kind = redcall_common::settings::HandlerSettings::Compiled("gated".to_owned());
@@ -26,7 +26,7 @@ async fn a_record_goes_by_itself_and_is_there_while_the_job_waits_and_runs() {
     let plain = client.request("echo").track_status(KEPT).submit().await.unwrap();
     let left = ttl(&plain.id).await;
     assert!(left <= KEPT && left > KEPT - minute / 2, "{left:?}");
-    // Put off by an hour, and then cared for by its caller for another one.
+    // Delayed by an hour, with a caller that waits for another one.
     let hour = Duration::from_secs(3600);
     let later = client.request("echo").track_status(KEPT).delay(hour).timeout(hour);
     let later = later.submit().await.unwrap();
@@ -63,7 +63,7 @@ async fn no_more_than_64_states_are_kept() {
 }
 
 #[tokio::test]
-async fn what_was_not_asked_for_is_not_found_and_what_cannot_be_is_refused() {
+async fn untracked_status_is_not_found_and_invalid_refused() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let client = bench.client().await;
@@ -101,7 +101,7 @@ async fn something_else_at_its_place_keeps_no_job_from_its_answer() {
 }
 
 #[tokio::test]
-async fn the_record_is_as_the_protocol_says() {
+async fn status_record_matches_the_protocol() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let client = bench.client().await;

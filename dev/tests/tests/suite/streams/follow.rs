@@ -1,4 +1,4 @@
-//! Following what another client has sent.
+//! Following calls of another client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Steps {
         Self { _worker: worker, bench, go, conn }
     }
 
-    /// Lets the handler go on; returns once `count` frames lie at `key`.
+    /// Releases the handler; returns once `count` frames are at `key`.
     async fn goes_on(&mut self, key: &str, count: usize) {
         self.go.add_permits(1);
         eventually("the frame", async || {
@@ -59,7 +59,7 @@ fn code<T>(followed: Result<T, CallError>) -> Code {
 }
 
 #[tokio::test]
-async fn another_client_goes_on_where_the_first_has_stopped() {
+async fn another_client_continues_where_the_first_stopped() {
     let bench = Bench::new().await;
     let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
     let mut first = stopped(&bench, 3000, 5, 1000).await;
@@ -73,13 +73,13 @@ async fn another_client_goes_on_where_the_first_has_stopped() {
 }
 
 #[tokio::test]
-async fn what_was_read_cannot_be_followed_and_what_is_to_come_can() {
+async fn follow_returns_only_unread_frames() {
     let mut steps = Steps::new().await;
     let client = steps.bench.client().await;
     let mut first = client.request("parts").data(&(200, 5)).stream().await.unwrap();
     read_some(&mut first, 0..200).await;
     let (key, other) = (first.response_key().to_owned(), steps.bench.client().await);
-    eventually("what was read to be trimmed", async || {
+    eventually("the read frames to be trimmed", async || {
         (steps.conn.llen::<_, usize>(&key).await.unwrap() < 100).then_some(())
     })
     .await;
@@ -87,7 +87,7 @@ async fn what_was_read_cannot_be_followed_and_what_is_to_come_can() {
     assert_eq!(code(other.follow(&key, 1).await), Code::NotFound);
     assert_eq!(code(other.follow(&key, 191).await), Code::NotFound);
     read_from(other.follow(&key, 192).await.unwrap(), 191, 200).await;
-    // Whoever reads the end takes it.
+    // The reader of the end takes it.
     assert_eq!(code(other.follow(&key, 192).await), Code::NotFound);
     assert_eq!(code(other.follow(&response_key("never"), 1).await), Code::NotFound);
     for wrong in ["", "x", QUEUE, "redcall:{default}:response:", "other:{default}:response:a"] {
@@ -106,7 +106,7 @@ async fn what_was_read_cannot_be_followed_and_what_is_to_come_can() {
 }
 
 #[tokio::test]
-async fn who_follows_hears_without_looking_where_frames_are_announced() {
+async fn announced_frames_reach_the_follower_without_polling() {
     let mut steps = Steps::new().await;
     let client = steps.bench.client().await;
     let first = client.request("steps").stream().await.unwrap();
@@ -118,7 +118,7 @@ async fn who_follows_hears_without_looking_where_frames_are_announced() {
     let (next, ()) = tokio::join!(followed.next(), async {
         let channel = eventually("both to listen", async || heard_by_two(&mut steps.conn).await);
         let channel = channel.await;
-        // From now on no look finds anything; the worker cannot push either.
+        // From now on no read succeeds; the worker cannot push either.
         for read in ["-lrange", "-lindex", "-llen"] {
             let call = redis::cmd("ACL").arg("SETUSER").arg("default").arg(read).to_owned();
             let () = call.query_async(&mut steps.conn).await.unwrap();
@@ -149,7 +149,7 @@ async fn a_request_without_a_channel_is_followed_by_looking() {
     let key = response_key("plain");
     steps.goes_on(&key, 1).await;
     let other = steps.bench.client().await;
-    // It looks once a second at least.
+    // It reads once a second at least.
     let within = Duration::from_millis(1800);
     let mut followed = other.follow_within(&key, 1, within).await.unwrap();
     for part in ["1", "2", "3"] {
@@ -161,14 +161,14 @@ async fn a_request_without_a_channel_is_followed_by_looking() {
 }
 
 #[tokio::test]
-async fn of_two_readers_one_that_falls_far_behind_is_told_so() {
+async fn lagging_reader_of_two_gets_an_error() {
     let bench = Bench::new().await;
     let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
     let mut slow = stopped(&bench, 5000, 5, 1000).await;
     let other = bench.client().await;
     let mut quick = other.follow(slow.response_key(), 1).await.unwrap();
     read_some(&mut quick, 0..5000).await;
-    // What was announced to it lies here, up to a bound.
+    // Announced frames are buffered here, up to a bound.
     read_some(&mut slow, 0..2000).await;
     assert_eq!(code(slow.next().await.unwrap()), Code::NotFound);
     assert!(slow.next().await.is_none());
@@ -176,7 +176,7 @@ async fn of_two_readers_one_that_falls_far_behind_is_told_so() {
 }
 
 #[tokio::test]
-async fn of_two_readers_of_large_parts_each_gets_all_or_is_told_so() {
+async fn two_readers_of_large_parts_get_all_or_an_error() {
     let bench = Bench::new().await;
     let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
     // Announced by their id alone: each reads them at the key, where the other one trims.
@@ -200,7 +200,7 @@ async fn of_two_readers_of_large_parts_each_gets_all_or_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_wait_for_the_next_frame_ends_and_the_job_goes_on() {
+async fn wait_for_the_next_frame_ends_and_the_job_continues() {
     let mut steps = Steps::new().await;
     let client = steps.bench.client().await;
     let mut first = client.request("steps").stream().await.unwrap();
@@ -223,7 +223,7 @@ async fn a_wait_for_the_next_frame_ends_and_the_job_goes_on() {
 }
 
 #[tokio::test]
-async fn who_follows_is_told_of_a_restart() {
+async fn follower_is_notified_of_a_restart() {
     async fn twice(request: Request, go: State<Arc<Semaphore>>) -> Result<Json<u32>, HandlerError> {
         request.chunk(&request.attempt()).await?;
         go.acquire().await.unwrap().forget();
@@ -259,7 +259,7 @@ async fn who_follows_is_told_of_a_restart() {
     for _ in 0..3 {
         follow(&mut followed, &mut seen).await;
     }
-    // Who comes now begins with the present attempt, whose first frame says that it is another.
+    // A late follower begins with the present attempt, whose first frame names its number.
     let mut late = other.follow(first.response_key(), 1).await.unwrap();
     let mut of_late = Vec::new();
     go.add_permits(1);
@@ -272,7 +272,7 @@ async fn who_follows_is_told_of_a_restart() {
 }
 
 #[tokio::test]
-async fn a_client_may_follow_what_it_has_sent_itself() {
+async fn client_may_follow_its_own_call() {
     let mut steps = Steps::new().await;
     let client: Client = steps.bench.client().await;
     let first = client.request("steps").stream().await.unwrap();
@@ -281,7 +281,7 @@ async fn a_client_may_follow_what_it_has_sent_itself() {
     let mut followed = client.follow(&key, 1).await.unwrap();
     assert!(matches!(followed.next().await.unwrap().unwrap(), Update::Chunk(_)));
     drop(followed);
-    // It still hears of its own calls.
+    // It still receives its own calls' frames.
     steps.go.add_permits(3);
     for _ in 0..3 {
         let answered = client.request("echo").timeout(Duration::from_millis(900)).wait().await;

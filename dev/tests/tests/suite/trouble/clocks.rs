@@ -46,14 +46,14 @@ async fn ticks(conn: &mut MultiplexedConnection, more: usize) {
 }
 
 #[tokio::test]
-async fn schedule_ticks_on_in_a_worker_that_saw_the_clock_go_ahead_and_back() {
+async fn schedule_ticks_after_the_clock_went_ahead_and_back() {
     let bench = bench().await;
     let mut conn = bench.redis.connection().await;
     let _worker = bench.worker().await;
     for _ in 0..2 {
         ticks(&mut conn, 1).await;
         bench.redis.set_clock(HOUR);
-        // In the future, as far as anybody will know.
+        // In the future, by every clock.
         ticks(&mut conn, 2).await;
         bench.redis.set_clock(0);
     }
@@ -61,7 +61,7 @@ async fn schedule_ticks_on_in_a_worker_that_saw_the_clock_go_ahead_and_back() {
 }
 
 #[tokio::test]
-async fn tick_that_is_not_due_is_not_said_to_find_its_queue_full() {
+async fn undue_tick_does_not_report_a_full_queue() {
     let bench = bench().await;
     let mut conn = bench.redis.connection().await;
     let mut env = bench.environment();
@@ -80,7 +80,7 @@ async fn tick_that_is_not_due_is_not_said_to_find_its_queue_full() {
 }
 
 #[tokio::test]
-async fn worker_that_died_while_the_clock_was_ahead_is_dead_when_it_is_back() {
+async fn worker_dead_under_a_fast_clock_is_dead_afterwards() {
     let bench = bench().await;
     let mut conn = bench.redis.connection().await;
     let client = bench.client().await;

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::still::Still;
 use crate::support::{LIVE, QUEUE, blocked};
 
-/// What a wait may last longer than its timeout.
+/// The permitted excess of a wait over its timeout.
 const LATE: Duration = Duration::from_secs(1);
 
 struct Stage {
@@ -24,7 +24,7 @@ struct Stage {
     bench: Bench,
 }
 
-/// Whoever connects from now on does so through the proxy, and notices silence after half a second.
+/// Later connections go through the proxy, and notice silence after half a second.
 fn put_behind_a_proxy(bench: &mut Bench) -> FaultProxy {
     let proxy = FaultProxy::start(&bench.redis);
     bench.settings.redis = proxy.settings();
@@ -41,7 +41,7 @@ impl Stage {
         Self { _worker: worker, client, proxy, bench }
     }
 
-    /// Calls `sleep` so often, with this timeout each.
+    /// Calls `sleep` `count` times, with this timeout each.
     fn calls(
         &self,
         count: usize,
@@ -60,7 +60,7 @@ impl Stage {
         (0..count).map(call).collect()
     }
 
-    /// One of the calls has been answered: the others are on their way.
+    /// One of the calls has been answered: the others are in flight.
     async fn under_load(&self, count: usize) -> Vec<JoinHandle<Result<Response, CallError>>> {
         let calls = self.calls(count, Duration::from_secs(10));
         eventually("the first answer", async || {
@@ -70,7 +70,7 @@ impl Stage {
         calls
     }
 
-    /// Every call was answered, or its request was on its way when the connection broke.
+    /// Every call was answered, or its request was in flight when the connection broke.
     async fn all_end(&self, calls: Vec<JoinHandle<Result<Response, CallError>>>) {
         let count = calls.len();
         let mut answered = 0;
@@ -115,7 +115,7 @@ async fn silent_under_load() {
         stage.all_end(calls).await;
         stage.goes_on().await;
         stage.proxy.cut().await;
-        // Else the next ones could all be on their way while it connects.
+        // Otherwise the next ones could all be in flight while it connects.
         stage.goes_on().await;
     }
 }
@@ -204,7 +204,7 @@ async fn refused_for_a_while() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_comes_late_on_a_connection_that_was_given_up_is_not_carried_out() {
+async fn late_command_of_a_dropped_connection_is_not_executed() {
     let stage = Stage::new().await;
     let mut conn = stage.bench.redis.connection().await;
     let aside = || stage.client.request("echo").queue("aside");
@@ -213,7 +213,8 @@ async fn what_comes_late_on_a_connection_that_was_given_up_is_not_carried_out() 
     stage.proxy.detain();
     let error = aside().send().await.unwrap_err();
     assert!(matches!(error, CallError::Unknown { .. }), "{error}");
-    // Whoever hears that it may be queued looks, or calls again; from then on it must not come.
+    // A caller that learns that it may be queued checks, or calls again; from then on it must not
+    // come.
     aside().send().await.unwrap();
     stage.goes_on().await;
     let queue = "redcall:{aside}:queue";
@@ -224,14 +225,14 @@ async fn what_comes_late_on_a_connection_that_was_given_up_is_not_carried_out() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_worker_asked_for_on_a_connection_that_was_given_up_comes_to_nothing() {
+async fn late_poll_of_a_dropped_connection_has_no_effect() {
     let stage = Stage::new().await;
     let mut conn = stage.bench.redis.connection().await;
     let direct = Settings { redis: stage.bench.redis.settings(), ..stage.bench.settings.clone() };
     let direct = Client::from_settings(&direct).await.unwrap();
     let calls = stage.under_load(100).await;
     stage.proxy.detain();
-    // Its polls are kept back, and it connects anew; nobody else could do this.
+    // Its polls are kept back, and it reconnects; no other worker could do this.
     let echo = direct.request("echo").data(&1).timeout(Duration::from_secs(10));
     assert_eq!(echo.wait().await.unwrap().data.get(), "1");
     stage.proxy.deliver().await;
@@ -295,7 +296,7 @@ impl Distant {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_poll_that_arrives_late_leases_nothing() {
     let distant = Distant::new().await;
-    // What settles has slots to fill again.
+    // After a settlement there are slots to fill again.
     let held = distant.proxy.hold_request(|request| request.asks("\"type\":\"result\",\"seq\""));
     let calls: Vec<_> = (0..10).map(|_| distant.call()).collect();
     let late = held.await;
@@ -327,7 +328,7 @@ async fn a_pop_that_arrives_after_its_worker_has_left_takes_nothing() {
     distant.call().await.unwrap().unwrap();
     let late = held.await;
     let Distant { worker, client, proxy: _proxy, bench } = distant;
-    // It does not wait for what its pop may bring.
+    // It does not wait for a request of its pop.
     drop(worker);
     let mut still = Still { conn: bench.redis.connection().await, client, bench };
     crate::support::seems_served(&mut still.conn, "default").await;
@@ -338,7 +339,7 @@ async fn a_pop_that_arrives_after_its_worker_has_left_takes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn peoples_questions_to_a_silent_redis_end_within_the_response_timeout() {
+async fn admin_queries_to_a_silent_redis_end_within_the_timeout() {
     let mut bench = Bench::new().await;
     let proxy = put_behind_a_proxy(&mut bench);
     let client = bench.client().await;

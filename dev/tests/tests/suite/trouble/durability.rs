@@ -26,7 +26,7 @@ async fn queued(conn: &mut MultiplexedConnection) -> usize {
     redis::cmd("LLEN").arg(QUEUE).query_async(conn).await.unwrap()
 }
 
-/// What each connection of clients has done last, and whether it is blocked, in order of its id.
+/// The last command of each client connection, and whether it is blocked, in order of its id.
 async fn connections(conn: &mut MultiplexedConnection) -> Vec<(String, bool)> {
     let list = redis::cmd("CLIENT").arg("LIST").arg("TYPE").arg("normal").to_owned();
     let list: String = list.query_async(conn).await.unwrap();
@@ -39,7 +39,7 @@ async fn connections(conn: &mut MultiplexedConnection) -> Vec<(String, bool)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receipt_says_replicated_when_a_replica_has_it() {
+async fn receipt_is_replicated_once_a_replica_has_it() {
     let mut redis = ReplicatedRedis::start().await;
     let client = client(&redis, Durability::Replicated).await;
     let receipts = client.call_many((0..200).map(|n| client.request("add").data(&n))).await;
@@ -50,7 +50,7 @@ async fn a_receipt_says_replicated_when_a_replica_has_it() {
     assert_eq!(plain.durability, Durability::Memory);
     let ticket = client.request("add").submit().await.unwrap();
     assert_eq!(ticket.durability, Durability::Replicated);
-    // What it said: the replica alone has them all.
+    // The receipts were right: the replica alone has them all.
     redis.kill(0);
     let mut conn = redis.connection(1).await;
     let queued = queued(&mut conn).await;
@@ -58,7 +58,7 @@ async fn a_receipt_says_replicated_when_a_replica_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_replicated_in_time_is_queued_and_its_receipt_says_so() {
+async fn unreplicated_call_is_queued_with_an_honest_receipt() {
     let redis = ReplicatedRedis::start().await;
     let client = client(&redis, Durability::Memory).await;
     signal(redis.pid(1), Signal::STOP);
@@ -68,7 +68,7 @@ async fn what_is_not_replicated_in_time_is_queued_and_its_receipt_says_so() {
     assert_eq!(receipt.durability, Durability::Memory);
     assert!(since.elapsed() < Duration::from_millis(1500), "{:?}", since.elapsed());
     assert_eq!(client.inspect().queues().await.unwrap()[0].length, 1);
-    // Who has more time does not wait behind who had less, and hears when it is so.
+    // A call with more time does not wait behind one with less, and gets its confirmation.
     let later = tokio::spawn(request().timeout(Duration::from_secs(10)).send());
     let soon = request().timeout(Duration::from_millis(300)).send().await.unwrap();
     assert_eq!(soon.durability, Durability::Memory);
@@ -77,7 +77,7 @@ async fn what_is_not_replicated_in_time_is_queued_and_its_receipt_says_so() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_tell_is_refused_before_anything_is_queued() {
+async fn server_without_appendonly_is_refused_before_the_enqueue() {
     let bench = Bench::on(TestRedis::start_newer([] as [&str; 0]).await);
     let mut settings = bench.settings.clone();
     settings.redis.durability = Durability::Fsynced;
@@ -94,7 +94,7 @@ async fn a_server_that_cannot_tell_is_refused_before_anything_is_queued() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receipt_says_fsynced_when_it_is_on_the_disk() {
+async fn receipt_is_fsynced_once_it_is_on_the_disk() {
     // Once a second: a receipt that came at once would have to lie.
     let aof = ["--appendonly", "yes", "--appendfsync", "everysec"];
     let bench = Bench::on(TestRedis::start_newer(aof).await);
@@ -114,7 +114,7 @@ async fn a_receipt_says_fsynced_when_it_is_on_the_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_on_the_disk_in_time_is_queued_and_its_receipt_says_so() {
+async fn unsynced_call_is_queued_with_an_honest_receipt() {
     // Left to the operating system: Redis never knows that it is there.
     let aof = ["--appendonly", "yes", "--appendfsync", "no"];
     let bench = Bench::on(TestRedis::start_newer(aof).await);
@@ -128,7 +128,7 @@ async fn what_is_not_on_the_disk_in_time_is_queued_and_its_receipt_says_so() {
     let ticket = request().timeout(Duration::from_millis(500)).submit().await.unwrap();
     assert_eq!(ticket.durability, Durability::Memory);
     assert_eq!(queued(&mut conn).await, 2);
-    // Who has more time hears when it is so.
+    // A call with more time gets its confirmation.
     let later = tokio::spawn(request().timeout(Duration::from_secs(10)).send());
     eventually("it to be queued", async || (queued(&mut conn).await == 3).then_some(())).await;
     let sync = redis::cmd("CONFIG").arg("SET").arg("appendfsync").arg("always").to_owned();
@@ -137,7 +137,7 @@ async fn what_is_not_on_the_disk_in_time_is_queued_and_its_receipt_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_question_over_a_connection_of_its_own_is_for_all_who_wait() {
+async fn one_durability_wait_serves_all_callers() {
     const CALLS: u64 = 300;
     let redis = ReplicatedRedis::start().await;
     let client = client(&redis, Durability::Replicated).await;
@@ -145,13 +145,13 @@ async fn one_question_over_a_connection_of_its_own_is_for_all_who_wait() {
     signal(redis.pid(1), Signal::STOP);
     let send = || tokio::spawn(client.request("add").timeout(Duration::from_secs(20)).send());
     let mut sending: Vec<_> = (0..CALLS).map(|_| send()).collect();
-    // It asks, and so far nobody has said yes.
+    // It asks, and there is no confirmation so far.
     eventually("all to be queued and asked for", async || {
         let asks = connections(&mut conn).await.contains(&("wait".to_owned(), true));
         (queued(&mut conn).await == CALLS as usize && asks).then_some(())
     })
     .await;
-    // Of all its connections the one that asks is blocked; calls go on over another.
+    // Of all its connections the waiting one is blocked; calls use another.
     let since = Instant::now();
     while since.elapsed() < Duration::from_millis(500) {
         let plain = client.request("add").durability(Durability::Memory).send().await.unwrap();
@@ -183,11 +183,11 @@ async fn an_older_server_is_refused_with_the_version_that_is_needed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_went_to_another_server_than_the_one_that_is_asked_is_not_called_replicated() {
+async fn write_to_another_primary_is_not_confirmed_as_replicated() {
     let mut redis = ReplicatedRedis::start().await;
     let client = client(&redis, Durability::Replicated).await;
     assert_eq!(client.call("add", &1).await.unwrap().durability, Durability::Replicated);
-    // The replica hears nothing of it, and becomes the primary.
+    // The replica receives nothing of it, and becomes the primary.
     signal(redis.pid(1), Signal::STOP);
     let request = client.request("add").timeout(Duration::from_secs(10));
     let sending = tokio::spawn(request.send());
@@ -196,7 +196,7 @@ async fn what_went_to_another_server_than_the_one_that_is_asked_is_not_called_re
     redis.kill(0);
     signal(redis.pid(1), Signal::CONT);
     redis.is_primary(1).await;
-    // The new primary has no replica to ask; it gets one, so that every question is answered yes.
+    // The new primary has no replica to wait for; it gets one, so that every wait is confirmed.
     redis.replace(0, 1).await;
     assert_eq!(sending.await.unwrap().unwrap().durability, Durability::Memory);
 }

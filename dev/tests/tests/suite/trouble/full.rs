@@ -1,4 +1,4 @@
-//! A Redis without memory: whatever empties it, or has to be done meanwhile, still works.
+//! A Redis without memory: operations that free memory, or are needed meanwhile, still work.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ async fn dead_letter(conn: &mut MultiplexedConnection, id: &str) {
     let _: String = add.query_async(conn).await.unwrap();
 }
 
-/// Runs `redcall` with these arguments, which has to succeed; what it prints.
+/// Runs `redcall` with these arguments, which has to succeed; returns its output.
 async fn redcall(args: &[&str], env: &BTreeMap<String, String>) -> String {
     let ran = Ran::new("redcall", args, env).await;
     assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
@@ -45,7 +45,7 @@ async fn letters(conn: &mut MultiplexedConnection) -> usize {
     redis::cmd("XLEN").arg(DEAD).query_async(conn).await.unwrap()
 }
 
-/// The ids of what is queued.
+/// Returns the ids of the queued requests.
 async fn queued(conn: &mut MultiplexedConnection) -> Vec<String> {
     let elements: Vec<String> = conn.lrange(QUEUE, 0, -1).await.unwrap();
     let id = |element: &String| serde_json::from_str::<Value>(element).unwrap()["id"].to_string();
@@ -64,7 +64,7 @@ async fn full_redis_is_paused_resumed_and_relieved_by_the_cli() {
     }
     fill(&mut conn).await;
 
-    // A queue that is not known yet is found by the next look at the queues.
+    // An unknown queue is found by the next reading of the queues.
     assert!(redcall(&["pause", "default", "fresh"], &env).await.contains("fresh: paused"));
     let shown: Value = serde_json::from_str(&redcall(&["queues", "--json"], &env).await).unwrap();
     let paused = shown["queues"].as_array().unwrap().iter().filter(|q| q["paused"] == true);
@@ -116,7 +116,7 @@ async fn full_redis_is_paused_resumed_and_relieved_by_library_calls() {
 }
 
 #[tokio::test]
-async fn full_redis_keeps_no_worker_from_starting_taking_over_and_draining() {
+async fn full_redis_blocks_neither_start_nor_take_over_nor_drain() {
     let bench = Bench::new().await;
     let mut env = bench.environment();
     env.insert("REDCALL__WORKER__QUEUES".to_owned(), "default".to_owned());
@@ -151,7 +151,7 @@ async fn full_redis_keeps_no_worker_from_starting_taking_over_and_draining() {
 
 type Tokens = mpsc::UnboundedSender<SettlementToken>;
 
-/// Has its request settled later, within as many ms as its data say.
+/// Defers its request; it is settled within as many ms as its data say.
 async fn defer(request: Request, tokens: State<Tokens>) -> Result<(), HandlerError> {
     let ms = serde_json::from_str(request.data().get())?;
     let token = request.defer_with_notification(&1, Some(Duration::from_millis(ms))).await?;

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::life::works;
 use crate::probes::Served;
 
-/// How long after Redis is back everything has to go on.
+/// The time limit for recovery after Redis is back.
 const SOON: Duration = Duration::from_secs(1);
 
 async fn set(conn: &mut MultiplexedConnection, name: &str, value: &str) {
@@ -22,13 +22,13 @@ async fn set(conn: &mut MultiplexedConnection, name: &str, value: &str) {
     let () = set.query_async(conn).await.unwrap();
 }
 
-/// Ends all connections but the one that says so.
+/// Closes all connections but the calling one.
 async fn cut(conn: &mut MultiplexedConnection) {
     let cut = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").to_owned();
     let _: i64 = cut.query_async(conn).await.unwrap();
 }
 
-/// How many pops were asked for so far.
+/// Returns the number of pops so far.
 async fn pops(conn: &mut MultiplexedConnection) -> u64 {
     let ask = redis::cmd("INFO").arg("commandstats").to_owned();
     let stats: String = ask.query_async(conn).await.unwrap();
@@ -71,7 +71,7 @@ async fn goes_on(served: &Served, client: &Client) {
 }
 
 #[tokio::test]
-async fn without_memory_new_requests_are_refused_and_the_queue_is_emptied() {
+async fn full_memory_refuses_requests_and_the_queue_drains() {
     let bench = Bench::new().await;
     let (mut conn, client) = (bench.redis.connection().await, bench.client().await);
     let mut tickets = Vec::new();
@@ -99,7 +99,7 @@ async fn without_memory_new_requests_are_refused_and_the_queue_is_emptied() {
 }
 
 #[tokio::test]
-async fn an_idle_worker_goes_on_when_memory_is_free_again() {
+async fn idle_worker_continues_when_memory_is_free_again() {
     let bench = Bench::new().await;
     let (served, client, mut conn) = stage(&bench).await;
     set(&mut conn, "maxmemory", "1").await;
@@ -110,7 +110,7 @@ async fn an_idle_worker_goes_on_when_memory_is_free_again() {
         refused.is_err_and(|error| error.code() == Code::Overloaded).then_some(())
     })
     .await;
-    // It asks now and then, and does not spin.
+    // It retries now and then, and does not spin.
     let before = pops(&mut conn).await;
     works(Duration::from_secs(1)).await;
     let asked = pops(&mut conn).await - before;
@@ -131,7 +131,7 @@ async fn a_replica_is_refused_and_left_when_it_cannot_be_written_to() {
 }
 
 #[tokio::test]
-async fn a_server_that_became_a_replica_is_used_again_when_it_is_none_any_more() {
+async fn demoted_server_is_used_again_once_it_is_primary() {
     let (bench, other) = (Bench::new().await, ReplicatedRedis::start().await);
     let (served, client, mut conn) = stage(&bench).await;
     assert_eq!(client.call_and_wait("echo", &1).await.unwrap().data.get(), "1");
@@ -152,7 +152,7 @@ async fn a_server_that_became_a_replica_is_used_again_when_it_is_none_any_more()
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_named_and_a_mended_one_is_enough() {
+async fn wrong_password_is_named_and_a_corrected_one_works() {
     let redis = TestRedis::start_with(["--requirepass", "right"]).await;
     let settings = |password: &str| {
         let mut settings = Settings { redis: redis.settings(), ..Settings::default() };
@@ -169,7 +169,7 @@ async fn a_wrong_password_is_named_and_a_mended_one_is_enough() {
 }
 
 #[tokio::test]
-async fn who_was_locked_out_comes_back_when_the_password_is_what_it_was() {
+async fn locked_out_client_returns_with_the_old_password() {
     let bench = Bench::new().await;
     let (served, client, mut conn) = stage(&bench).await;
     set(&mut conn, "requirepass", "another").await;
@@ -186,7 +186,7 @@ async fn who_was_locked_out_comes_back_when_the_password_is_what_it_was() {
 }
 
 #[tokio::test]
-async fn who_finds_no_place_among_the_clients_comes_back_when_there_is_one() {
+async fn client_over_maxclients_returns_when_there_is_room() {
     let bench = Bench::new().await;
     let (served, client, mut conn) = stage(&bench).await;
     set(&mut conn, "maxclients", "1").await;
@@ -207,7 +207,7 @@ async fn answers(client: &Client) {
 }
 
 #[tokio::test]
-async fn pops_without_their_right_to_leave_out_replies_go_on() {
+async fn pops_work_without_the_right_to_client_reply() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let acl = redis::cmd("ACL").arg("SETUSER").arg("default").arg("-client|reply").to_owned();

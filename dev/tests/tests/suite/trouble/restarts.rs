@@ -1,4 +1,4 @@
-//! Redis is killed and comes back with what it had written, its scripts gone.
+//! Redis is killed and comes back with its data, but without scripts.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use redcall_tests::RunningWorker;
 use redcall_worker::Worker;
 use tokio::task::JoinHandle;
 
-/// How long after Redis is back everything has to go on.
+/// The time limit for recovery after Redis is back.
 const SOON: Duration = Duration::from_secs(1);
 
 fn settings(redis: &RestartableRedis) -> Settings {
@@ -25,7 +25,7 @@ fn worker(settings: &Settings) -> RunningWorker {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_waits_over_a_restart_end_in_time_and_what_was_queued_is_answered() {
+async fn thousand_waits_over_a_restart_end_in_time() {
     const TIMEOUT: Duration = Duration::from_secs(10);
     let mut redis = RestartableRedis::start().await;
     let settings = settings(&redis);
@@ -52,7 +52,7 @@ async fn a_thousand_waits_over_a_restart_end_in_time_and_what_was_queued_is_answ
     redis.kill();
     redis.start_again().await;
     client.resume("default").await.unwrap();
-    // On their way while it dies again.
+    // In flight while it dies again.
     let under_way: Vec<_> = (0..500).map(call).collect();
     eventually("the first answer", async || {
         queued.iter().any(JoinHandle::is_finished).then_some(())
@@ -80,7 +80,7 @@ async fn clients_and_workers_are_back_within_a_second() {
     for round in 0..5 {
         client.call_and_wait("echo", &round).await.unwrap();
         redis.kill();
-        // As long as it takes that everybody has tried in vain, and waits longer between attempts.
+        // Long enough for every client to fail, and to pause longer between attempts.
         let error = client.request("echo").data(&1).timeout(SOON).wait().await.unwrap_err();
         assert!(error.code() == redcall_client::Code::Unavailable, "{error}");
         redis.start_again().await;

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::probes::Served;
 
-/// How long after the failover everything has to go on.
+/// The time limit for recovery after the failover.
 const SOON: Duration = Duration::from_secs(1);
 
 struct Stage {
@@ -56,12 +56,12 @@ impl Stage {
         assert!(ready < SOON, "the worker was ready {ready:?} after the failover");
         for wait in waiting {
             match wait.await.unwrap() {
-                // What was on its way when the primary was lost, or not replicated yet.
+                // In flight when the primary was lost, or not replicated yet.
                 Ok(()) | Err(CallError::Unknown { .. } | CallError::TimedOut) => {}
                 Err(error) => panic!("{error}"),
             }
         }
-        // People's questions go to the new one as well.
+        // Admin queries go to the new one as well.
         assert_eq!(self.client.inspect().workers().await.unwrap().len(), 1);
     }
 
@@ -75,7 +75,7 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_goes_on_when_the_primary_dies() {
+async fn failover_follows_a_dead_primary() {
     let mut stage = Stage::new().await;
     let waiting = stage.calls();
     stage.redis.kill(0);
@@ -83,7 +83,7 @@ async fn everything_goes_on_when_the_primary_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_goes_on_when_the_primary_stands_still() {
+async fn failover_follows_a_stalled_primary() {
     let stage = Stage::new().await;
     let waiting = stage.calls();
     let pid = i32::try_from(stage.redis.pid(0)).ok().and_then(Pid::from_raw).unwrap();
@@ -102,7 +102,7 @@ async fn a_service_that_the_sentinels_do_not_know_is_named() {
 }
 
 #[tokio::test]
-async fn who_knows_of_the_latest_failover_is_believed() {
+async fn sentinel_with_the_latest_failover_is_believed() {
     let bench = Bench::new().await;
     let proxy = FaultProxy::start(&bench.redis);
     let port: u16 = proxy.url().rsplit(':').next().unwrap().parse().unwrap();

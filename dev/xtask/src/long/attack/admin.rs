@@ -42,7 +42,7 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
     Ok(())
 }
 
-/// Probes the worker beside these.
+/// Probes the worker during these.
 fn crowd(
     rig: &Rig,
     address: SocketAddr,
@@ -108,7 +108,7 @@ fn crowd(
     Ok(Figures { rate, note, missed, ..Figures::default() })
 }
 
-/// What is answered, within the time of a probe.
+/// Returns the answer, within the time of a probe.
 fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PROBE)?;
     stream.set_read_timeout(Some(PROBE))?;

@@ -32,13 +32,13 @@ pub(super) struct Outcomes {
     pub(super) times: Vec<f64>,
     /// Those that ended with an error.
     pub(super) failed: usize,
-    /// Those that could not be queued, as their callers were told.
+    /// The calls that their callers saw refused.
     pub(super) refused: usize,
     /// Those that were not answered within their time, which begins when they were due.
     pub(super) late: usize,
     /// Those of them that were not answered later either.
     pub(super) unanswered: usize,
-    /// How many frames that nobody has signed were passed over.
+    /// The number of unsigned frames that were ignored.
     pub(super) forged: usize,
 }
 

@@ -13,15 +13,15 @@ const AT_ONCE: usize = 2;
 /// The pause before the next call of the job.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The worker's own processor time, in cores, that a flood may cost beside the legitimate calls.
+/// The worker's own processor time, in cores, that a flood may add to the legitimate calls.
 const MOST_CORES: f64 = 0.5;
 
-/// A child: what the case is called, its kind, and its shell script.
+/// A child: the name of its case, its kind, and its shell script.
 struct Child {
     name: &'static str,
     is_process: bool,
     script: &'static str,
-    /// Whether the short run has it as well.
+    /// `true` if the short run has it as well.
     short: bool,
 }
 
@@ -93,7 +93,7 @@ fn settings(child: &Child) -> String {
     )
 }
 
-/// Keeps `AT_ONCE` calls of the job at work, and measures what the worker itself uses.
+/// Keeps `AT_ONCE` calls of the job running, and measures the worker's own resources.
 pub(super) fn ask(rig: &Rig, job: &str, lasts: Duration) -> miette::Result<Figures> {
     let (mut wire, queue, since) = (rig.wire()?, rig.keys.queue(), Instant::now());
     let (before, mut pushed, mut answered) = (rig.worker_time(), 0, 0);
@@ -115,7 +115,7 @@ pub(super) fn ask(rig: &Rig, job: &str, lasts: Duration) -> miette::Result<Figur
         match last.iter().any(ended) {
             true => {
                 answered += 1;
-                // What a single call costs counts, and not how many there are.
+                // The cost of a single call counts, not their number.
                 std::thread::sleep(PAUSE);
             }
             false => std::thread::sleep(Duration::from_millis(2)),

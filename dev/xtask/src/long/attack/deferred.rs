@@ -1,5 +1,5 @@
-//! Floods of deferred answers: a process that says `$/defer` without end, and handlers that
-//! defer as fast as they are asked.
+//! Floods of deferred answers: a process that sends `$/defer` endlessly, and handlers that defer
+//! every request at once.
 
 use std::time::{Duration, Instant};
 

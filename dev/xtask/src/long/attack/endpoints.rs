@@ -16,7 +16,7 @@ use super::row::Bounds;
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// What an endpoint sends: once, and then over and over.
+/// The bytes that an endpoint sends: first once, then repeatedly.
 struct Endpoint {
     name: &'static str,
     head: &'static str,

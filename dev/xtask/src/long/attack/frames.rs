@@ -1,5 +1,5 @@
-//! Forged frames: a neighbour who may write to Redis, and has no key, puts answers of his own where
-//! callers wait for theirs, and control messages where the worker listens.
+//! Forged frames: an attacker with write access to Redis but without a key writes answers to the
+//! response keys of callers, and control messages to the worker's channel.
 
 use std::time::{Duration, Instant};
 
@@ -65,7 +65,7 @@ fn forge(rig: &Rig, lasts: Duration) -> miette::Result<Figures> {
     Ok(Figures { rate, note: format!("{pushed} forged"), ..Figures::default() })
 }
 
-/// Cancels, ends and pauses everything by messages that no record stands behind.
+/// Cancels, ends and pauses everything by messages without a record.
 fn command(rig: &Rig, lasts: Duration) -> miette::Result<Figures> {
     let (mut wire, channel, since) = (rig.wire()?, rig.keys.control(), Instant::now());
     let mut sent = 0;

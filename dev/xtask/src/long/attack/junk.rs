@@ -21,9 +21,9 @@ struct Case {
     name: &'static str,
     bytes: usize,
     count: usize,
-    /// Whether each has a leading id.
+    /// `true` if each has a leading id.
     id: bool,
-    /// Whether small requests lie before and behind them.
+    /// `true` if small requests lie before and behind them.
     mixed: bool,
 }
 

@@ -10,7 +10,7 @@ use super::row::{Bounds, Figures};
 const AHEAD: i64 = 2000;
 const BATCH: u64 = 500;
 
-/// A kind, and what follows the response key in its request.
+/// A kind, and the text after the response key in its request.
 const KINDS: &[(&str, &str)] = &[
     ("budget over", r#""name":"echo","data":1,"enqueued_at":1,"budget_ms":1000"#),
     ("unknown job", r#""name":"nosuch","data":1"#),

@@ -1,4 +1,4 @@
-//! A private Redis and one worker, their memory, and the legitimate calls beside an attack.
+//! A private Redis and one worker, their memory, and the legitimate calls during an attack.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub(super) enum Log {
 pub(super) struct Setup {
     /// How many jobs run at once.
     pub(super) concurrency: u32,
-    /// Whether requests have to be signed.
+    /// `true` if requests have to be signed.
     pub(super) signed: bool,
     /// Where the log goes.
     pub(super) log: Log,
@@ -98,7 +98,7 @@ impl Rig {
                 return Err(miette!("the worker ended with {status} as it began"));
             }
             if since.elapsed() > Duration::from_secs(20) {
-                return Err(miette!("the worker has not come up within 20 s"));
+                return Err(miette!("the worker did not start within 20 s"));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -119,7 +119,7 @@ impl Rig {
         ticks.sum::<f64>() / 100.0
     }
 
-    /// Runs `attack` beside the legitimate calls, and measures.
+    /// Runs `attack` during the legitimate calls, and measures.
     pub(super) fn beside(
         mut self,
         name: &str,

@@ -4,11 +4,11 @@ use std::fmt;
 
 use super::calls::Outcomes;
 
-/// A script may take so long, ms.
+/// The longest permitted script, ms.
 const LONGEST_SCRIPT: f64 = 50.0;
 /// By how much the worker may grow, MB.
 const WORKER_GROWTH: f64 = 128.0;
-/// By how many times what was pushed Redis may grow; and by how much in any case, MB.
+/// The permitted growth of Redis, as a multiple of the pushed bytes; and in any case, MB.
 const REDIS_FACTOR: f64 = 3.0;
 const REDIS_SLACK: f64 = 24.0;
 
@@ -27,12 +27,12 @@ pub(super) struct Figures {
     pub(super) missed: Vec<String>,
 }
 
-/// Bounds of an attack, besides that no legitimate call is lost and the worker goes on.
+/// Bounds of an attack, besides that no legitimate call is lost and the worker continues.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Bounds {
     /// How many of its elements have to be done a second.
     pub(super) rate: Option<f64>,
-    /// It is beyond what is promised: scripts may take long, and calls may come late.
+    /// It is beyond the guarantees: scripts may take long, and calls may be late.
     pub(super) beyond: bool,
 }
 

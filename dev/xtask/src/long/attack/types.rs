@@ -11,7 +11,7 @@ use super::rig::{Rig, Setup};
 use super::row::{Bounds, Figures};
 use super::wire::Wire;
 
-/// How long the wrong type lies there.
+/// The duration of the wrong type.
 const BROKEN: Duration = Duration::from_millis(400);
 
 /// Jobs that together use most keys: one is tried again, one is limited by a field of its data.

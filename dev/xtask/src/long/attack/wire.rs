@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use miette::{IntoDiagnostic as _, miette};
 
-/// No script may take so long.
+/// No script may take this long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A reply of Redis.

@@ -119,7 +119,7 @@ async fn end_of_a_joined_call_under_another_key_is_refused() {
     }
 }
 
-/// A client without a key to sign with takes what any of its keys has signed, as before.
+/// A client without a signing key accepts frames signed with any of its keys, as before.
 #[tokio::test]
 async fn reader_without_a_key_of_its_own_fetches_answers_of_each_key() {
     let bench = bench().await;

@@ -36,7 +36,7 @@ async fn is_refused(conn: &mut MultiplexedConnection, request: &Value) {
     push(conn, request).await;
     let told = [error_frame(id, Code::Unauthorized, MESSAGE, "")];
     let frames = frames(conn, id).await;
-    // The number of the run is what the forged record says.
+    // The run's number comes from the forged record.
     let same = |frame: &String| frame.contains(r#""code":"unauthorized""#);
     assert!(frames.len() == told.len() && frames.iter().all(same), "{frames:?}");
 }
@@ -104,7 +104,7 @@ async fn record_of_another_start_runs_no_captured_request_again() {
     let request = signed(&ring, "once", until);
     push(&mut conn, &request).await;
     assert!(frames(&mut conn, "once").await[0].contains("result"));
-    // One that has begun and not ended: its record says that it may go on.
+    // A request that has begun and not ended: its record permits a retry.
     push(&mut conn, &signed(&ring, "later", until)).await;
     eventually("it to wait for its retry", async || {
         conn.hexists::<_, _, bool>(keys().scheduled(), "later").await.unwrap().then_some(())
@@ -119,7 +119,7 @@ async fn record_of_another_start_runs_no_captured_request_again() {
     assert_eq!(runs.count(), 2);
 }
 
-/// Asks for its retry after a time, if its id says so.
+/// Fails with a delayed retry, if its id says so.
 async fn waits_for_its_retry(request: Request, runs: State<Runs>) -> Result<Value, HandlerError> {
     runs.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     if request.id().starts_with("later") && request.attempt() == 1 {
@@ -153,14 +153,14 @@ async fn retry_after_the_signature_has_expired_runs() {
     assert!(!conn.exists::<_, bool>(keys().seen("later")).await.unwrap());
 }
 
-/// Never ends by itself.
+/// Never ends.
 async fn hangs(runs: State<Runs>) {
     runs.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     std::future::pending::<()>().await;
 }
 
 #[tokio::test]
-async fn run_after_a_drain_and_after_the_expiry_is_no_repetition() {
+async fn run_after_drain_and_expiry_is_not_a_replay() {
     let mut bench = signing().await;
     bench.settings.worker.drain_timeout = Duration::from_millis(50);
     let (hung, runs) = (Runs::default(), Runs::default());

@@ -46,7 +46,7 @@ async fn push_twin(
 }
 
 #[tokio::test]
-async fn refused_twin_of_a_delayed_request_tells_its_caller_nothing() {
+async fn refused_twin_of_a_delayed_request_answers_nothing() {
     let bench = signing().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -72,7 +72,7 @@ async fn refused_twin_of_a_delayed_request_tells_its_caller_nothing() {
 
 /// Its signature is good: it does not cover how long a request has waited.
 #[tokio::test]
-async fn copy_that_says_it_waited_too_long_ends_no_delayed_request() {
+async fn expired_copy_does_not_end_a_delayed_request() {
     let bench = signing().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
@@ -144,9 +144,9 @@ async fn refused_copy_leaves_the_answer_that_waits_for_its_caller() {
     assert_eq!(runs.count(), 2);
 }
 
-/// A caller with a wrong key gets the refusal, although a `pending` frame lies at its key.
+/// A caller with a wrong key gets the refusal, although its key has a `pending` frame.
 #[tokio::test]
-async fn refused_caller_still_hears_so() {
+async fn refused_caller_still_gets_the_error() {
     let bench = signing().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;

@@ -12,7 +12,7 @@ use redcall_store::StoreError;
 use super::fill::State;
 use super::world::{Party, World};
 
-/// Makes the call under test; for the second time, if the last argument says so.
+/// Makes the call under test; the last argument is `true` the second time.
 type Call = for<'a> fn(&'a World, &'a Party, bool) -> Calling<'a>;
 type Calling<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 'a>>;
 
@@ -21,11 +21,11 @@ pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) script: &'static str,
     pub(super) state: State,
-    /// Requests that may end without a trace: they have run, and no caller wants an answer.
+    /// Requests that may end without a trace: they have run, without a waiting caller.
     pub(super) vanish: &'static [&'static str],
     /// Requests that the call brings.
     pub(super) offers: &'static [&'static str],
-    /// Whether each heartbeat makes the call again, also after one that did what it could.
+    /// `true` if each heartbeat makes the call again, even after a successful one.
     pub(super) is_repeated: bool,
     pub(super) call: Call,
 }

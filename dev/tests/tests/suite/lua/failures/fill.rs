@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::super::CHANNEL;
 
-/// What the queue holds when a case begins. The worker `own` lives and makes the calls; the lease
+/// The state of the queue when a case begins. The worker `own` lives and makes the calls; the lease
 /// of the worker `gone` has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -16,7 +16,7 @@ pub(super) enum State {
     Full,
 }
 
-/// An element that is no request.
+/// An element that is not a request.
 pub(super) const JUNK: &str = "junk";
 /// Leased by `own` in both states.
 pub(super) const LEASED: &[&str] = &["l1", "l2", "l3", "l4"];

@@ -1,4 +1,4 @@
-//! What healthy workers do: they take over from all others, and run all that there is.
+//! Healthy workers: they take over from all others, and run all requests.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::fill::{frame, reply};
 use super::places::Places;
 use super::world::{Contents, World};
 
-/// More rounds than any state needs. A heartbeat looks at some of the live ids each time.
+/// More rounds than any state needs. A heartbeat checks some of the live ids each time.
 const ROUNDS: u64 = 14;
 
 impl World {
@@ -55,7 +55,7 @@ impl World {
         }
     }
 
-    /// Ends the leases of all other workers; whatever waits for a time, it has come.
+    /// Ends the leases of all other workers; all waiting times have passed.
     async fn pass_time(&mut self) {
         let keys = [self.keys.workers(), self.keys.schedule(), self.keys.throttled()];
         let mut script = redis::cmd("EVAL");

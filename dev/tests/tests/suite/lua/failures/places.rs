@@ -16,7 +16,7 @@ struct Of {
     dead: usize,
     /// Ending frames, each once.
     answers: BTreeSet<String>,
-    /// Whether it has joined a call.
+    /// `true` if it has joined a call.
     joined: bool,
 }
 
@@ -24,7 +24,7 @@ struct Of {
 #[derive(Debug)]
 pub(super) struct Places(BTreeMap<String, Of>);
 
-/// The id of an element, which stands first; of what has none, its text.
+/// Returns the id of an element, which is its first field; its whole text if it has none.
 fn id_of(raw: &str) -> &str {
     let id = raw.strip_prefix(r#"{"id":""#).and_then(|rest| rest.split('"').next());
     id.unwrap_or(raw)
@@ -35,7 +35,7 @@ fn is_ending(text: &str) -> bool {
 }
 
 impl Places {
-    /// Reads them from what `contents` has found.
+    /// Reads them from `contents`.
     pub(super) fn read(contents: &Contents, base: &str) -> Self {
         let mut all = Self(BTreeMap::new());
         for (key, texts) in contents {
@@ -63,7 +63,7 @@ impl Places {
                     endings.for_each(|frame| _ = all.of(arg).answers.insert(frame.clone()));
                 }
                 ("dead", true) => fields.for_each(|(id, raw)| match is_ending(raw) {
-                    // An answer whose response key could not take it.
+                    // An answer whose response key was not writable.
                     true => _ = all.of(id).answers.insert(raw.to_owned()),
                     false => all.of(id_of(raw)).dead += 1,
                 }),
@@ -81,12 +81,12 @@ impl Places {
         self.of(id).waits.push(key.to_owned());
     }
 
-    /// Whether no worker has anything to do.
+    /// Returns `true` if no worker has anything to do.
     pub(super) fn is_all_done(&self) -> bool {
         self.0.values().all(|of| of.waits.is_empty())
     }
 
-    /// What has happened to the requests of `self`, now that the call has ended: lost or doubled.
+    /// Returns the requests of `self` that are lost or doubled after the call.
     pub(super) fn wrong_now(
         &self,
         now: &Self,

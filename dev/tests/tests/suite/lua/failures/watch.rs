@@ -1,4 +1,4 @@
-//! Which keys and commands a script uses: what `MONITOR` tells of it.
+//! The keys and commands that a script uses, by `MONITOR`.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -6,13 +6,13 @@ use std::pin::Pin;
 use futures_util::{Stream, StreamExt};
 use redis::aio::MultiplexedConnection;
 
-/// What ends a watch.
+/// The message that ends a watch.
 const END: &str = "end of the watch";
 
-/// A connection that is told all that the server does.
+/// A connection that receives every command of the server.
 pub(super) struct Watch(Pin<Box<dyn Stream<Item = String>>>);
 
-/// What one script has done.
+/// The keys and commands of one script.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Names of the scripts that ran.
@@ -29,7 +29,7 @@ impl Watch {
         Self(Box::pin(monitor.into_on_message()))
     }
 
-    /// What was done so far by the script of this name, over whatever connection.
+    /// Returns the commands so far of the script of this name, over all connections.
     pub(super) async fn end(mut self, conn: &mut MultiplexedConnection, script: &str) -> Seen {
         let _: String = redis::cmd("ECHO").arg(END).query_async(conn).await.unwrap();
         let mut seen = Seen::default();
@@ -59,8 +59,8 @@ impl Watch {
     }
 }
 
-/// Whether a key of a script is one, and not a channel; nor the mark that refuses requests while it
-/// is there, whatever its type.
+/// Returns `true` if a key of a script is one, and not a channel; nor the mark that refuses
+/// requests while it is there, whatever its type.
 fn is_key(key: &str) -> bool {
     !key.contains(":notify:") && !key.ends_with(":control") && !key.ends_with(":answers_full")
 }

@@ -1,4 +1,4 @@
-//! A private server with two users, and what is done to it: filled, broken, made whole.
+//! A private server with two users, with methods to fill, break and restore it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::fill::{State, fill};
 use super::places::Places;
 use super::watch::Watch;
 
-/// The user whose rights are taken away.
+/// The user that loses its rights.
 const USER: &str = "caller";
 
 /// One key as `DUMP` returns it, and its TTL in ms (0: none).
@@ -49,7 +49,7 @@ pub(super) struct World {
     pub(super) keys: QueueKeys,
     /// The ids that healthy workers have leased since the last reset.
     pub(super) runs: Vec<String>,
-    /// What lies there after a reset.
+    /// The keys after a reset.
     filled: Vec<Dumped>,
     of: Option<State>,
     // Last, since connections to a server that has gone are noisy.
@@ -69,7 +69,7 @@ impl World {
         Self { caller, healthy, conn, keys, runs, filled, of: None, redis }
     }
 
-    /// Puts the server into `state`, whatever was done to it; where each request is then.
+    /// Resets the server to `state`; returns the place of each request.
     pub(super) async fn reset(&mut self, state: State) -> Places {
         self.runs.clear();
         let () = redis::cmd("FLUSHDB").query_async(&mut self.conn).await.unwrap();
@@ -103,13 +103,13 @@ impl World {
         Places::read(&self.contents().await, self.keys.base())
     }
 
-    /// All that lies there.
+    /// Returns all keys.
     pub(super) async fn contents(&mut self) -> Contents {
         let script = redis::cmd("EVAL").arg(include_str!("read.lua")).arg(0).to_owned();
         script.query_async(&mut self.conn).await.unwrap()
     }
 
-    /// Notes what the caller does from now on.
+    /// Records the caller's commands from now on.
     pub(super) async fn watch(&self) -> Watch {
         Watch::start(&self.redis.url()).await
     }
@@ -125,7 +125,7 @@ impl World {
         let () = log.query_async(&mut self.conn).await.unwrap();
     }
 
-    /// What was refused since then.
+    /// Returns the commands that were refused since then.
     pub(super) async fn refusals(&mut self) -> Vec<String> {
         let log = redis::cmd("ACL").arg("LOG").to_owned();
         let log: Vec<HashMap<String, redis::Value>> =
@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    /// Takes `fault` away: what lay at the key before lies there again.
+    /// Removes `fault`, and restores the earlier value of the key.
     pub(super) async fn make_whole(&mut self, fault: &Fault) {
         match fault {
             Fault::Without(_) => set_user(&mut self.conn, &["+@all"]).await,
@@ -170,7 +170,7 @@ impl World {
     }
 }
 
-/// Whether a string belongs at a key that is not there.
+/// Returns `true` if a string belongs at a key that is not there.
 fn is_string(key: &str) -> bool {
     let strings = [":poll:", ":worker:", ":paused", ":rate:", ":unique:", ":seen:"];
     strings.iter().any(|part| key.contains(part))

@@ -1,5 +1,5 @@
-//! A pid file that another has put there, or that means a process that has gone: nothing is
-//! overwritten, and nothing is signalled.
+//! A planted pid file, or one of a dead process: no file is overwritten, and no process is
+//! signalled.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::process::{Child, Command, Stdio};
@@ -34,7 +34,7 @@ fn set_mode(path: &std::path::Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// What `stop` says where the locked file has this note of another process.
+/// Returns the output of `stop` if the locked file has this note of another process.
 async fn stopped(change: impl Fn(&str) -> String) -> (Ran, Innocent) {
     let (place, innocent) = (Place::new().await, Innocent::start());
     let file = own_file(&place.file("pid"));
@@ -116,7 +116,7 @@ async fn pipe_in_place_of_the_file_holds_nothing_up() {
     for args in [&["--background"][..], &["status"], &["stop"]] {
         all.push(place.run(args).await);
     }
-    // Else the place would wait when it looks which process the file names.
+    // Otherwise the place would wait when it reads the file's process.
     std::fs::remove_file(place.file("pid")).unwrap();
     for ran in all {
         assert_eq!(ran.code, 1, "{ran:?}");
@@ -126,7 +126,7 @@ async fn pipe_in_place_of_the_file_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn folder_where_anybody_exchanges_files_is_refused_and_a_sticky_one_is_not() {
+async fn world_writable_folder_is_refused_unless_sticky() {
     let place = Place::new().await;
     set_mode(place.folder.path(), 0o777);
     for args in [&["--background"][..], &["status"], &["stop"]] {

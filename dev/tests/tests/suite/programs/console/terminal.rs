@@ -24,7 +24,7 @@ struct Terminal {
     child: Child,
     keys: File,
     screen: Arc<Mutex<Vec<u8>>>,
-    /// How much of the screen has been looked at.
+    /// The length of the checked screen.
     seen: usize,
 }
 
@@ -61,7 +61,7 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `text` is shown behind what was looked at before.
+    /// Waits until `text` is shown behind the text that was checked before.
     async fn shows(&mut self, text: &str) {
         let (screen, seen) = (&self.screen, self.seen);
         let mut before = 0;
@@ -111,7 +111,7 @@ const CTRL_D: &str = "\x04";
 const UP: &str = "\x1b[A";
 
 #[tokio::test]
-async fn names_are_completed_and_events_and_ends_are_printed_beside_what_is_typed() {
+async fn names_are_completed_and_events_printed_while_typing() {
     let mut desk = Desk::new().await;
     let states = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::start(&desk, states.path(), &[]);
@@ -124,7 +124,7 @@ async fn names_are_completed_and_events_and_ends_are_printed_beside_what_is_type
     terminal.shows("ad").await;
     desk.client.publish("news", Kind::PROPERTY_CHANGE, &json!({"speed": 3})).await.unwrap();
     terminal.shows("property_change  {\"speed\":3}").await;
-    // The line is there again, and goes on.
+    // The line is there again, and can be continued.
     terminal.shows("redcall> wait ad").await;
     terminal.types("\t{\"a\": 40, \"b\": 2}\r");
     terminal.shows("{\"answer\":42}").await;
@@ -148,7 +148,7 @@ async fn names_are_completed_and_events_and_ends_are_printed_beside_what_is_type
 }
 
 #[tokio::test]
-async fn ctrl_c_cancels_what_is_waited_for_and_the_console_goes_on() {
+async fn ctrl_c_cancels_the_awaited_call_only() {
     let desk = Desk::new().await;
     let mut conn = desk.bench.redis.connection().await;
     let states = tempfile::tempdir().unwrap();
@@ -168,11 +168,11 @@ async fn ctrl_c_cancels_what_is_waited_for_and_the_console_goes_on() {
     .await;
     terminal.at_prompt("quit\r").await;
     assert_eq!(terminal.ends().await, Some(0));
-    assert!(!states.path().join("redcall").exists(), "a history that nobody wanted");
+    assert!(!states.path().join("redcall").exists(), "an unwanted history");
 }
 
 #[tokio::test]
-async fn what_was_typed_is_there_in_the_next_session_for_its_owner_alone() {
+async fn typed_lines_are_kept_for_their_owner_alone() {
     let desk = Desk::new().await;
     let states = tempfile::tempdir().unwrap();
     let folder = states.path().join("redcall");
@@ -180,7 +180,7 @@ async fn what_was_typed_is_there_in_the_next_session_for_its_owner_alone() {
     let mut terminal = Terminal::start(&desk, states.path(), &[]);
     terminal.at_prompt("timeout 10s\r").await;
     terminal.shows("timeout 10s\r\n").await;
-    // Somebody has opened it to others.
+    // The file is readable by others.
     std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
     terminal.at_prompt("timeout 90s\r").await;
     terminal.shows("timeout 1m 30s").await;
@@ -201,7 +201,7 @@ async fn what_was_typed_is_there_in_the_next_session_for_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn terminal_that_goes_or_is_told_to_end_cancels_commands() {
+async fn closed_terminal_or_exit_cancels_commands() {
     let desk = Desk::new().await;
     let mut conn = desk.bench.redis.connection().await;
     let states = tempfile::tempdir().unwrap();

@@ -67,7 +67,7 @@ async fn queue_is_found_by_any_key_that_holds_its_work() {
 }
 
 #[tokio::test]
-async fn queue_is_found_among_many_keys_and_a_cut_walk_is_said() {
+async fn queue_is_found_among_many_keys_or_a_cut_scan_reported() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     for some in (0..100_000).collect::<Vec<u32>>().chunks(10_000) {
@@ -80,7 +80,7 @@ async fn queue_is_found_among_many_keys_and_a_cut_walk_is_said() {
     push(&mut conn, "foreign", POLL_FAST).await;
     let (found, shown) = queues(&bench).await;
     assert!(found.iter().any(|queue| queue["queue"] == "foreign"), "{shown}");
-    // Without the right to SCAN, the listing says that queues may be missing.
+    // Without the right to SCAN, the listing reports that queues may be missing.
     let acl = "SETUSER blind on >secret ~* &* +@all -scan";
     let acl: Vec<&str> = acl.split(' ').collect();
     let () = redis::cmd("ACL").arg(acl).query_async(&mut conn).await.unwrap();
@@ -146,7 +146,7 @@ async fn jobs_of_unknown_age_in_a_queue_that_drains_are_a_note() {
     let mut bench = bench;
     bench.settings.worker.concurrency = 1;
     let _worker = bench.worker().await;
-    // A head that goes every 100 ms, for far longer than the doctor looks.
+    // A head that moves every 100 ms, for far longer than the doctor reads.
     let naps = (0..400).map(|n| format!(r#"{{"id":"n{n}","name":"sleep","data":{{"ms":100}}}}"#));
     let () = conn.rpush(QUEUE, naps.collect::<Vec<_>>()).await.unwrap();
     let seen = doctor(&[], &at(&bench.redis)).await;

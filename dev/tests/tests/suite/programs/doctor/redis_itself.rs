@@ -13,7 +13,7 @@ async fn set(conn: &mut MultiplexedConnection, name: &str, value: &str) {
 }
 
 #[tokio::test]
-async fn what_redis_keeps_on_disk_is_judged() {
+async fn redis_persistence_is_judged() {
     let redis = TestRedis::start().await;
     let (mut conn, env) = (redis.connection().await, at(&redis));
     let none = "Redis keeps nothing on disk (appendonly no, save \"\")";
@@ -35,7 +35,7 @@ async fn what_redis_keeps_on_disk_is_judged() {
 }
 
 #[tokio::test]
-async fn what_redis_does_when_its_memory_is_full_is_judged() {
+async fn redis_eviction_policy_is_judged() {
     let redis = TestRedis::start().await;
     let (mut conn, env) = (redis.connection().await, at(&redis));
     set(&mut conn, "maxmemory-policy", "allkeys-lru").await;
@@ -51,7 +51,7 @@ async fn what_redis_does_when_its_memory_is_full_is_judged() {
     doctor(&[], &env).await.has("eviction", "warning", some);
     set(&mut conn, "maxmemory-policy", "noeviction").await;
     doctor(&[], &env).await.has("eviction", "ok", "noeviction");
-    // Full, it refuses what the others need; the doctor only reads.
+    // Full, it refuses writes of the others; the doctor only reads.
     set(&mut conn, "maxmemory", "1").await;
     let seen = doctor(&[], &env).await;
     seen.has("memory", "problem", "% of maxmemory in use");
@@ -59,7 +59,7 @@ async fn what_redis_does_when_its_memory_is_full_is_judged() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_speak_of_itself_is_unknown_and_no_failure() {
+async fn redis_without_info_is_unknown_not_a_failure() {
     let quiet = ["--rename-command", "CONFIG", "", "--appendonly", "yes"];
     let redis = TestRedis::start_with(quiet).await;
     let seen = doctor(&[], &at(&redis)).await;
@@ -106,13 +106,13 @@ async fn a_node_of_a_cluster_is_a_problem() {
     let seen = doctor(&[], &at(&redis)).await;
     assert_eq!(seen.code, 1);
     seen.has("cluster", "problem", "a node of a cluster");
-    // Without slots it answers nothing of the rest, which is told as well.
+    // Without slots it answers none of the rest, which is reported as well.
     seen.has("queues", "problem", "check failed: ");
 }
 
 #[tokio::test]
-async fn what_crosses_the_network_in_the_clear_is_a_warning() {
-    // Nobody answers there; what is known without Redis is told.
+async fn unencrypted_network_connection_is_a_warning() {
+    // There is no server at that address; findings that do not need Redis are reported.
     let env = [("REDIS_URL".to_owned(), "redis://me:sesame@192.0.2.1:1".to_owned())].into();
     let began = std::time::Instant::now();
     let seen = doctor(&[], &env).await;
@@ -132,7 +132,7 @@ async fn what_crosses_the_network_in_the_clear_is_a_warning() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_from_an_absent_redis_and_not_shown() {
+async fn wrong_password_differs_from_an_absent_redis_and_is_hidden() {
     let redis = TestRedis::start_with(["--requirepass", "right"]).await;
     for url in [format!("{}?pass=sesame", redis.url()), redis.url()] {
         let seen = doctor(&[], &[("REDIS_URL".to_owned(), url)].into()).await;
@@ -146,7 +146,7 @@ async fn a_wrong_password_is_told_from_an_absent_redis_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_redis_that_stands_still_ends_it_in_time() {
+async fn stalled_redis_ends_the_check_in_time() {
     let redis = TestRedis::start().await;
     let pid = rustix::process::Pid::from_raw(i32::try_from(redis.pid()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();

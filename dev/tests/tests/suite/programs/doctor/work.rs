@@ -25,7 +25,7 @@ async fn note(conn: &mut MultiplexedConnection) {
     let () = conn.expire("redcall:queues", 60).await.unwrap();
 }
 
-/// What a worker would say of itself, with `changes`.
+/// A worker's report, with `changes`.
 async fn appear(conn: &mut MultiplexedConnection, id: &str, changes: &[(&str, Value)]) {
     note(conn).await;
     let mut info = json!({
@@ -44,7 +44,7 @@ async fn appear(conn: &mut MultiplexedConnection, id: &str, changes: &[(&str, Va
 }
 
 #[tokio::test]
-async fn work_that_nobody_does_is_a_problem() {
+async fn work_without_a_worker_is_a_problem() {
     let bench = Bench::new().await;
     let (mut conn, env) = (bench.redis.connection().await, at(&bench.redis));
     let seen = doctor(&[], &env).await;
@@ -64,7 +64,7 @@ async fn work_that_nobody_does_is_a_problem() {
 }
 
 #[tokio::test]
-async fn what_waits_for_long_what_is_paused_and_what_is_full_is_told() {
+async fn old_paused_and_full_queues_are_reported() {
     let bench = Bench::new().await;
     let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));
     appear(&mut conn, "w", &[]).await;
@@ -112,7 +112,7 @@ async fn bytes_near_a_bound_are_a_warning() {
 }
 
 #[tokio::test]
-async fn workers_that_do_not_fit_together_are_told() {
+async fn inconsistent_workers_are_reported() {
     let bench = Bench::new().await;
     let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));
     env.insert("REDCALL__JOBS__ADD__HANDLER".to_owned(), "builtin:add".to_owned());
@@ -132,7 +132,7 @@ async fn workers_that_do_not_fit_together_are_told() {
 }
 
 #[tokio::test]
-async fn leases_that_nobody_takes_over_are_a_problem() {
+async fn leases_without_take_over_are_a_problem() {
     let bench = Bench::new().await;
     let (mut conn, mut env) = (bench.redis.connection().await, at(&bench.redis));
     env.insert("REDCALL__WORKER__LEASE".to_owned(), "5s".to_owned());
@@ -146,7 +146,7 @@ async fn leases_that_nobody_takes_over_are_a_problem() {
     }
     let seen = doctor(&[], &env).await;
     seen.has("leases", "problem", "jobs held by dead workers: 1 of gone on default, dead for 1m");
-    // Whoever died just now will be found by the others.
+    // A worker that died just now will be taken over by the others.
     assert!(!format!("{:?}", seen.findings).contains("of new on"));
     let () = conn.zrem(WORKERS, "gone").await.unwrap();
     doctor(&[], &env).await.is_fine("leases");
@@ -208,7 +208,7 @@ async fn limited_key_without_a_poll_is_a_problem() {
 }
 
 #[tokio::test]
-async fn time_that_lies_too_far_ahead_is_a_warning() {
+async fn time_too_far_ahead_is_a_warning() {
     let bench = Bench::new().await;
     let (mut conn, env) = (bench.redis.connection().await, at(&bench.redis));
     appear(&mut conn, "w", &[]).await;

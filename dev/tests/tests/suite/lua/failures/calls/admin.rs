@@ -1,4 +1,4 @@
-//! What people do, and readers of answers and events.
+//! Operations of administrators, and of readers of answers and events.
 
 use std::time::Duration;
 

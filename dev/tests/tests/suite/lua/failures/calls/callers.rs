@@ -1,4 +1,4 @@
-//! What callers do, and who settles with a token.
+//! Operations of callers, and settlements with a token.
 
 use redcall_store::{Idempotency, Item, Placed, Placement, StatusTracking, StoreError, Withdrawn};
 
@@ -84,7 +84,7 @@ async fn settle(
 pub(super) const CASES: &[Case] = &[
     case("enqueue", "enqueue", Plain, |world, party, _| Box::pin(enqueue(world, party, 0, true)))
         .offers(&["o1", "o2", "o3"]),
-    case("enqueue", "enqueue, nobody waits", Plain, |world, party, _| {
+    case("enqueue", "enqueue, fire and forget", Plain, |world, party, _| {
         Box::pin(enqueue(world, party, 0, false))
     })
     .offers(&["o1", "o2", "o3"]),

@@ -19,7 +19,7 @@ use super::{Case, case};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What a poll does besides settling.
+/// The work of a poll besides settling.
 #[derive(Clone, Copy)]
 struct How {
     take: usize,
@@ -248,7 +248,7 @@ pub(super) const CASES: &[Case] = &[
     case("poll", "poll, retry where nothing is special", Plain, |world, party, again| {
         Box::pin(poll(world, party, again, vec![retry(world, "l1")], SETTLE))
     }),
-    case("poll", "poll, retry of what was cancelled", Full, |world, party, again| {
+    case("poll", "poll, retry of a cancelled request", Full, |world, party, again| {
         Box::pin(poll(world, party, again, vec![retry(world, "cancelled")], SETTLE))
     }),
     case("poll", "poll, park", Full, |world, party, again| {
@@ -263,7 +263,7 @@ pub(super) const CASES: &[Case] = &[
     case("poll", "poll, defer", Full, |world, party, again| {
         Box::pin(poll(world, party, again, vec![later(world, "l1")], SETTLE))
     }),
-    case("poll", "poll, defer what was cancelled", Full, |world, party, again| {
+    case("poll", "poll, defer a cancelled request", Full, |world, party, again| {
         Box::pin(poll(world, party, again, vec![later(world, "cancelled")], SETTLE))
     }),
     case("poll", "poll, state", Full, |world, party, again| {

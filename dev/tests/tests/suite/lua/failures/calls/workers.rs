@@ -1,4 +1,4 @@
-//! What workers do besides their polls.
+//! Operations of workers besides their polls.
 
 use std::time::Duration;
 
@@ -76,7 +76,8 @@ async fn tally(world: &World, party: &Party, most: u64) -> Result<(), StoreError
     party.link.tally(&queues, WITHIN).await?.remove(0).map(drop)
 }
 
-/// What an earlier fault may have left behind: keys in no place, in several, and held for nothing.
+/// The possible remains of an earlier fault: keys without a place, in several places, and held in
+/// vain.
 async fn damage(world: &World) {
     let mut conn = world.conn.clone();
     let of = |what: &str| format!("{}:{what}", world.keys.base());

@@ -1,0 +1,55 @@
+//! The output: a table for each competitor, two lines for each number of callers.
+
+use redcall_bench::CallFigures;
+
+use crate::table::Rounds;
+
+/// A competitor and Redcall, in turns.
+#[derive(Default)]
+pub(super) struct Pair {
+    theirs: Seen,
+    ours: Seen,
+    /// How many times as many calls Redcall answers, in two consecutive turns.
+    ratio: Rounds,
+}
+
+#[derive(Default)]
+struct Seen {
+    rate: Rounds,
+    p50: Rounds,
+    p99: Rounds,
+}
+
+pub(super) fn head(about: &str) -> miette::Result<()> {
+    say!("\n{}\n", about.trim());
+    say!(
+        "| callers | | per s | p50 us | p99 us | Redcall / competitor |\n|---|---|---|---|---|---|"
+    );
+    Ok(())
+}
+
+impl Pair {
+    pub(super) fn note(&mut self, theirs: &CallFigures, ours: &CallFigures) {
+        self.theirs.note(theirs);
+        self.ours.note(ours);
+        self.ratio.note(ours.calls_per_s / theirs.calls_per_s);
+    }
+
+    pub(super) fn print(&self, name: &str, callers: usize) -> miette::Result<()> {
+        say!("| {callers} | {name} | {} | |", self.theirs.text());
+        say!("| | Redcall | {} | {} |", self.ours.text(), self.ratio.text());
+        Ok(())
+    }
+}
+
+impl Seen {
+    fn note(&mut self, figures: &CallFigures) {
+        self.rate.note(figures.calls_per_s);
+        self.p50.note(figures.p50_us);
+        self.p99.note(figures.p99_us);
+    }
+
+    fn text(&self) -> String {
+        format!("{} | {} | {}", self.rate.text(), self.p50.text(), self.p99.text())
+    }
+}
