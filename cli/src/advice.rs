@@ -20,10 +20,10 @@ pub(crate) fn help(error: &CallError) -> String {
     let retry = error.code().retry();
     let is_unqueued = !error.may_be_queued() && retry != Retry::Useless;
     let text = match error.code() {
-        _ if error.is_of_question() && retry == Retry::Useless => {
+        _ if error.is_read_or_admin() && retry == Retry::Useless => {
             "Check the key, the id and the queue."
         }
-        _ if error.is_of_question() => "Repeating the command is safe.",
+        _ if error.is_read_or_admin() => "Repeating the command is safe.",
         Code::NoWorkers => {
             "Run `redcall-worker` with this queue in `worker.queues`, or name another queue with \
              --queue. Nothing was queued: calling again is safe."
@@ -128,7 +128,7 @@ mod tests {
         let known: BTreeSet<&str> = ["add", "nap"].into();
         let help = unknown_job_help("ad", &known);
         assert!(help.starts_with("Did you mean `add`? Live workers handle: add, nap. "), "{help}");
-        let help = unknown_job_help("nobody", &known);
+        let help = unknown_job_help("absent", &known);
         assert!(help.starts_with("Live workers handle: add, nap. Correct the name"), "{help}");
         assert!(unknown_job_help("x", &BTreeSet::new()).starts_with("Correct the name"));
         let many: Vec<String> = (0..10).map(|n| format!("job-{n}")).collect();

@@ -4,7 +4,9 @@ use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use redcall_client::{CallError, Client, Code, Durability, FrameStream, Receipt, Request, Update};
+use redcall_client::{
+    CallError, Client, Code, Durability, FrameStream, Receipt, RequestBuilder, Update,
+};
 use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
@@ -190,7 +192,7 @@ impl Call {
         self.delay.is_some() || self.at.is_some()
     }
 
-    fn request(&mut self, client: &Client) -> Result<Request, Failure> {
+    fn request(&mut self, client: &Client) -> Result<RequestBuilder, Failure> {
         self.read_data()?;
         let mut request = client.request(&self.name).data(&self.read);
         if let Some(queue) = &self.queue {
@@ -281,7 +283,7 @@ pub(crate) fn failed(error: CallError) -> Failure {
     let message = text.strip_prefix(code.as_str()).and_then(|rest| rest.strip_prefix(": "));
     let message = message.unwrap_or(&text);
     let mut json = json(code.as_str(), message);
-    if !error.is_of_question() {
+    if !error.is_read_or_admin() {
         json["error"]["may_be_queued"] = error.may_be_queued().into();
     }
     if let CallError::Failed(error) = &error {

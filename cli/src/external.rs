@@ -19,8 +19,8 @@ pub(crate) struct External {
 }
 
 impl External {
-    /// Replaces this process by `program`, with the options that all verbs share. Returns only if it
-    /// cannot be started.
+    /// Replaces this process by `program`, with the options that all verbs share. Returns only if
+    /// it cannot be started.
     pub(crate) fn start(
         &self,
         program: &str,

@@ -38,7 +38,7 @@ impl Follow {
         let (key, from) = (&self.response_key, self.from);
         let printing = async {
             let updates = match self.timeout {
-                Some(timeout) => client.follow_within(key, from, timeout).await,
+                Some(timeout) => client.follow_timeout(key, from, timeout).await,
                 None => client.follow(key, from).await,
             };
             print_all(updates.map_err(failed)?).await

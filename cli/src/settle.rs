@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use clap::Args;
-use redcall_client::{Client, Code, SettleError, SettlementToken, WireError};
+use redcall_client::{Client, Code, CompletionToken, SettleError, WireError};
 use redcall_common::output as out;
 use redcall_common::report::Problem;
 use serde_json::value::RawValue;
@@ -27,7 +27,7 @@ pub(crate) struct Settle {
 }
 
 /// The token and the result.
-type Ready = (SettlementToken, Result<Box<RawValue>, WireError>);
+type Ready = (CompletionToken, Result<Box<RawValue>, WireError>);
 
 /// Where the codes are listed.
 const CODES: &str = "docs/reference/errors.md";
@@ -48,7 +48,7 @@ impl Settle {
                 (line.trim(), rest)
             }
         };
-        let token = token.parse::<SettlementToken>().map_err(|error| wrong(error.to_string()))?;
+        let token = token.parse::<CompletionToken>().map_err(|error| wrong(error.to_string()))?;
         let data = if self.data == "-" { rest } else { &self.data };
         let data: Box<RawValue> =
             serde_json::from_str(data).map_err(|error| call::usage(&error))?;

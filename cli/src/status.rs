@@ -74,7 +74,7 @@ impl Monitor {
     pub(crate) async fn run(self, client: &Client, as_json: bool) -> Result<(), Failure> {
         let named = self.job.named();
         let monitor = match self.timeout {
-            Some(timeout) => client.monitor_within(named, timeout).await,
+            Some(timeout) => client.monitor_timeout(named, timeout).await,
             None => client.monitor(named).await,
         };
         let mut states = monitor.map_err(failed)?;

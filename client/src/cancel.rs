@@ -8,7 +8,7 @@ use redcall_common::error::Code;
 use redcall_common::keys::QueueKeys;
 use redcall_common::name::{is_id, is_queue};
 use redcall_common::time::millis;
-use redcall_store::{Cancellation, Withdrawn};
+use redcall_store::{CancelRequest, Cancellation};
 use tokio::time::{Instant, timeout};
 
 use crate::client::Client;
@@ -52,9 +52,9 @@ impl Withdrawal {
         self.origin.deadline.is_none_or(|deadline| now < deadline + LEASE)
     }
 
-    pub(crate) fn as_written(&self) -> Withdrawn {
+    pub(crate) fn as_written(&self) -> CancelRequest {
         let ttl_ms = millis(self.origin.relevant_for());
-        Withdrawn { id: self.id.clone(), ttl_ms, record: self.origin.record.clone() }
+        CancelRequest { id: self.id.clone(), ttl_ms, record: self.origin.record.clone() }
     }
 }
 
@@ -110,14 +110,15 @@ impl Client {
         check_id(id)?;
         check_queue(queue)?;
         let keys = self.inner.keys.of(queue);
-        let request = Withdrawn { id: id.to_owned(), ttl_ms: millis(DEFAULT_TTL), record: None };
+        let request =
+            CancelRequest { id: id.to_owned(), ttl_ms: millis(DEFAULT_TTL), record: None };
         self.withdraw(&keys, request).await
     }
 
     async fn withdraw(
         &self,
         keys: &QueueKeys,
-        request: Withdrawn,
+        request: CancelRequest,
     ) -> Result<Cancellation, CallError> {
         let limit = self.inner.timeout;
         let requests = [request];
@@ -162,6 +163,6 @@ impl Ticket {
     pub async fn cancel(&self) -> Result<Cancellation, CallError> {
         let ttl_ms = millis(self.origin.relevant_for());
         let (id, record) = (self.id.clone(), self.origin.record.clone());
-        self.client.withdraw(&self.origin.keys, Withdrawn { id, ttl_ms, record }).await
+        self.client.withdraw(&self.origin.keys, CancelRequest { id, ttl_ms, record }).await
     }
 }

@@ -12,7 +12,7 @@ use redcall_common::limits::Limits;
 use redcall_common::name::{new_id, service_queue};
 use redcall_common::settings::Settings;
 use redcall_store::inspect::Inspector;
-use redcall_store::{Connector, Link, StoreError};
+use redcall_store::{Connection, Connector, StoreError};
 use serde::Serialize;
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,7 +23,7 @@ use crate::events::Events;
 use crate::in_flight::InFlight;
 use crate::monitor::Monitors;
 use crate::replies::{self, BATCH_MAX, Reader, Wanted};
-use crate::request::{Request, left_until};
+use crate::request::{RequestBuilder, left_until};
 use crate::response::{Receipt, Response};
 use crate::sender::{Caps, Command, Sender};
 use crate::settle::ResultEvents;
@@ -45,10 +45,10 @@ pub struct Client {
 pub(crate) struct Inner {
     pub(crate) id: String,
     /// Sends requests and receives announcements.
-    pub(crate) link: Arc<Link>,
+    pub(crate) link: Arc<Connection>,
     /// Reads response keys. It has no subscription: Redis disconnects a subscriber whose output
     /// buffer overflows, and large answers would fill that buffer.
-    pub(crate) reads: Arc<Link>,
+    pub(crate) reads: Arc<Connection>,
     pub(crate) keys: Keys,
     pub(crate) in_flight: InFlight,
     pub(crate) commands: mpsc::Sender<Command>,
@@ -148,8 +148,8 @@ impl Client {
             false => replies::on_announcement(payload, &waiters, &reread),
         };
         let (link, reads) = tokio::try_join!(
-            Link::connect(connector.clone(), Arc::new(sink)),
-            Link::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| ())),
+            Connection::connect(connector.clone(), Arc::new(sink)),
+            Connection::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| ())),
         )?;
         let (link, reads) = (Arc::new(link), Arc::new(reads));
         let events = Events::new(settings, &connector, &link);
@@ -235,8 +235,8 @@ impl Client {
     }
 
     /// Returns a builder for a request with more options than name and data.
-    pub fn request(&self, name: &str) -> Request {
-        Request::new(self.clone(), name)
+    pub fn request(&self, name: &str) -> RequestBuilder {
+        RequestBuilder::new(self.clone(), name)
     }
 
     /// Writes pending commands, such as cancellations of abandoned calls and deletions of answers

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redcall_common::durability::Durability;
 use redcall_common::keys::QueueKeys;
-use redcall_store::{Connector, Link, Standing, StoreError};
+use redcall_store::{Connection, ConnectionId, Connector, StoreError};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -26,7 +26,7 @@ pub(crate) struct DurabilityWaiters {
 
 /// Checks durability for all callers of a client. Its task ends with it.
 struct DurabilityWaiter {
-    link: Arc<Link>,
+    link: Arc<Connection>,
     checks: mpsc::Sender<Check>,
 }
 
@@ -39,8 +39,8 @@ struct Check {
 /// reconnects, the check may have gone to another server than the request.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ReplicationTarget {
-    sends: Standing,
-    waits: Standing,
+    sends: ConnectionId,
+    waits: ConnectionId,
 }
 
 impl DurabilityWaiters {
@@ -60,7 +60,7 @@ impl DurabilityWaiters {
     /// sent now. `None` if `level` needs no confirmation.
     pub(crate) async fn prepare(
         &self,
-        sends: &Link,
+        sends: &Connection,
         level: Durability,
         deadline: Instant,
     ) -> Result<Option<ReplicationTarget>, StoreError> {
@@ -77,7 +77,7 @@ impl DurabilityWaiters {
     /// Returns the level reached by a request sent to `target`.
     pub(crate) async fn reached(
         &self,
-        sends: &Link,
+        sends: &Connection,
         keys: &Arc<QueueKeys>,
         level: Durability,
         target: Option<ReplicationTarget>,
@@ -98,14 +98,15 @@ impl DurabilityWaiter {
         level: Durability,
         timeout: Duration,
     ) -> Result<Self, StoreError> {
-        let link = Arc::new(Link::connect(connector, Arc::new(|_: &[u8], _: &[u8]| ())).await?);
+        let link =
+            Arc::new(Connection::connect(connector, Arc::new(|_: &[u8], _: &[u8]| ())).await?);
         link.supports(level, timeout).await?;
         let (sender, checks) = mpsc::channel(BATCH_MAX);
         tokio::spawn(run(link.clone(), level, checks));
         Ok(Self { link, checks: sender })
     }
 
-    fn target(&self, sends: &Link) -> Option<ReplicationTarget> {
+    fn target(&self, sends: &Connection) -> Option<ReplicationTarget> {
         let (sends, waits) = (sends.standing()?, self.link.standing()?);
         sends.is_with(&waits).then_some(ReplicationTarget { sends, waits })
     }
@@ -129,7 +130,7 @@ impl DurabilityWaiter {
 }
 
 /// Checks until all senders are dropped.
-async fn run(link: Arc<Link>, level: Durability, mut checks: mpsc::Receiver<Check>) {
+async fn run(link: Arc<Connection>, level: Durability, mut checks: mpsc::Receiver<Check>) {
     let mut batch: Vec<Check> = Vec::with_capacity(BATCH_MAX);
     while checks.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let Some(first) = batch.first() else { continue };

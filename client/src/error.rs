@@ -85,7 +85,7 @@ impl CallError {
     }
 
     /// Returns `true` if the job may be queued, running or finished. Not meaningful for a read or
-    /// an administrative call ([`CallError::is_of_question`]), which never enqueues a job.
+    /// an administrative call ([`CallError::is_read_or_admin`]), which never enqueues a job.
     #[must_use]
     pub fn may_be_queued(&self) -> bool {
         match self {
@@ -101,7 +101,7 @@ impl CallError {
 
     /// Returns `true` for an error of a read or an administrative call, which never enqueues a job.
     #[must_use]
-    pub fn is_of_question(&self) -> bool {
+    pub fn is_read_or_admin(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Unanswered { .. })
     }
 

@@ -19,7 +19,7 @@ use redcall_common::depth::deeper_than;
 use redcall_common::error::Code;
 use redcall_common::event::{self, EMERGENCY, EventId, Kind, NewEvent};
 use redcall_common::settings::{EventSettings, Settings};
-use redcall_store::{Connector, Kept, Link, StoreError};
+use redcall_store::{Connection, Connector, StoreError, TopicRetention};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -92,7 +92,7 @@ pub(crate) struct Events {
 
 impl Events {
     /// Spawns the reader, which connects on the first subscription.
-    pub(crate) fn new(settings: &Settings, connector: &Connector, link: &Arc<Link>) -> Self {
+    pub(crate) fn new(settings: &Settings, connector: &Connector, link: &Arc<Connection>) -> Self {
         let (reader, commands) = mpsc::unbounded_channel();
         tokio::spawn(Reader::new(connector.clone(), Arc::downgrade(link), commands).run());
         let timeout = settings.redis.response_timeout;
@@ -102,8 +102,8 @@ impl Events {
 
 impl Events {
     /// Returns how much of a topic is kept.
-    pub(crate) fn kept(&self) -> Kept {
-        Kept::from(&self.settings)
+    pub(crate) fn kept(&self) -> TopicRetention {
+        TopicRetention::from(&self.settings)
     }
 }
 
@@ -233,7 +233,8 @@ impl Topic {
             From::Time(at) => Cursor::at_time(at),
             From::Event(at) => Cursor::after(at),
             From::Now => {
-                let look = self.client.inner.reads.look(&key, None, 0, events.timeout).await?;
+                let look =
+                    self.client.inner.reads.read_topic(&key, None, 0, events.timeout).await?;
                 Cursor::at_end(&look)
             }
         };

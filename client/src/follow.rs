@@ -41,7 +41,7 @@ impl Client {
     /// `invalid_request` if it is not a valid response key; `unavailable` if Redis cannot be
     /// reached. Cancel safe.
     pub async fn follow(&self, response_key: &str, from: u64) -> Result<FrameStream, CallError> {
-        self.follow_within(response_key, from, self.inner.timeout).await
+        self.follow_timeout(response_key, from, self.inner.timeout).await
     }
 
     /// As [`Client::follow`], waiting for each frame for at most `timeout`.
@@ -49,7 +49,7 @@ impl Client {
     /// # Errors
     ///
     /// As [`Client::follow`].
-    pub async fn follow_within(
+    pub async fn follow_timeout(
         &self,
         response_key: &str,
         from: u64,

@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `client.rs` | [`Client`]: its connections and the queues it has used |
-//! | `request.rs` | [`Request`]: the builder of a request |
+//! | `request.rs` | [`RequestBuilder`]: the builder of a request |
 //! | `send.rs` | sending one request or many |
 //! | `sender.rs` | the one task that writes requests |
 //! | `cancel.rs` | cancellation of requests |
@@ -60,14 +60,14 @@ pub use redcall_common::result_kind::ResultKind;
 pub use redcall_common::service::ServiceOp;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::status::{JobState, JobStatus};
-pub use redcall_common::token::{NoToken, SettlementToken};
+pub use redcall_common::token::{CompletionToken, InvalidToken};
 pub use redcall_store::Listing;
 pub use redcall_store::dead::{
     DeadLetter, DeadLetters, DeadPage, DeadRef, DeadReport, DeadSelection, DeadSkip, Run,
 };
 pub use redcall_store::inspect::{Inspector, Overdue, QueueInfo, WorkerInfo};
 pub use redcall_store::{Cancellation, StoreError};
-pub use request::Request;
+pub use request::RequestBuilder;
 pub use response::{Receipt, Response};
 pub use service::{Service, ServiceState};
 pub use settle::SettleError;

@@ -121,7 +121,7 @@ impl Client {
     /// over, `not_found` if the record has expired, `cancelled` if the surrounding handler was
     /// cancelled. After any but `not_found`, the job can be monitored again.
     pub async fn monitor<'a>(&self, job: impl Into<JobRef<'a>>) -> Result<StatusStream, CallError> {
-        self.monitor_within(job, self.inner.timeout).await
+        self.monitor_timeout(job, self.inner.timeout).await
     }
 
     /// As [`Client::monitor`], for at most `timeout`.
@@ -129,7 +129,7 @@ impl Client {
     /// # Errors
     ///
     /// As [`Client::monitor`].
-    pub async fn monitor_within<'a>(
+    pub async fn monitor_timeout<'a>(
         &self,
         job: impl Into<JobRef<'a>>,
         timeout: Duration,

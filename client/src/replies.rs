@@ -12,7 +12,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use redcall_common::frame::Frame;
-use redcall_store::{Link, StoreError};
+use redcall_store::{Connection, StoreError};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -113,9 +113,9 @@ pub(crate) fn on_announcement(
 /// Reads response keys of waiters that missed a frame. Ends with the client.
 pub(crate) struct Reader {
     /// Connection that receives announcements.
-    calls: Weak<Link>,
+    calls: Weak<Connection>,
     /// Connection that reads response keys.
-    reads: Weak<Link>,
+    reads: Weak<Connection>,
     in_flight: InFlight,
     wanted: mpsc::UnboundedReceiver<Wanted>,
     /// Number of keys in the next round trip: reduced after a failure.
@@ -127,8 +127,8 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(
-        calls: Weak<Link>,
-        reads: Weak<Link>,
+        calls: Weak<Connection>,
+        reads: Weak<Connection>,
         in_flight: InFlight,
         wanted: mpsc::UnboundedReceiver<Wanted>,
     ) -> Self {
@@ -176,7 +176,7 @@ impl Reader {
         }
     }
 
-    async fn read_all(&mut self, link: &Link, mut due: &[Due]) {
+    async fn read_all(&mut self, link: &Connection, mut due: &[Due]) {
         while !due.is_empty() {
             let (batch, rest) = due.split_at(self.batch_size.min(due.len()));
             if let Err(error) = self.read(link, batch).await {
@@ -191,7 +191,7 @@ impl Reader {
         }
     }
 
-    async fn read(&self, link: &Link, batch: &[Due]) -> Result<(), StoreError> {
+    async fn read(&self, link: &Connection, batch: &[Due]) -> Result<(), StoreError> {
         let final_only = batch.iter().filter(|due| due.from.is_none());
         let keys: Vec<String> = final_only.map(|due| due.key.clone()).collect();
         if !keys.is_empty() {
@@ -207,7 +207,12 @@ impl Reader {
     }
 
     /// Reads a stream from index `from` to its end.
-    async fn read_stream(&self, link: &Link, due: &Due, mut from: u64) -> Result<(), StoreError> {
+    async fn read_stream(
+        &self,
+        link: &Connection,
+        due: &Due,
+        mut from: u64,
+    ) -> Result<(), StoreError> {
         let (mut first, mut moved) = (true, false);
         loop {
             let frames = link.frames(&due.key, from, READ_TIMEOUT).await?;
@@ -235,7 +240,7 @@ impl Reader {
         }
     }
 
-    async fn trim_all(&mut self, link: &Link, trims: HashMap<String, Trim>) {
+    async fn trim_all(&mut self, link: &Connection, trims: HashMap<String, Trim>) {
         for (key, trim) in trims {
             if let Err(error) = self.trim(link, &trim).await
                 && self.in_flight.is_waiting(&trim.id)
@@ -247,7 +252,7 @@ impl Reader {
     }
 
     /// Redis determines the start of the stream, since several readers may trim it.
-    async fn trim(&self, link: &Link, trim: &Trim) -> Result<(), StoreError> {
+    async fn trim(&self, link: &Connection, trim: &Trim) -> Result<(), StoreError> {
         let up_to = (trim.attempt, trim.seq);
         let head = link.trim(&trim.key, up_to, READ_TIMEOUT).await;
         // After a failure it is unknown which frames are gone.
@@ -256,7 +261,7 @@ impl Reader {
     }
 }
 
-fn reconnection(link: &Weak<Link>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+fn reconnection(link: &Weak<Connection>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
     Some(Box::pin(link.upgrade()?.reconnected()))
 }
 

@@ -30,7 +30,7 @@ const DELAY_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// A request to be sent, created by [`Client::request`].
 #[must_use = "a request does nothing until it is sent"]
-pub struct Request {
+pub struct RequestBuilder {
     pub(crate) client: Client,
     name: String,
     data: Result<Box<RawValue>, serde_json::Error>,
@@ -96,7 +96,7 @@ impl Prepared {
     }
 }
 
-impl Request {
+impl RequestBuilder {
     pub(crate) fn new(client: Client, name: &str) -> Self {
         Self {
             client,
@@ -128,27 +128,27 @@ impl Request {
     }
 
     /// Sets the caller's timeout; by default the setting `client.timeout`. The timeout travels with
-    /// the request: a job that has not started by then never does. [`Request::send`] limits the job
-    /// only if this is called.
+    /// the request: a job that has not started by then never does. [`RequestBuilder::send`] limits
+    /// the job only if this is called.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
     /// Delays the request by `delay`, at most 100 years. Its timeout begins when it is due, so a
-    /// waiting caller waits for the delay plus the timeout. Replaces [`Request::at`].
+    /// waiting caller waits for the delay plus the timeout. Replaces [`RequestBuilder::at`].
     pub fn delay(mut self, delay: Duration) -> Self {
         self.when = When::In(delay);
         self
     }
 
     /// Schedules the request for `time` by the clock of Redis; a time in the past means now.
-    /// Otherwise like [`Request::delay`].
+    /// Otherwise like [`RequestBuilder::delay`].
     pub fn at(self, time: SystemTime) -> Self {
         self.at_ms(unix_ms(time))
     }
 
-    /// Like [`Request::at`], in ms since the epoch.
+    /// Like [`RequestBuilder::at`], in ms since the epoch.
     pub fn at_ms(mut self, redis_ms: u64) -> Self {
         self.when = When::At(redis_ms);
         self
@@ -171,8 +171,8 @@ impl Request {
         self
     }
 
-    /// Sets the durability level that [`Request::send`] and [`Request::submit`] wait for; by
-    /// default the setting `redis.durability`. The receipt holds the level that was confirmed
+    /// Sets the durability level that [`RequestBuilder::send`] and [`RequestBuilder::submit`] wait
+    /// for; by default the setting `redis.durability`. The receipt holds the level that was confirmed
     /// within the timeout. A call that waits for the answer needs none: the answer proves that the
     /// job ran.
     pub fn durability(mut self, durability: Durability) -> Self {
@@ -198,8 +198,8 @@ impl Request {
 
     /// Sets how long the request's signature is valid after the request is due, at most 7 days. A
     /// job that has not started by then ends with `unauthorized`. Its id is remembered for as long.
-    /// The default is [`Request::timeout`] plus one minute, or 7 days without a timeout. No effect
-    /// without a signing key (the setting `auth.sign_with`).
+    /// The default is [`RequestBuilder::timeout`] plus one minute, or 7 days without a timeout. No
+    /// effect without a signing key (the setting `auth.sign_with`).
     pub fn expires_in(mut self, timeout: Duration) -> Self {
         self.expires_in = Some(timeout);
         self

@@ -22,7 +22,7 @@ use crate::client::{Client, Inner, NotReady, Route};
 use crate::durability::ReplicationTarget;
 use crate::error::CallError;
 use crate::in_flight::{Guard, Stage};
-use crate::request::{Delivery, Prepared, Request, deadline_in};
+use crate::request::{Delivery, Prepared, RequestBuilder, deadline_in};
 use crate::response::{Receipt, Response};
 use crate::send_claim::SendClaim;
 use crate::sender::{Caller, Command, Joined, Outgoing};
@@ -60,7 +60,7 @@ struct Waiting {
     answer: oneshot::Receiver<Result<Frame, CallError>>,
 }
 
-impl Request {
+impl RequestBuilder {
     /// Enqueues the request and returns.
     ///
     /// # Errors
@@ -110,7 +110,7 @@ impl Request {
     /// # Errors
     ///
     /// As [`Client::call`]. Returns within the timeout. The job's own time is unlimited unless
-    /// [`Request::timeout`] was called.
+    /// [`RequestBuilder::timeout`] was called.
     pub async fn submit(self) -> Result<Ticket, CallError> {
         let client = self.client.clone();
         let (outgoing, mut outbound) = self.prepare_outbound(Delivery::Submit)?;
@@ -280,7 +280,7 @@ impl Client {
     /// [`Client::call`].
     pub async fn call_many(
         &self,
-        requests: impl IntoIterator<Item = Request>,
+        requests: impl IntoIterator<Item = RequestBuilder>,
     ) -> Vec<Result<Receipt, CallError>> {
         let (mut groups, mut outbound) = (Vec::new(), Vec::new());
         for request in requests {
@@ -313,7 +313,7 @@ impl Client {
     /// answer, as for [`Client::call_and_wait`].
     pub async fn wait_many(
         &self,
-        requests: impl IntoIterator<Item = Request>,
+        requests: impl IntoIterator<Item = RequestBuilder>,
     ) -> Vec<Result<Response, CallError>> {
         let (mut groups, mut waiting) = (Vec::new(), Vec::new());
         for request in requests {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redcall_common::error::Code;
 use redcall_common::keys::QueueKeys;
-use redcall_common::limits::portion;
-use redcall_store::{Enqueued, Item, Link, Placed, Placement, Waited, Withdrawn};
+use redcall_common::limits::batch_len;
+use redcall_store::{CancelRequest, Connection, Enqueued, Item, Placed, Placement, Waited};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -107,9 +107,9 @@ impl Outgoing {
 
 /// Writes commands until the last client is dropped.
 pub(crate) struct Sender {
-    pub(crate) link: Arc<Link>,
+    pub(crate) link: Arc<Connection>,
     /// For commands that must not wait behind requests.
-    pub(crate) reads: Arc<Link>,
+    pub(crate) reads: Arc<Connection>,
     pub(crate) in_flight: InFlight,
     pub(crate) caps: Arc<Caps>,
     /// Publishes `cancelled` for deferred requests that were cancelled.
@@ -444,7 +444,8 @@ impl Sender {
     async fn withdraw(&mut self, keys: &QueueKeys, mut withdrawn: Vec<Withdrawal>) {
         while !withdrawn.is_empty() {
             let rest = withdrawn.split_off(withdrawn.len().min(BATCH_MAX));
-            let written: Vec<Withdrawn> = withdrawn.iter().map(Withdrawal::as_written).collect();
+            let written: Vec<CancelRequest> =
+                withdrawn.iter().map(Withdrawal::as_written).collect();
             // Does not wait for a connection: requests may be queued behind this.
             match self.link.cancel(keys, &written, Duration::ZERO).await {
                 Ok((_, ended)) => {
@@ -460,7 +461,7 @@ impl Sender {
 
 /// Removes as many `requests` as fit into one command.
 fn take_batch(requests: &mut Vec<Outgoing>) -> Vec<Outgoing> {
-    let count = portion(requests.iter().take(BATCH_MAX).map(Outgoing::size));
+    let count = batch_len(requests.iter().take(BATCH_MAX).map(Outgoing::size));
     requests.drain(..count).collect()
 }
 

@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::client::Client;
 use crate::error::CallError;
-use crate::request::Request;
+use crate::request::RequestBuilder;
 use crate::response::Response;
 
 /// One instance of a service, created by [`Client::service`]. Cheap to clone.
@@ -50,7 +50,8 @@ impl Service {
         self
     }
 
-    /// Creates the state: runs the task `init` with `args`. Cancel safe as [`Request::wait`].
+    /// Creates the state: runs the task `init` with `args`. Cancel safe as
+    /// [`RequestBuilder::wait`].
     ///
     /// # Errors
     ///
@@ -59,7 +60,7 @@ impl Service {
         self.request(ServiceOp::Init, args)?.wait().await
     }
 
-    /// Runs the task `execute` with `args` and the state. Cancel safe as [`Request::wait`].
+    /// Runs the task `execute` with `args` and the state. Cancel safe as [`RequestBuilder::wait`].
     ///
     /// # Errors
     ///
@@ -71,7 +72,7 @@ impl Service {
     }
 
     /// Ends the instance: runs the task `exit`. The instance can be initialized again. Cancel safe
-    /// as [`Request::wait`].
+    /// as [`RequestBuilder::wait`].
     ///
     /// # Errors
     ///
@@ -91,7 +92,7 @@ impl Service {
         &self,
         task: ServiceOp,
         args: &T,
-    ) -> Result<Request, CallError> {
+    ) -> Result<RequestBuilder, CallError> {
         self.service_call(task, args, false)
     }
 
@@ -105,7 +106,7 @@ impl Service {
         &self,
         task: ServiceOp,
         args: &T,
-    ) -> Result<Request, CallError> {
+    ) -> Result<RequestBuilder, CallError> {
         self.service_call(task, args, true)
     }
 
@@ -114,7 +115,7 @@ impl Service {
         task: ServiceOp,
         args: &T,
         receipt: bool,
-    ) -> Result<Request, CallError> {
+    ) -> Result<RequestBuilder, CallError> {
         self.check()?;
         let args = to_raw_value(args).map_err(CallError::Encode)?;
         let call = ServiceCall { task, args, instance: self.instance.clone(), receipt };

@@ -13,8 +13,10 @@ use redcall_common::keys::Keys;
 use redcall_common::limits::Limits;
 use redcall_common::name::new_id;
 use redcall_common::result_kind::command_result;
-use redcall_common::token::SettlementToken;
-use redcall_store::{Covered, DeferredRun, DeferredSettled, EndedDeferred, Kept, Link, StoreError};
+use redcall_common::token::CompletionToken;
+use redcall_store::{
+    Connection, Covered, DeferredRun, DeferredSettled, EndedDeferred, StoreError, TopicRetention,
+};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -112,7 +114,7 @@ impl Client {
     /// request may be settled or not.
     pub async fn settle<T: Serialize>(
         &self,
-        token: &SettlementToken,
+        token: &CompletionToken,
         result: Result<T, WireError>,
     ) -> Result<bool, SettleError> {
         let deadline = Instant::now() + self.inner.timeout;
@@ -227,19 +229,19 @@ impl Client {
 #[derive(Clone)]
 pub(crate) struct ResultEvents {
     key: String,
-    kept: Kept,
+    kept: TopicRetention,
     max_bytes: usize,
 }
 
 impl ResultEvents {
-    pub(crate) fn new(keys: &Keys, kept: Kept, limits: &Limits) -> Self {
+    pub(crate) fn new(keys: &Keys, kept: TopicRetention, limits: &Limits) -> Self {
         Self { key: keys.events(COMMAND_RESULT), kept, max_bytes: limits.frame }
     }
 
     /// The frame is authoritative: a failure is only logged.
     async fn publish(
         &self,
-        link: &Link,
+        link: &Connection,
         ended: &EndedDeferred,
         result: Result<&RawValue, &WireError>,
         timeout: Duration,
@@ -255,7 +257,7 @@ impl ResultEvents {
     /// Publishes `cancelled` for the requests of `ended`.
     pub(crate) async fn publish_cancelled(
         &self,
-        link: &Link,
+        link: &Connection,
         ended: &[EndedDeferred],
         timeout: Duration,
     ) {

@@ -68,8 +68,8 @@ impl<'a> From<&'a Ticket> for JobRef<'a> {
 }
 
 impl Client {
-    /// Returns the status of a job, if it is tracked: [`crate::Request::track_status`]. Ends within
-    /// the setting `client.timeout`. Cancel safe.
+    /// Returns the status of a job, if it is tracked:
+    /// [`crate::RequestBuilder::track_status`]. Ends within the setting `client.timeout`. Cancel safe.
     ///
     /// ```no_run
     /// # async fn doc(client: redcall_client::Client) -> Result<(), redcall_client::CallError> {
@@ -196,13 +196,13 @@ impl Ticket {
         self.client.status_history(self).await
     }
 
-    /// Follows the status of the request, as [`Client::monitor_within`].
+    /// Follows the status of the request, as [`Client::monitor_timeout`].
     ///
     /// # Errors
     ///
     /// As [`Client::monitor`].
     pub async fn monitor(&self, timeout: Duration) -> Result<crate::StatusStream, CallError> {
-        self.client.monitor_within(self, timeout).await
+        self.client.monitor_timeout(self, timeout).await
     }
 }
 

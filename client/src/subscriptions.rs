@@ -5,14 +5,14 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redcall_store::{Link, StoreError};
+use redcall_store::{Connection, StoreError};
 use tokio::runtime::Handle;
 
 use crate::error::CallError;
 
 /// The reference-counted subscriptions of one client.
 pub(crate) struct Subscriptions {
-    link: Arc<Link>,
+    link: Arc<Connection>,
     /// The client's runtime: a subscription may be dropped outside of any runtime.
     runtime: Handle,
     /// Minimum timeout of a subscribe command. Longer than the driver's response timeout, so that a
@@ -42,7 +42,7 @@ pub(crate) struct Subscription {
 
 impl Subscriptions {
     /// Creates the table. It spawns on the caller's runtime.
-    pub(crate) fn new(link: Arc<Link>, response_timeout: Duration) -> Self {
+    pub(crate) fn new(link: Arc<Connection>, response_timeout: Duration) -> Self {
         let min_timeout = response_timeout.saturating_mul(2);
         Self { link, runtime: Handle::current(), min_timeout, open: Mutex::default() }
     }

@@ -51,7 +51,7 @@ impl Client {
     /// handler, [`CallError::Cancelled`], it can be fetched again. Concurrent fetches of one client
     /// all get the answer. Cancel safe: dropping the future affects neither the answer nor the job.
     pub async fn fetch(&self, response_key: &str) -> Result<Response, CallError> {
-        self.fetch_within(response_key, self.inner.timeout).await
+        self.fetch_timeout(response_key, self.inner.timeout).await
     }
 
     /// As [`Client::fetch`], for at most `timeout`.
@@ -59,7 +59,7 @@ impl Client {
     /// # Errors
     ///
     /// As [`Client::fetch`].
-    pub async fn fetch_within(
+    pub async fn fetch_timeout(
         &self,
         response_key: &str,
         timeout: Duration,

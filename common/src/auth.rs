@@ -1,8 +1,8 @@
 //! Signed requests and frames: HMAC-SHA-256 under a named key that caller and worker share.
 //!
 //! This module has the token, the content it signs, and the keys that create and verify it. The
-//! worker decides which requests need one, and Redis remembers used ones. docs/reference/protocol.md
-//! has the format.
+//! worker decides which requests need one, and Redis remembers used ones. The format is in
+//! docs/reference/protocol.md.
 
 mod frame;
 mod keyring;

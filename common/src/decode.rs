@@ -21,7 +21,7 @@ use crate::error::{Code, WireError};
 use crate::keys::QueueKeys;
 use crate::limits::Limits;
 use crate::name::{is_id, is_idempotency_key, is_job_name};
-use crate::request::{ReplyTo, Request, WIRE_VERSION, default_response_ttl_ms};
+use crate::request::{DecodedRequest, ReplyTo, WIRE_VERSION, default_response_ttl_ms};
 use parts::{in_range, kept_for, signed};
 
 /// The reason why an element cannot be run.
@@ -57,7 +57,7 @@ pub fn decode(
     leased_id: &str,
     keys: &QueueKeys,
     limits: &Limits,
-) -> Result<Request, Rejected> {
+) -> Result<DecodedRequest, Rejected> {
     if raw.len() <= limits.request
         && let Some(request) = direct::read(raw, leased_id, keys, limits)
     {
@@ -77,7 +77,7 @@ pub fn by_rules(
     leased_id: &str,
     keys: &QueueKeys,
     limits: &Limits,
-) -> Result<Request, Rejected> {
+) -> Result<DecodedRequest, Rejected> {
     if raw.len() > limits.request {
         return Err(oversize(raw, leased_id, keys, limits));
     }
@@ -175,7 +175,7 @@ fn read(
     raw: &[u8],
     reply: Option<ReplyTo>,
     limits: &Limits,
-) -> Result<Request, (WireError, bool)> {
+) -> Result<DecodedRequest, (WireError, bool)> {
     let wrong = |message: String| (WireError::new(Code::InvalidRequest, message), false);
     let version = optional::<u64>(fields, "v").map_err(|error| (error, true))?;
     if let Some(other) = version.filter(|v| *v != WIRE_VERSION) {
@@ -202,7 +202,7 @@ fn read(
     if idempotency_key.as_deref().is_some_and(|key| !is_idempotency_key(key)) {
         return Err(wrong("`idempotency_key` is not 1 to 256 characters".into()));
     }
-    Ok(Request {
+    Ok(DecodedRequest {
         id: optional(fields, "id").ok().flatten().unwrap_or_default(),
         name,
         data: (*data).to_owned(),

@@ -1,8 +1,8 @@
 //! The closed set of error codes, and an error as it crosses the wire.
 //!
 //! One table below generates the enum, its numbers, its texts and the table in
-//! docs/reference/errors.md, so that they stay equal. Errors of one program (settings, Redis) are in
-//! the modules that raise them.
+//! docs/reference/errors.md, so that they stay equal. Errors of one program (settings, Redis) are
+//! in the modules that raise them.
 
 use std::fmt;
 

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_only_a_kind_is_needed() {
+    fn written_event_is_read_and_only_a_kind_is_required() {
         let read = |fields: &[(&str, &str)]| {
             let bytes = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
             let fields = bytes.map(|(name, value)| (name.to_vec(), value.to_vec()));

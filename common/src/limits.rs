@@ -56,7 +56,7 @@ pub fn shown(bytes: u64) -> String {
 
 /// Returns how many elements of these `sizes` (bytes) fit into one command: at least the first.
 #[must_use]
-pub fn portion(sizes: impl Iterator<Item = usize>) -> usize {
+pub fn batch_len(sizes: impl Iterator<Item = usize>) -> usize {
     let mut bytes = 0;
     let fits = |size: &usize| {
         let is_first = bytes == 0;
@@ -72,8 +72,8 @@ mod tests {
 
     #[test]
     fn batch_is_bounded_but_never_empty() {
-        assert_eq!(portion([COMMAND_BYTES - 1, 1, 1].into_iter()), 2);
-        assert_eq!(portion([2 * COMMAND_BYTES, 1].into_iter()), 1);
-        assert_eq!(portion(std::iter::empty()), 0);
+        assert_eq!(batch_len([COMMAND_BYTES - 1, 1, 1].into_iter()), 2);
+        assert_eq!(batch_len([2 * COMMAND_BYTES, 1].into_iter()), 1);
+        assert_eq!(batch_len(std::iter::empty()), 0);
     }
 }

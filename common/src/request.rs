@@ -87,7 +87,7 @@ impl Envelope<'_> {
 
 /// A request as a worker has read it. Its keys match its queue and id.
 #[derive(Debug)]
-pub struct Request {
+pub struct DecodedRequest {
     /// The request's id.
     pub id: String,
     /// The job's name.
@@ -124,7 +124,7 @@ pub struct Signed {
     pub signer: Option<Signer>,
 }
 
-impl Request {
+impl DecodedRequest {
     /// Returns the common fields of its frames at `response_key` in that run.
     #[must_use]
     pub fn head<'a>(&'a self, response_key: &'a str, attempt: u32) -> FrameHead<'a> {

@@ -17,7 +17,7 @@ const SECRET: usize = 64;
 
 /// Settles one deferred request. One word of plain characters: `redcall1.QUEUE.ID.SECRET`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SettlementToken {
+pub struct CompletionToken {
     queue: String,
     id: String,
     secret: String,
@@ -26,9 +26,9 @@ pub struct SettlementToken {
 /// The error for an invalid token. It does not repeat the text, which may be most of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a valid completion token: its form is redcall1.QUEUE.ID.SECRET")]
-pub struct NoToken;
+pub struct InvalidToken;
 
-impl SettlementToken {
+impl CompletionToken {
     /// Creates a token for the request `id` of `queue`, with 244 random bits.
     #[must_use]
     pub fn new(queue: &str, id: &str) -> Self {
@@ -61,25 +61,25 @@ impl SettlementToken {
     }
 }
 
-impl FromStr for SettlementToken {
-    type Err = NoToken;
+impl FromStr for CompletionToken {
+    type Err = InvalidToken;
 
-    fn from_str(text: &str) -> Result<Self, NoToken> {
+    fn from_str(text: &str) -> Result<Self, InvalidToken> {
         let rest =
-            text.strip_prefix(START).and_then(|rest| rest.strip_prefix('.')).ok_or(NoToken)?;
-        let (rest, secret) = rest.rsplit_once('.').ok_or(NoToken)?;
+            text.strip_prefix(START).and_then(|rest| rest.strip_prefix('.')).ok_or(InvalidToken)?;
+        let (rest, secret) = rest.rsplit_once('.').ok_or(InvalidToken)?;
         // A queue may have dots in its name, an id has none.
-        let (queue, id) = rest.rsplit_once('.').ok_or(NoToken)?;
+        let (queue, id) = rest.rsplit_once('.').ok_or(InvalidToken)?;
         let is_secret = secret.len() == SECRET && secret.bytes().all(|b| b.is_ascii_hexdigit());
         if !is_queue(queue) || !is_id(id) || !is_secret {
-            return Err(NoToken);
+            return Err(InvalidToken);
         }
         Ok(Self { queue: queue.to_owned(), id: id.to_owned(), secret: secret.to_owned() })
     }
 }
 
 // By hand: a reader of logs must not be able to settle.
-impl fmt::Debug for SettlementToken {
+impl fmt::Debug for CompletionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("SettlementToken");
         shown.field("queue", &self.queue).field("id", &self.id).finish_non_exhaustive()
@@ -92,24 +92,24 @@ mod tests {
 
     #[test]
     fn a_token_is_one_word_that_is_read_again_and_never_shown() {
-        let token = SettlementToken::new("high.v2", "a_b-9");
+        let token = CompletionToken::new("high.v2", "a_b-9");
         let text = token.reveal();
         assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)), "{text}");
-        let read: SettlementToken = text.parse().unwrap();
+        let read: CompletionToken = text.parse().unwrap();
         assert_eq!((read.queue(), read.id(), read.digest()), ("high.v2", "a_b-9", token.digest()));
         let secret = text.rsplit('.').next().unwrap();
         assert!(!format!("{token:?}").contains(secret) && !token.digest().contains(secret));
-        assert_ne!(token, SettlementToken::new("high.v2", "a_b-9"));
+        assert_ne!(token, CompletionToken::new("high.v2", "a_b-9"));
     }
 
     #[test]
     fn invalid_token_is_refused_without_being_repeated() {
-        let text = SettlementToken::new("q", "x").reveal();
+        let text = CompletionToken::new("q", "x").reveal();
         let short = &text[..text.len() - 1];
         let wrong = ["", "redcall1", short, "redcall1.q.x.", &text[1..], "redcall1.{q}.x.00"];
         for wrong in wrong {
-            assert_eq!(wrong.parse::<SettlementToken>(), Err(NoToken), "{wrong}");
+            assert_eq!(wrong.parse::<CompletionToken>(), Err(InvalidToken), "{wrong}");
         }
-        assert!(!NoToken.to_string().contains(short));
+        assert!(!InvalidToken.to_string().contains(short));
     }
 }

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use redcall_client::{Client, Code, Kind, WireError};
-use redcall_worker::{HandlerError, Request, Settings, SettlementToken, State, Worker};
+use redcall_worker::{CompletionToken, HandlerError, Request, Settings, State, Worker};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -23,7 +23,7 @@ const STARTED: Kind = Kind(301);
 const ENDED: Kind = Kind(305);
 
 /// The requested state, and the token that settles the command.
-type Order = (bool, SettlementToken);
+type Order = (bool, CompletionToken);
 type Orders = mpsc::UnboundedSender<Order>;
 
 async fn start(request: Request, orders: State<Orders>) -> Result<(), HandlerError> {

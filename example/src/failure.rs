@@ -68,7 +68,7 @@ impl From<WorkerError> for Failure {
             WorkerError::Rights { .. }
             | WorkerError::Listen { .. }
             | WorkerError::System(_)
-            | WorkerError::Ended => Self::new(Problem::of(&error)),
+            | WorkerError::IoThreadEnded => Self::new(Problem::of(&error)),
         }
     }
 }

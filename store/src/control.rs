@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_what_is_unknown_is_not() {
+    fn written_message_is_read_and_unknown_message_is_not() {
         let all = [
             Control::Cancel(vec!["a".into(), "b".into()]),
             Control::Due(1_763_683_200_000),

@@ -4,7 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `lua/`, `script.rs` | the scripts, one file per state move |
-//! | `ops/` | their typed calls, as methods of [`Link`] |
+//! | `ops/` | their typed calls, as methods of [`Connection`] |
 //! | `control.rs` | the messages to a queue's workers |
 //! | `connection.rs` | opening connections |
 //! | `sentinel.rs` | which server is the primary |
@@ -37,15 +37,16 @@ mod survey;
 pub use connection::{Connector, refused_certificate, set_crypto_provider};
 pub use control::Control;
 pub use error::StoreError;
-pub use link::{Link, Sink, Standing};
+pub use link::{Connection, ConnectionId, PushHandler};
 pub use listing::Listing;
 pub use ops::{
-    Beat, BlockingPop, Cancellation, Claim, Claimed, Covered, DeferredRecord, DeferredRun,
-    DeferredSettled, EndedCall, EndedDeferred, Enqueued, EventWatch, Extra, Fault, GroupRead,
-    Heartbeat, Idempotency, InstanceState, Item, Kept, Leased, LimitFault, Look, Mark, Member,
-    Outcome, Placed, Placement, PollReply, Promoted, Pushed, QueuePoll, QueueState, Record,
-    Released, Remembered, Rule, Settled, Settlement, StateChange, States, StatusTracking, Tally,
-    Tick, Ticked, TimeAhead, Unblocker, Waited, Withdrawn, WorkerKeys,
+    BlockingPop, CancelRequest, Cancellation, Claim, Claimed, Covered, DeferredRecord, DeferredRun,
+    DeferredSettled, EndedCall, EndedDeferred, Enqueued, EventWatch, Fault, GroupRead, Heartbeat,
+    HeartbeatRequest, Idempotency, InstanceState, Item, KeptAnswers, LeaseInfo, Leased, LimitFault,
+    LimitRule, Member, Outcome, Placed, Placement, PollReply, Promoted, Pushed, QueuePoll,
+    QueueState, Record, Released, Remembered, Settled, Settlement, SideEffect, StateChange, States,
+    StatusTracking, Tick, Ticked, TimeAhead, TopicRead, TopicRetention, Unblocker, Waited,
+    WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};

@@ -26,7 +26,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(20);
 const MAX_DELAY: Duration = Duration::from_millis(500);
 
 /// Called with channel and payload of each message on a subscribed channel. Must not block.
-pub type Sink = Arc<dyn Fn(&[u8], &[u8]) + Send + Sync>;
+pub type PushHandler = Arc<dyn Fn(&[u8], &[u8]) + Send + Sync>;
 
 #[derive(Clone)]
 enum ConnectionState {
@@ -43,14 +43,14 @@ enum ConnectionState {
     },
 }
 
-/// The identity of a connection of a [`Link`], and its server.
+/// The identity of a connection of a [`Connection`], and its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct ConnectionId {
     peer: Peer,
     generation: u64,
 }
 
-impl Standing {
+impl ConnectionId {
     /// Returns `true` if both lead to the same server, as far as the Sentinels know.
     #[must_use]
     pub fn is_with(&self, other: &Self) -> bool {
@@ -60,7 +60,7 @@ impl Standing {
 
 struct Shared {
     connector: Connector,
-    sink: Sink,
+    sink: PushHandler,
     /// Written by the supervising task, read by all callers.
     state: watch::Sender<ConnectionState>,
     /// Written by `subscribe` and `unsubscribe`; read by the supervising task on a new connection.
@@ -71,24 +71,24 @@ struct Shared {
 }
 
 /// A connection that reconnects. Dropping the link closes it.
-pub struct Link {
+pub struct Connection {
     shared: Arc<Shared>,
     supervisor: JoinHandle<()>,
 }
 
-impl Drop for Link {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.supervisor.abort();
     }
 }
 
-impl Link {
+impl Connection {
     /// Connects, and stays connected. Spawns the supervising task.
     ///
     /// # Errors
     ///
     /// The error of the first attempt; later ones are retried without limit.
-    pub async fn connect(connector: Connector, sink: Sink) -> Result<Self, StoreError> {
+    pub async fn connect(connector: Connector, sink: PushHandler) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared {
             connector,
             sink,
@@ -145,10 +145,10 @@ impl Link {
 
     /// Returns the current connection, if there is one.
     #[must_use]
-    pub fn standing(&self) -> Option<Standing> {
+    pub fn standing(&self) -> Option<ConnectionId> {
         match &*self.shared.state.borrow() {
             ConnectionState::Up { peer, generation, .. } => {
-                Some(Standing { peer: peer.clone(), generation: *generation })
+                Some(ConnectionId { peer: peer.clone(), generation: *generation })
             }
             ConnectionState::Down(_) | ConnectionState::Ended => None,
         }
@@ -257,7 +257,9 @@ impl Link {
         let mut values = Vec::with_capacity(calls.len());
         for (value, (script, call)) in sent.into_iter().zip(calls) {
             values.push(match value {
-                Err(error) if script::is_no_script(&error) => self.run(script, call, timeout).await,
+                Err(error) if script::is_script_unknown(&error) => {
+                    self.run(script, call, timeout).await
+                }
                 other => self.note(generation, other.map_err(|error| script.failed(error))),
             });
         }

@@ -175,7 +175,7 @@ impl Script {
         call: &Cmd,
     ) -> Result<Value, StoreError> {
         let ran = match call.query_async::<Value>(conn).await {
-            Err(error) if is_no_script(&error) => {
+            Err(error) if is_script_unknown(&error) => {
                 tracing::debug!(
                     script = self.name,
                     "sent the script's text: Redis does not know its hash"
@@ -214,7 +214,7 @@ impl Script {
 }
 
 /// Returns `true` if Redis does not know the script, after a restart or a flush of scripts.
-pub(super) fn is_no_script(error: &redis::RedisError) -> bool {
+pub(super) fn is_script_unknown(error: &redis::RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 

@@ -11,7 +11,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::error::StoreError;
 use super::inspect::Inspector;
-use super::link::Link;
+use super::link::Connection;
 use crate::ops::reply::millis;
 
 /// The facts that a server reports.
@@ -116,7 +116,7 @@ fn unless_refused<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreEr
     }
 }
 
-impl Link {
+impl Connection {
     /// Returns the facts that the server reports.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use redcall_common::auth::{Keyring, Refusal, Start, open_until, within_its_time}
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame_head::FrameHead;
 use redcall_common::keys::QueueKeys;
-use redcall_common::request::Request as Wire;
-use redcall_store::{Mark, Outcome, Record, Remembered, Settlement, StoreError};
+use redcall_common::request::DecodedRequest;
+use redcall_store::{LeaseInfo, Outcome, Record, Remembered, Settlement, StoreError};
 
 use crate::job::Job;
 use crate::outcome::{answer, call, status};
@@ -35,7 +35,7 @@ pub(crate) struct Verified {
 /// unsigned requests pass, too. Does not check the validity period.
 pub(crate) fn verify(
     keyring: Option<&Keyring>,
-    request: &mut Wire,
+    request: &mut DecodedRequest,
     queue: &QueueKeys,
 ) -> Result<Option<Verified>, Refusal> {
     let Some(keyring) = keyring else { return Ok(None) };
@@ -64,7 +64,7 @@ impl Verified {
 
     /// As [`Verified::spent`], for a request that ends before this run has started it: an earlier
     /// run may have started it, and then it must not run again.
-    pub(crate) fn spent_before(&self, mark: Mark) -> Option<u64> {
+    pub(crate) fn spent_before(&self, mark: LeaseInfo) -> Option<u64> {
         (mark.cancelled || !is_first(mark.record)).then_some(self.expires_at)
     }
 
@@ -135,7 +135,7 @@ pub(crate) fn as_refusal(settlement: Settlement, code: Code, reason: &str) -> Se
 
 /// Returns the outcome of a request that is not authorised to run.
 pub(crate) fn unauthorized(
-    request: &Wire,
+    request: &DecodedRequest,
     queue: &QueueKeys,
     refusal: Refusal,
     attempt: u32,
@@ -161,7 +161,7 @@ pub(crate) fn unauthorized(
         let id = &request.id;
         FrameHead { id, response_key, attempt, signer: None }.error(1, &error)
     };
-    let (call, extras) = match refusal {
+    let (call, side_effects) = match refusal {
         // A copy must not end the call of the original request.
         Refusal::Replayed => (None, Vec::new()),
         // The next caller starts the call again.
@@ -173,5 +173,5 @@ pub(crate) fn unauthorized(
     let (code, reason) = (error.code, error.message.clone());
     let answer = answer(request.reply.clone(), frame);
     let settlement = Settlement::Refuse { code, reason, answer, dead_letter: false };
-    Outcome { call, code: Some(code), extras, ..Outcome::new(&request.id, settlement) }
+    Outcome { call, code: Some(code), side_effects, ..Outcome::new(&request.id, settlement) }
 }

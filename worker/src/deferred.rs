@@ -8,7 +8,7 @@ use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::request::ReplyTo;
 use redcall_common::time::millis;
-use redcall_common::token::SettlementToken;
+use redcall_common::token::CompletionToken;
 use redcall_store::{DeferredRecord, DeferredRun, EndedCall, Outcome, Settled, Settlement};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -26,12 +26,12 @@ const NONCE: &str = "nonce";
 const MAX_NONCE: usize = 256;
 
 /// The reason why an answer could not be deferred. The handler can still answer, except after
-/// [`DeferError::NotMine`].
+/// [`DeferError::NotOwned`].
 #[derive(Debug, thiserror::Error)]
 pub enum DeferError {
     /// The job is settled, or another worker has it: the results of this run are ignored.
     #[error("this run cannot answer the job: it is settled, or another worker has it")]
-    NotMine,
+    NotOwned,
     /// The request is for a service: the next request needs the state that this one leaves.
     #[error("a service's task cannot defer its answer: the next task needs its state")]
     OfService,
@@ -86,7 +86,7 @@ impl Request {
         &self,
         data: &T,
         timeout: Option<Duration>,
-    ) -> Result<SettlementToken, DeferError> {
+    ) -> Result<CompletionToken, DeferError> {
         deferral(self.job(), to_raw_value(data)?, timeout, false).await
     }
 
@@ -100,7 +100,7 @@ impl Request {
         &self,
         data: &T,
         timeout: Option<Duration>,
-    ) -> Result<SettlementToken, DeferError> {
+    ) -> Result<CompletionToken, DeferError> {
         deferral(self.job(), to_raw_value(data)?, timeout, true).await
     }
 }
@@ -110,7 +110,7 @@ async fn deferral(
     data: Box<RawValue>,
     timeout: Option<Duration>,
     notify: bool,
-) -> Result<SettlementToken, DeferError> {
+) -> Result<CompletionToken, DeferError> {
     if job.service.is_some() {
         return Err(DeferError::OfService);
     }
@@ -127,16 +127,16 @@ async fn deferral(
         return Err(DeferError::TooLong);
     }
     let timeout = job.context().remaining().map_or(timeout, |left| left.min(timeout));
-    let token = SettlementToken::new(job.keys.queue.name(), &job.request.id);
+    let token = CompletionToken::new(job.keys.queue.name(), &job.request.id);
     let digest = token.digest();
     let (sender, settled) = oneshot::channel();
     let outcome = |seq| outcome(job, &data, (digest, timeout, notify), seq);
     if !job.settle_as(outcome, Some(sender)).await {
-        return Err(DeferError::NotMine);
+        return Err(DeferError::NotOwned);
     }
     match settled.await {
         Ok(Settled::Yes) => Ok(token),
-        _ => Err(DeferError::NotMine),
+        _ => Err(DeferError::NotOwned),
     }
 }
 

@@ -52,7 +52,7 @@ pub enum WorkerError {
     },
     /// The I/O thread ended unexpectedly: a bug in Redcall.
     #[error("the I/O thread ended unexpectedly (a bug in Redcall): see the log")]
-    Ended,
+    IoThreadEnded,
 }
 
 impl WorkerError {

@@ -10,9 +10,9 @@ use futures_util::FutureExt;
 use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::{Frame, FrameType};
-use redcall_common::request::Request as Wire;
+use redcall_common::request::DecodedRequest;
 use redcall_common::time::millis;
-use redcall_store::{Claim, Claimed, Extra, Outcome, Settlement, StoreError};
+use redcall_store::{Claim, Claimed, Outcome, Settlement, SideEffect, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::auth::{self, Verified};
@@ -90,7 +90,7 @@ async fn check_start(job: &Job) -> Result<(), NotRun> {
     if job.attempt() > 1 {
         // Tells subscribers of the stream that earlier frames may come again. Any other error loses
         // the frame, not the job.
-        if let Err(ProgressError::NotMine) = job.push(FrameType::Restarted, None).await {
+        if let Err(ProgressError::NotOwned) = job.push(FrameType::Restarted, None).await {
             return Err(NotRun::Lost);
         }
     }
@@ -193,7 +193,7 @@ async fn claim(job: &Job) -> Result<(), NotRun> {
             Err(NotRun::Settle(Box::new(Outcome::new(&request.id, Settlement::Done))))
         }
         Claimed::Ended(tail) => {
-            let extras = status_of(request, &tail);
+            let side_effects = status_of(request, &tail);
             let settlement = match request.reply.clone() {
                 Some(reply) => {
                     let (id, key) = (&request.id, &reply.response_key);
@@ -202,7 +202,7 @@ async fn claim(job: &Job) -> Result<(), NotRun> {
                 }
                 None => Settlement::Done,
             };
-            let outcome = Outcome { extras, ..Outcome::new(&request.id, settlement) };
+            let outcome = Outcome { side_effects, ..Outcome::new(&request.id, settlement) };
             Err(NotRun::Settle(Box::new(outcome)))
         }
         Claimed::Conflict => {
@@ -223,7 +223,7 @@ fn refused(job: &Job, error: WireError, cause: Option<&str>) -> NotRun {
 }
 
 /// Returns the final status of a request that joined a call which ended with `tail`.
-fn status_of(request: &Wire, tail: &str) -> Vec<Extra> {
+fn status_of(request: &DecodedRequest, tail: &str) -> Vec<SideEffect> {
     if request.status_ttl_ms.is_none() {
         return Vec::new();
     }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::handler::HandlerError;
 use crate::request::Request;
-use crate::state::States;
+use crate::state::StateMap;
 
 /// An argument of a handler, made from its request.
 pub trait FromRequest: Sized + Send {
@@ -25,7 +25,7 @@ pub trait FromRequest: Sized + Send {
     /// # Errors
     ///
     /// The missing part, for the operator who starts the worker.
-    fn check(states: &States) -> Result<(), String> {
+    fn check(states: &StateMap) -> Result<(), String> {
         let _ = states;
         Ok(())
     }
@@ -80,7 +80,7 @@ impl<S: Send + Sync + 'static> FromRequest for State<S> {
         })
     }
 
-    fn check(states: &States) -> Result<(), String> {
+    fn check(states: &StateMap) -> Result<(), String> {
         let name = type_name::<S>();
         let missing = || format!("it takes State<{name}>: add a value with `.state(...)`");
         states.get::<S>().map(|_| ()).ok_or_else(missing)

@@ -10,7 +10,7 @@ use redcall_common::frame::FrameType;
 use redcall_common::frame_head::FrameHead;
 use redcall_common::limits::Limits;
 use redcall_common::settings::JobSettings;
-use redcall_store::{Kept, Link, Outcome, Pushed, Record, Settled, WorkerKeys};
+use redcall_store::{Connection, Outcome, Pushed, Record, Settled, TopicRetention, WorkerKeys};
 use serde_json::value::RawValue;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::outcome;
 use crate::request::ProgressError;
 use crate::service::{ServiceRules, TaskRun};
-use crate::state::States;
+use crate::state::StateMap;
 
 /// Most unread frames at a response key before the writer blocks; the second limit is in bytes, for
 /// frames of the present size. At least two: a reader leaves the last frame that it has read.
@@ -51,8 +51,8 @@ pub(crate) enum Event {
 
 /// State that all jobs of one worker share.
 pub(crate) struct Shared {
-    pub(crate) link: Arc<Link>,
-    pub(crate) states: States,
+    pub(crate) link: Arc<Connection>,
+    pub(crate) states: StateMap,
     pub(crate) limits: Limits,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     /// The worker's id.
@@ -61,13 +61,13 @@ pub(crate) struct Shared {
     pub(crate) idempotency_ttl: Duration,
     pub(crate) metrics: Arc<Metrics>,
     /// Bounds of a topic.
-    pub(crate) kept: Kept,
+    pub(crate) kept: TopicRetention,
 }
 
 /// One run of one request.
 pub(crate) struct Job {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) request: redcall_common::request::Request,
+    pub(crate) request: redcall_common::request::DecodedRequest,
     /// Number of this run within the worker.
     pub(crate) serial: u64,
     /// The worker's keys on the job's queue.
@@ -150,17 +150,17 @@ impl Job {
         };
         loop {
             if self.closing.load(Ordering::Acquire) {
-                return Err(ProgressError::NotMine);
+                return Err(ProgressError::NotOwned);
             }
             let (link, id, leases) = (&self.shared.link, &self.request.id, &self.keys.leases);
             let pushing = link.push_frame(leases, id, reply, &frame, window, REDIS_TIMEOUT);
             match pushing.await {
                 Ok(Pushed::Yes) => break,
-                Ok(Pushed::LeaseLost) => return Err(ProgressError::NotMine),
+                Ok(Pushed::LeaseLost) => return Err(ProgressError::NotOwned),
                 Ok(Pushed::Full) if since.elapsed() >= timeout => {
                     self.unread.store(true, Ordering::Relaxed);
                     return match kind {
-                        FrameType::Chunk => Err(ProgressError::Unread),
+                        FrameType::Chunk => Err(ProgressError::NoReader),
                         _ => Ok(()),
                     };
                 }

@@ -64,10 +64,10 @@ pub use overview::{
 };
 pub use readiness::Readiness;
 pub use redcall_common::settings::{Settings, SettingsError};
-pub use redcall_common::token::SettlementToken;
+pub use redcall_common::token::CompletionToken;
 pub use request::{ProgressError, Request};
 pub use runtime::handler_runtime;
 pub use service_request::{Last, Next, ServiceRequest};
-pub use state::States;
+pub use state::StateMap;
 pub use stop::Stop;
 pub use worker::Worker;

@@ -9,13 +9,13 @@ use redcall_common::keys::QueueKeys;
 use redcall_common::leash::Leash;
 use redcall_common::limit_key;
 use redcall_common::name::service_queue;
-use redcall_common::request::Request as Wire;
+use redcall_common::request::DecodedRequest;
 use redcall_common::service::INSTANCE;
 use redcall_common::settings::{
     HandlerSettings, JobSettings, Limit, ServiceSettings, ServiceTasks, Settings,
 };
 use redcall_common::time::millis;
-use redcall_store::Rule;
+use redcall_store::LimitRule;
 
 use crate::error::WorkerError;
 use crate::handler::command::{Bounds, CommandHandler};
@@ -25,7 +25,7 @@ use crate::handler::process::ProcessHandler;
 use crate::handler::service::ServiceHandler;
 use crate::handler::{Handler, ProgramContext, builtin};
 use crate::service::ServiceRules;
-use crate::state::States;
+use crate::state::StateMap;
 
 /// The compiled-in handlers, by name.
 pub(crate) type Compiled = BTreeMap<String, Arc<dyn Handler>>;
@@ -157,7 +157,7 @@ impl Mapping {
     }
 
     /// Tracks the status of `request` if its mapping asks for that. The request's own setting wins.
-    pub(crate) fn keep_status(&self, request: &mut Wire) {
+    pub(crate) fn keep_status(&self, request: &mut DecodedRequest) {
         if self.keeps_status && request.status_ttl_ms.is_none() {
             let status = self.get(&request.name).and_then(|mapped| mapped.rules.status);
             request.status_ttl_ms = status.map(millis);
@@ -181,7 +181,11 @@ impl Mapping {
     /// Returns the rules of the names with a limit, in this worker or over all workers, and of
     /// `others`, which had a limit or a mapping once: their partitioned requests must not stay
     /// behind. `running` returns the number of runs of a name in this worker.
-    pub(crate) fn limits(&self, others: &[String], running: impl Fn(&str) -> usize) -> Vec<Rule> {
+    pub(crate) fn limits(
+        &self,
+        others: &[String],
+        running: impl Fn(&str) -> usize,
+    ) -> Vec<LimitRule> {
         if !self.is_limited && others.is_empty() {
             return Vec::new();
         }
@@ -201,16 +205,16 @@ impl Mapping {
             let shared =
                 mapped.pool.as_ref().and_then(|pool| rooms.get(&Arc::as_ptr(pool)).copied());
             let room = own.into_iter().chain(shared).min();
-            (limit.is_some() || room.is_some()).then(|| Rule {
+            (limit.is_some() || room.is_some()).then(|| LimitRule {
                 name: name.clone(),
                 limit: limit.clone().unwrap_or_else(|| none.clone()),
                 room,
             })
         });
-        let mut rules: Vec<Rule> = limited.collect();
+        let mut rules: Vec<LimitRule> = limited.collect();
         for name in others {
             if rules.iter().all(|rule| rule.name != *name) {
-                rules.push(Rule { name: name.clone(), limit: none.clone(), room: None });
+                rules.push(LimitRule { name: name.clone(), limit: none.clone(), room: None });
             }
         }
         rules
@@ -218,15 +222,15 @@ impl Mapping {
 
     /// Returns the rule of a service's queue: one request of an instance at a time. If the service
     /// is no longer mapped, partitioned requests are leased in any order.
-    pub(crate) fn service_rule(&self, service: &str) -> Rule {
+    pub(crate) fn service_rule(&self, service: &str) -> LimitRule {
         let is_ours = self.get(service).is_some_and(|mapped| mapped.service.is_some());
         let key = is_ours.then(|| INSTANCE.to_owned());
         let limit = Limit { key, concurrency: is_ours.then_some(1), rate: None };
-        Rule { name: service.to_owned(), limit, room: None }
+        LimitRule { name: service.to_owned(), limit, room: None }
     }
 
     /// Checks that each handler has everything it needs.
-    pub(crate) fn check(&self, states: &States) -> Result<(), WorkerError> {
+    pub(crate) fn check(&self, states: &StateMap) -> Result<(), WorkerError> {
         for (name, mapped) in &self.jobs {
             mapped
                 .handler

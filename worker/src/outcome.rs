@@ -7,11 +7,11 @@ use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::Limits;
-use redcall_common::request::{ReplyTo, Request as Wire};
+use redcall_common::request::{DecodedRequest, ReplyTo};
 use redcall_common::settings::{Backoff, OnWorkerLoss, Retries};
 use redcall_common::status::StatusEnd;
 use redcall_common::time::millis;
-use redcall_store::{EndedCall, Extra, Outcome, Settlement};
+use redcall_store::{EndedCall, Outcome, Settlement, SideEffect};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -51,7 +51,7 @@ pub(crate) fn of_result(job: &Job, result: HandlerResult, seq: u64) -> Outcome {
     let (result, change) = service::split_result(run, result, job.shared.limits.depth);
     let mut outcome = of_job(job, result, seq);
     // An answer that is too large is an error: the state stays as it was.
-    outcome.extras.extend(change.filter(|_| outcome.code.is_none()));
+    outcome.side_effects.extend(change.filter(|_| outcome.code.is_none()));
     outcome
 }
 
@@ -95,7 +95,7 @@ fn answered(job: &Job, data: &RawValue, seq: u64) -> Outcome {
     };
     let mut outcome = Outcome::new(&request.id, settlement);
     outcome.call = call(request, &job.keys.queue, Some(job.shared.idempotency_ttl), frame);
-    outcome.extras = status(request.status_ttl_ms, job.attempt(), None);
+    outcome.side_effects = status(request.status_ttl_ms, job.attempt(), None);
     outcome
 }
 
@@ -174,7 +174,7 @@ pub(crate) struct Unanswered {
 /// Logs and ends a request that is refused before its run. It becomes a dead letter if
 /// `dead_letter` is set, or if its caller waits for no answer. `cause` is only logged.
 pub(crate) fn refuse(
-    request: &Wire,
+    request: &DecodedRequest,
     queue: &QueueKeys,
     attempt: u32,
     (error, cause): (WireError, Option<&str>),
@@ -189,7 +189,7 @@ pub(crate) fn refuse(
 
 /// Returns the outcome of a request that ends without an answer.
 pub(crate) fn give_up(
-    request: &Wire,
+    request: &DecodedRequest,
     queue: &QueueKeys,
     unanswered: Unanswered,
     idempotency_ttl: Duration,
@@ -198,7 +198,7 @@ pub(crate) fn give_up(
     let code = error.code;
     let frame = |key: &str| request.head(key, attempt).error(seq, &error);
     let answer = answer(request.reply.clone(), frame);
-    let extras = status(request.status_ttl_ms, attempt, Some(&error));
+    let side_effects = status(request.status_ttl_ms, attempt, Some(&error));
     // After these codes, the idempotency key may start the call again.
     let restartable = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
     let ttl = (!restartable.contains(&code)).then_some(idempotency_ttl);
@@ -212,14 +212,18 @@ pub(crate) fn give_up(
         Some((reply, frame)) => Settlement::Answer { reply, frame },
         None => Settlement::DeadLetter { code, reason: error.message.clone(), answer: None },
     };
-    Outcome { call, code: Some(code), extras, ..Outcome::new(&request.id, settlement) }
+    Outcome { call, code: Some(code), side_effects, ..Outcome::new(&request.id, settlement) }
 }
 
 /// Returns the final status of a request, if its status is tracked.
-pub(crate) fn status(ttl_ms: Option<u64>, attempt: u32, error: Option<&WireError>) -> Vec<Extra> {
+pub(crate) fn status(
+    ttl_ms: Option<u64>,
+    attempt: u32,
+    error: Option<&WireError>,
+) -> Vec<SideEffect> {
     let end = ttl_ms.map(|ttl_ms| {
         let error = error.map(|error| (error.code, error.message.clone()));
-        Extra::Status(StatusEnd { ttl_ms, attempt, error })
+        SideEffect::Status(StatusEnd { ttl_ms, attempt, error })
     });
     end.into_iter().collect()
 }
@@ -237,7 +241,7 @@ pub(crate) fn answer(
 
 /// Returns the end of a request's call, if it has an idempotency key.
 pub(crate) fn call(
-    request: &Wire,
+    request: &DecodedRequest,
     queue: &QueueKeys,
     keep: Option<Duration>,
     frame: impl Fn(&str) -> String,

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use crate::error::WorkerError;
 use crate::failure::with_causes;
 use crate::mapping::{Compiled, Mapping};
-use crate::state::States;
+use crate::state::StateMap;
 
 /// The reloaded parts of the settings.
 pub(crate) struct Reloaded {
@@ -26,7 +26,7 @@ pub(crate) struct Reloaded {
 pub(crate) struct Source {
     pub(crate) settings: Settings,
     pub(crate) compiled: Compiled,
-    pub(crate) states: States,
+    pub(crate) states: StateMap,
 }
 
 /// Reloads the settings at each SIGHUP, until the receiver is dropped. Logs an invalid file, which

@@ -24,7 +24,7 @@ pub struct Request(Arc<Job>);
 pub enum ProgressError {
     /// The job is settled, or another worker has it: the frames of this run are ignored.
     #[error("this run cannot report on the job: it is settled, or another worker has it")]
-    NotMine,
+    NotOwned,
     /// Larger than `limits.frame`.
     #[error("the frame has {size} bytes, the limit is {limit} (limits.frame)")]
     TooLarge {
@@ -44,7 +44,7 @@ pub enum ProgressError {
     Encode(#[from] serde_json::Error),
     /// The caller has read no frame for a minute, or does not exist any more.
     #[error("the caller has read no part of the answer for a minute")]
-    Unread,
+    NoReader,
     /// Redis cannot be reached.
     #[error("the frame could not be pushed to Redis")]
     Store(#[from] redcall_store::StoreError),
@@ -168,7 +168,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`ProgressError`]; after [`ProgressError::Unread`], [`ProgressError::TooLarge`] and
+    /// [`ProgressError`]; after [`ProgressError::NoReader`], [`ProgressError::TooLarge`] and
     /// [`ProgressError::TooDeep`] the part was not sent.
     pub async fn chunk<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), ProgressError> {
         self.push(FrameType::Chunk, data).await

@@ -12,7 +12,7 @@ use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
 use redcall_common::name::is_instance;
 use redcall_common::service::{ServiceCall, ServiceOp, TaskData, TaskResult};
-use redcall_store::{Extra, InstanceState, StateChange};
+use redcall_store::{InstanceState, SideEffect, StateChange};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::handler::{HandlerError, HandlerResult};
@@ -121,10 +121,10 @@ pub(crate) fn split_result(
     run: &TaskRun,
     result: HandlerResult,
     depth: usize,
-) -> (HandlerResult, Option<Extra>) {
+) -> (HandlerResult, Option<SideEffect>) {
     let fitting = result.and_then(|data| fits(&data, depth).map(|()| data));
     match fitting.and_then(|data| change(run, &data)) {
-        Ok((answer, change)) => (Ok(answer), Some(Extra::State(change))),
+        Ok((answer, change)) => (Ok(answer), Some(SideEffect::State(change))),
         Err(error) => (Err(error), None),
     }
 }

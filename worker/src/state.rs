@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 /// The shared values by type.
 #[derive(Default, Clone)]
-pub struct States {
+pub struct StateMap {
     values: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
-impl States {
+impl StateMap {
     pub(crate) fn insert<S: Send + Sync + 'static>(&mut self, state: S) {
         self.values.insert(TypeId::of::<S>(), Arc::new(state));
     }

@@ -13,7 +13,7 @@ use crate::overview::Overview;
 use crate::readiness::Readiness;
 use crate::reload::{self, Source};
 use crate::signals;
-use crate::state::States;
+use crate::state::StateMap;
 use crate::stop::Stop;
 
 /// Runs jobs. Create it, then call [`Worker::run`].
@@ -30,7 +30,7 @@ impl Worker {
     /// None yet. [`Worker::check`] and [`Worker::run`] look up the names in the settings, after the
     /// handlers have been added.
     pub fn from_settings(settings: Settings) -> Result<Self, WorkerError> {
-        let (compiled, states) = (BTreeMap::new(), States::default());
+        let (compiled, states) = (BTreeMap::new(), StateMap::default());
         let source = Source { settings, compiled, states };
         Ok(Self { source, readiness: Readiness::default() })
     }

@@ -3,7 +3,7 @@
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
 use redcall_common::settings::Limit;
-use redcall_store::{Fault, LimitFault, Rule};
+use redcall_store::{Fault, LimitFault, LimitRule};
 
 use super::workers::listed;
 use crate::output::line;
@@ -51,13 +51,13 @@ fn text(LimitFault { name, key, fault }: &LimitFault) -> String {
 }
 
 /// Returns the rules of the jobs with limits across all workers.
-fn rules(settings: &Settings) -> Vec<Rule> {
+fn rules(settings: &Settings) -> Vec<LimitRule> {
     let jobs = settings.jobs.iter();
     let limited = jobs.filter_map(|(name, job)| {
         let none = Limit { key: None, concurrency: None, rate: None };
         let is_limited = job.limit.is_some() || job.concurrency.is_some();
         let limit = job.limit.clone().unwrap_or(none);
-        is_limited.then(|| Rule { name: name.clone(), limit, room: None })
+        is_limited.then(|| LimitRule { name: name.clone(), limit, room: None })
     });
     limited.collect()
 }

@@ -7,8 +7,8 @@ use redcall_store::rights::{MissingRight, Role};
 use super::failed::{unknown, with_causes};
 
 const CHECK: &str = "rights";
-const CURE: &str = "Grant them (ACL SETUSER). docs/reference/protocol.md, *Rights at Redis*, has the \
-                    commands.";
+const CURE: &str = "Grant them (ACL SETUSER). The commands are in docs/reference/protocol.md, \
+                    *Rights at Redis*.";
 
 /// Returns a finding for each role with missing rights, or one `ok`.
 pub(super) async fn check(inspector: &Inspector, settings: &Settings) -> Vec<Finding> {

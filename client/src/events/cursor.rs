@@ -5,7 +5,7 @@
 //! was lost restarts its count; then the number of missed events is unknown.
 
 use redcall_common::event::EventId;
-use redcall_store::Look;
+use redcall_store::TopicRead;
 
 use super::stream::Missed;
 
@@ -28,7 +28,7 @@ enum Count {
 
 impl Cursor {
     /// Returns the cursor after the newest event of `look`.
-    pub(crate) fn at_end(look: &Look) -> Self {
+    pub(crate) fn at_end(look: &TopicRead) -> Self {
         Self { at: look.top, count: Count::Known(look.added) }
     }
 
@@ -54,7 +54,7 @@ impl Cursor {
     /// Advances to the end of `look`, which started here; returns the events missed before its
     /// first one. `watched`: no loss can be unseen since the last look, unless the stream was
     /// trimmed.
-    pub(crate) fn advance(&mut self, look: &Look, watched: bool) -> Option<Missed> {
+    pub(crate) fn advance(&mut self, look: &TopicRead, watched: bool) -> Option<Missed> {
         let read = look.entries.len() as u64;
         // All entries are newer than this cursor, so trimmed ones may be newer, too.
         let is_cut = look.first > self.at;
@@ -94,7 +94,7 @@ impl Cursor {
 }
 
 /// Returns `true` if the stream can be the earlier one, of which `read` events are read.
-fn is_consistent(look: &Look, read: u64) -> bool {
+fn is_consistent(look: &TopicRead, read: u64) -> bool {
     if look.whole { read == look.added } else { read <= look.added }
 }
 
@@ -112,34 +112,38 @@ mod tests {
 
     /// A look at a topic that has had `added` events with the ids 1 to `added`, of which those from
     /// `first` on are kept: the ones after `from`, at most `max`.
-    fn look(first: u64, added: u64, from: u64, max: usize) -> Look {
+    fn read_topic(first: u64, added: u64, from: u64, max: usize) -> TopicRead {
         let entries = (first.max(from + 1)..=added).map(|ms| (id(ms), None));
         let entries: Vec<_> = entries.take(max).collect();
         let whole = entries.last().map_or(added <= from, |(last, _)| last.ms == added);
-        Look { top: id(added), added, gone: first - 1, first: id(first), entries, whole }
+        TopicRead { top: id(added), added, gone: first - 1, first: id(first), entries, whole }
     }
 
     #[test]
     fn cursor_at_end_counts_trimmed_events_as_missed() {
-        let mut cursor = Cursor::at_end(&look(1, 5, 5, 9));
-        assert_eq!(cursor.advance(&look(1, 7, 5, 9), false), None);
+        let mut cursor = Cursor::at_end(&read_topic(1, 5, 5, 9));
+        assert_eq!(cursor.advance(&read_topic(1, 7, 5, 9), false), None);
         assert_eq!(cursor, Cursor { at: id(7), count: Count::Known(7) });
-        assert_eq!(cursor.advance(&look(8, 9, 7, 9), false), None, "every new event is kept");
-        assert_eq!(cursor.advance(&look(13, 20, 9, 4), false), Some(Missed(Some(3))));
+        assert_eq!(cursor.advance(&read_topic(8, 9, 7, 9), false), None, "every new event is kept");
+        assert_eq!(cursor.advance(&read_topic(13, 20, 9, 4), false), Some(Missed(Some(3))));
         assert_eq!(cursor, Cursor { at: id(16), count: Count::Known(16) });
-        assert_eq!(cursor.advance(&look(14, 21, 16, 9), false), None);
+        assert_eq!(cursor.advance(&read_topic(14, 21, 16, 9), false), None);
         assert_eq!(cursor, Cursor { at: id(21), count: Count::Known(21) });
-        assert_eq!(cursor.advance(&look(22, 21, 21, 9), false), None, "all of it was trimmed");
+        assert_eq!(
+            cursor.advance(&read_topic(22, 21, 21, 9), false),
+            None,
+            "all of it was trimmed"
+        );
     }
 
     #[test]
     fn cursor_of_unknown_count_reports_possible_loss() {
         for cursor in [Cursor::at_time(id(3)), Cursor::after(id(3))] {
             let (mut one, mut other) = (cursor, cursor);
-            assert_eq!(one.advance(&look(1, 9, 3, 2), false), None, "{cursor:?}");
-            assert_eq!(one.advance(&look(2, 9, 5, 9), false), None);
+            assert_eq!(one.advance(&read_topic(1, 9, 3, 2), false), None, "{cursor:?}");
+            assert_eq!(one.advance(&read_topic(2, 9, 5, 9), false), None);
             assert_eq!(one, Cursor { at: id(9), count: Count::Known(9) });
-            assert_eq!(other.advance(&look(6, 9, 3, 2), false), Some(Missed(None)));
+            assert_eq!(other.advance(&read_topic(6, 9, 3, 2), false), Some(Missed(None)));
             assert_eq!(
                 other,
                 Cursor { at: id(7), count: Count::Known(7) },
@@ -151,26 +155,26 @@ mod tests {
     #[test]
     fn time_cursor_before_first_event_or_in_future_misses_nothing() {
         let mut cursor = Cursor::at_time(id(50));
-        assert_eq!(cursor.advance(&Look { whole: true, ..Look::default() }, false), None);
-        assert_eq!(cursor.advance(&look(1, 9, 50, 9), false), None);
+        assert_eq!(cursor.advance(&TopicRead { whole: true, ..TopicRead::default() }, false), None);
+        assert_eq!(cursor.advance(&read_topic(1, 9, 50, 9), false), None);
         assert_eq!(cursor.at, id(50));
     }
 
     #[test]
     fn restarted_topic_is_read_from_its_start() {
-        let gone = Look { whole: true, ..Look::default() };
+        let gone = TopicRead { whole: true, ..TopicRead::default() };
         let at = |count| Cursor { at: id(9), count: Count::Known(count) };
         let mut cursor = at(9);
         assert_eq!(cursor.advance(&gone, false), Some(Missed(None)));
         assert_eq!(cursor, Cursor { at: id(0), count: Count::Known(0) });
-        assert_eq!(cursor.advance(&look(1, 3, 0, 9), false), None);
+        assert_eq!(cursor.advance(&read_topic(1, 3, 0, 9), false), None);
         // The stream expired without new events.
         let mut cursor = at(9);
         assert_eq!(cursor.advance(&gone, true), None);
         assert_eq!(cursor, Cursor { at: id(0), count: Count::Known(0) });
         // Its entries are newer than those of the old stream, and fewer or more.
         for (added, watched) in [(2, false), (9, false), (11, false), (2, true)] {
-            let mut reset = look(1, added, 0, 99);
+            let mut reset = read_topic(1, added, 0, 99);
             reset.top = id(20);
             reset.first = id(10);
             reset.entries.truncate(1);

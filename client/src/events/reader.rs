@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redcall_common::event::{Event, EventId};
-use redcall_store::{Connector, EventWatch, Link, Look, StoreError};
+use redcall_store::{Connection, Connector, EventWatch, StoreError, TopicRead};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -51,7 +51,7 @@ impl Command {
 pub(crate) struct Reader {
     watch: EventWatch,
     /// Ends a blocking read.
-    link: Weak<Link>,
+    link: Weak<Connection>,
     commands: mpsc::UnboundedReceiver<Command>,
     topics: BTreeMap<String, Topic>,
     lagging: Vec<Lagging>,
@@ -77,7 +77,7 @@ struct Lagging {
 impl Reader {
     pub(crate) fn new(
         connector: Connector,
-        link: Weak<Link>,
+        link: Weak<Connection>,
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Self {
         let (topics, lagging) = (BTreeMap::new(), Vec::new());
@@ -132,7 +132,7 @@ impl Reader {
                 self.lagging.push(lagging);
                 continue;
             }
-            match self.watch.look(&lagging.key, lagging.cursor.at, BATCH_MAX).await {
+            match self.watch.read_topic(&lagging.key, lagging.cursor.at, BATCH_MAX).await {
                 Ok(look) => more |= self.catch_up(lagging, look),
                 Err(error) if error.is_of_the_key() => lagging.subscriber.fail(error),
                 Err(error) => {
@@ -148,7 +148,7 @@ impl Reader {
         let news: Vec<(String, EventId)> =
             news.map(|(key, topic)| (key.clone(), topic.cursor.at)).collect();
         for (key, at) in news {
-            match self.watch.look(&key, at, BATCH_MAX).await {
+            match self.watch.read_topic(&key, at, BATCH_MAX).await {
                 Ok(look) => more |= self.deliver(&key, look),
                 Err(error) if error.is_of_the_key() => {
                     let subscribers = self.topics.remove(&key).into_iter();
@@ -163,7 +163,7 @@ impl Reader {
     }
 
     /// Sends events to a lagging subscriber; returns `true` if there are more.
-    fn catch_up(&mut self, mut lagging: Lagging, look: Look) -> bool {
+    fn catch_up(&mut self, mut lagging: Lagging, look: TopicRead) -> bool {
         let missed = lagging.cursor.advance(&look, false);
         // There is room, as checked before.
         missed.map(|missed| lagging.subscriber.send_missed(missed));
@@ -187,7 +187,7 @@ impl Reader {
     }
 
     /// Sends events to the subscribers at the end of a topic; returns `true` if there are more.
-    fn deliver(&mut self, key: &str, look: Look) -> bool {
+    fn deliver(&mut self, key: &str, look: TopicRead) -> bool {
         let Some(topic) = self.topics.get_mut(key) else { return false };
         let before = topic.cursor;
         let missed = topic.cursor.advance(&look, topic.watched);
@@ -265,7 +265,7 @@ impl Reader {
 }
 
 /// Returns the events of a look, shared by all subscribers.
-fn share_events(key: &str, look: Look) -> Vec<(EventId, Option<Arc<Event>>)> {
+fn share_events(key: &str, look: TopicRead) -> Vec<(EventId, Option<Arc<Event>>)> {
     let share = |(id, event): (EventId, Option<Event>)| {
         if event.is_none() {
             tracing::warn!(key, %id, "ignored an entry that is not an event");

@@ -13,7 +13,7 @@ use crate::depth::deeper_than;
 use crate::keys::QueueKeys;
 use crate::limits::Limits;
 use crate::name::{is_id, is_idempotency_key, is_job_name};
-use crate::request::{ReplyTo, Request, WIRE_VERSION};
+use crate::request::{DecodedRequest, ReplyTo, WIRE_VERSION};
 
 /// The known fields, and no other; strings without escapes.
 #[derive(Deserialize)]
@@ -43,7 +43,7 @@ pub(super) fn read(
     leased_id: &str,
     keys: &QueueKeys,
     limits: &Limits,
-) -> Option<Request> {
+) -> Option<DecodedRequest> {
     // UTF-8 is checked at once: a parser's check field by field takes longer.
     let known: Known<'_> = serde_json::from_str(std::str::from_utf8(raw).ok()?).ok()?;
     let good = known.v.is_none_or(|version| version == WIRE_VERSION)
@@ -54,7 +54,7 @@ pub(super) fn read(
         && is_job_name(known.name)
         && known.idempotency_key.is_none_or(is_idempotency_key)
         && !deeper_than(raw, limits.depth);
-    good.then(|| Request {
+    good.then(|| DecodedRequest {
         id: known.id.to_owned(),
         name: known.name.to_owned(),
         data: known.data.to_owned(),

@@ -5,7 +5,7 @@ use crate::keys::Keys;
 
 const KEY: &str = "redcall:{q}:response:x1";
 
-fn run(raw: &str) -> Result<Request, Rejected> {
+fn run(raw: &str) -> Result<DecodedRequest, Rejected> {
     let limits = Limits { request: 1000, depth: 5, ..Limits::default() };
     decode(raw.as_bytes(), "x1", &Keys::new("redcall").of("q"), &limits)
 }

@@ -1,5 +1,5 @@
-//! `redcall-chaos`, started by `redcall chaos`: attacks private servers and workers under load on this machine, and checks the
-//! outcome of every call; and the workers that it attacks.
+//! `redcall-chaos`, started by `redcall chaos`: attacks private servers and workers under load
+//! on this machine, and checks the outcome of every call. Also the workers that it attacks.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

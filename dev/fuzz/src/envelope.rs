@@ -12,7 +12,7 @@ use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::limits::Limits;
 use redcall_common::limits::TTL_RANGE_MS;
 use redcall_common::name::{is_id, is_idempotency_key, is_job_name};
-use redcall_common::request::{Envelope, ReplyTo, Request};
+use redcall_common::request::{DecodedRequest, Envelope, ReplyTo};
 
 /// Smaller than in earnest, so that inputs of a few hundred bytes meet them.
 const LIMITS: Limits = Limits {
@@ -82,7 +82,7 @@ fn own(reply: &ReplyTo, id: &str) {
     assert!(TTL_RANGE_MS.contains(&reply.ttl_ms));
 }
 
-fn accepted(request: &Request, id: &str, raw: &[u8]) {
+fn accepted(request: &DecodedRequest, id: &str, raw: &[u8]) {
     assert!(raw.len() <= LIMITS.request);
     assert_eq!(request.id, id);
     assert!(is_job_name(&request.name));
@@ -119,8 +119,8 @@ fn accepted(request: &Request, id: &str, raw: &[u8]) {
 }
 
 /// Every field; a new one has to be thought of here, too.
-fn shown(request: &Request, at: Option<u64>) -> String {
-    let Request {
+fn shown(request: &DecodedRequest, at: Option<u64>) -> String {
+    let DecodedRequest {
         id,
         name,
         data,

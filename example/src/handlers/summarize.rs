@@ -57,7 +57,7 @@ pub(crate) async fn summarize(
         match request.progress(&Progress { done: summary.files, total }).await {
             // Progress is optional: if it cannot be sent, the answer is sent anyway.
             Ok(())
-            | Err(ProgressError::NotMine | ProgressError::Unread | ProgressError::Store(_)) => {}
+            | Err(ProgressError::NotOwned | ProgressError::NoReader | ProgressError::Store(_)) => {}
             Err(
                 error @ (ProgressError::TooLarge { .. }
                 | ProgressError::TooDeep { .. }

@@ -62,7 +62,7 @@ pub(crate) async fn run(settings: &Settings, root: &Root) -> Result<(), Failure>
     if let Err(error) = &sum
         && matches!(error.code(), Code::NoWorkers | Code::Unavailable)
     {
-        return Err(nobody(error));
+        return Err(no_workers(error));
     }
     tally.sum(sum);
     // First: jobs start in the order of arrival, and this call does not wait.
@@ -79,7 +79,7 @@ pub(crate) async fn run(settings: &Settings, root: &Root) -> Result<(), Failure>
     Err(Failure::silent(1))
 }
 
-fn nobody(error: &CallError) -> Failure {
+fn no_workers(error: &CallError) -> Failure {
     let help = "Start workers with `example worker --root DIR`, at the same Redis.";
     Failure::new(Problem::of(error).help(help))
 }

@@ -233,8 +233,8 @@ local function settle(at, op, first, last)
   return result
 end
 
--- Returns the numbers of the outcomes whose leases this worker lost, by the live ids. If those cannot
--- be read, or name another worker, the leases decide.
+-- Returns the numbers of the outcomes whose leases this worker lost, by the live ids. If those
+-- cannot be read, or name another worker, the leases decide.
 local function find_lost(at)
   local ids = {}
   for i = 1, outcome_count do

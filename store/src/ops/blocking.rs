@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::connection::{Connector, Peer, hedged};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::Script;
 
 /// The time after the blocking command's own timeout at which the connection counts as dead. A
@@ -43,7 +43,7 @@ pub(super) struct Use {
     pub(super) cuts: bool,
 }
 
-/// Names a blocking connection, so that another task can end its wait: [`Link::unblock`].
+/// Names a blocking connection, so that another task can end its wait: [`Connection::unblock`].
 #[derive(Debug, Clone, Default)]
 pub struct Unblocker(Arc<AtomicI64>);
 
@@ -142,7 +142,7 @@ impl Unblocker {
     }
 }
 
-impl Link {
+impl Connection {
     /// Closes the connection that `unblocker` names: Redis does not run those of its commands that
     /// have not run yet.
     ///

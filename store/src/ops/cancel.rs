@@ -7,13 +7,13 @@ use redis::Value;
 use super::reply::read;
 use super::settle::{EndedDeferred, ended_deferred};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::CANCEL;
 use redcall_common::keys::QueueKeys;
 
 /// One request to withdraw.
 #[derive(Debug, Clone)]
-pub struct Withdrawn {
+pub struct CancelRequest {
     /// Its id.
     pub id: String,
     /// How long the withdrawal is remembered, ms: as long as the request may reach a worker.
@@ -38,7 +38,7 @@ pub enum Cancellation {
     Kept,
 }
 
-impl Link {
+impl Connection {
     /// Withdraws requests of one queue. Returns one result each, in order, and the deferred
     /// requests whose end has to be published.
     ///
@@ -48,7 +48,7 @@ impl Link {
     pub async fn cancel(
         &self,
         keys: &QueueKeys,
-        requests: &[Withdrawn],
+        requests: &[CancelRequest],
         timeout: Duration,
     ) -> Result<(Vec<Cancellation>, Vec<EndedDeferred>), StoreError> {
         let own = [
@@ -63,7 +63,7 @@ impl Link {
         all.extend(requests.iter().filter_map(|one| one.record.as_deref()));
         let mut call = CANCEL.call(&all);
         let mut next = own.len();
-        for Withdrawn { id, ttl_ms, record } in requests {
+        for CancelRequest { id, ttl_ms, record } in requests {
             next += usize::from(record.is_some());
             call.arg(id).arg(ttl_ms).arg(if record.is_some() { next } else { 0 });
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use redcall_common::keys::QueueKeys;
 
 /// The parts of a request that this module reads.
@@ -15,7 +15,7 @@ struct Named {
     notify: Option<String>,
 }
 
-impl Link {
+impl Connection {
     /// Returns the notification channel of request `id`; `None` if no worker holds its lease, or
     /// the request has no channel.
     ///

@@ -7,7 +7,7 @@ use redis::Value;
 use super::poll::WorkerKeys;
 use super::reply::read;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::{CLAIM, UNIQUE};
 use redcall_common::keys::QueueKeys;
 use redcall_common::request::ReplyTo;
@@ -63,7 +63,7 @@ pub enum Claimed {
     LeaseLost,
 }
 
-impl Link {
+impl Connection {
     /// Claims the call of an idempotency key for a leased request; a retry is harmless.
     ///
     /// # Errors

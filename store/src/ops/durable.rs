@@ -6,7 +6,7 @@ use futures_util::TryFutureExt;
 use redis::Value;
 
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use redcall_common::durability::Durability;
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
@@ -14,7 +14,7 @@ use redcall_common::time::millis;
 /// The TTL of the key that each confirmation writes.
 const MARK_TTL_MS: u64 = 60_000;
 
-impl Link {
+impl Connection {
     /// Returns `true` if all earlier writes to this server have reached `level` within `timeout`.
     /// Blocks the connection for that time: use a dedicated one.
     ///

@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 
 use super::reply::{Whole, read};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::{self, ENQUEUE};
 use redcall_common::keys::QueueKeys;
 
@@ -40,7 +40,7 @@ pub struct Enqueued {
     pub accepted: usize,
 }
 
-impl Link {
+impl Connection {
     /// Pushes `items` and, in the same write, deletes the response keys in `forget` (all of the
     /// same queue). `max_length` 0 means no cap.
     ///
@@ -66,7 +66,7 @@ impl Link {
             let mut replies = self.during(generation, sending.map_err(StoreError::from)).await?;
             match replies.pop() {
                 Some(Ok(value)) => value,
-                Some(Err(error)) if script::is_no_script(&error) => {
+                Some(Err(error)) if script::is_script_unknown(&error) => {
                     self.run(&ENQUEUE, &call, timeout).await?
                 }
                 Some(Err(error)) => return self.note(generation, Err(ENQUEUE.failed(error))),

@@ -9,7 +9,7 @@ use redis::{RedisResult, Value};
 
 use super::reply::{StreamEntry, Whole, read};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::{CUT, EVENTS};
 use redcall_common::event::{Event, EventId, NewEvent};
 use redcall_common::limits::COMMAND_BYTES;
@@ -18,7 +18,7 @@ use redcall_common::time::millis;
 
 /// The retention of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
+pub struct TopicRetention {
     /// The maximum number of events, rounded up to a node of the stream.
     pub max: u64,
     /// The maximum bytes of Redis's memory, exceeded by a 64th on average; 0 for no limit.
@@ -29,7 +29,7 @@ pub struct Kept {
 
 /// The content of a topic beyond a position.
 #[derive(Debug, Clone, Default)]
-pub struct Look {
+pub struct TopicRead {
     /// The newest entry.
     pub top: EventId,
     /// The number of events ever added.
@@ -45,13 +45,13 @@ pub struct Look {
     pub whole: bool,
 }
 
-impl From<&EventSettings> for Kept {
+impl From<&EventSettings> for TopicRetention {
     fn from(settings: &EventSettings) -> Self {
         Self { max: settings.max, max_bytes: settings.max_bytes, age: settings.age }
     }
 }
 
-impl Link {
+impl Connection {
     /// Publishes an event on the topics of these streams, in this order. Returns its entry id in
     /// the last one.
     ///
@@ -62,7 +62,7 @@ impl Link {
     pub async fn publish(
         &self,
         events: &[(&str, NewEvent<'_>)],
-        kept: Kept,
+        kept: TopicRetention,
         timeout: Duration,
     ) -> Result<EventId, StoreError> {
         let mut pipe = redis::pipe();
@@ -106,14 +106,14 @@ impl Link {
     /// # Errors
     ///
     /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn look(
+    pub async fn read_topic(
         &self,
         key: &str,
         from: Option<EventId>,
         max: usize,
         timeout: Duration,
-    ) -> Result<Look, StoreError> {
-        look(self.run(&EVENTS, &call(key, from, max), timeout).await?)
+    ) -> Result<TopicRead, StoreError> {
+        read_topic(self.run(&EVENTS, &call(key, from, max), timeout).await?)
     }
 }
 
@@ -157,21 +157,21 @@ pub(super) fn position(from: Option<EventId>) -> String {
     from.map_or_else(|| "$".to_owned(), |from| from.to_string())
 }
 
-/// As [`Link::look`], over a connection.
+/// As [`Connection::look`], over a connection.
 pub(super) async fn read_over(
     conn: &mut MultiplexedConnection,
     key: &str,
     from: EventId,
     max: usize,
-) -> Result<Look, StoreError> {
-    look(EVENTS.run(conn, &call(key, Some(from), max)).await?)
+) -> Result<TopicRead, StoreError> {
+    read_topic(EVENTS.run(conn, &call(key, Some(from), max)).await?)
 }
 
 /// Reads the script's reply.
-pub(super) fn look(value: Value) -> Result<Look, StoreError> {
+pub(super) fn read_topic(value: Value) -> Result<TopicRead, StoreError> {
     type Raw = (String, Whole, Whole, String, Vec<StreamEntry>, i64);
     let (top, added, length, first, entries, whole): Raw = read("events", value)?;
-    Ok(Look {
+    Ok(TopicRead {
         top: id(&top)?,
         added: added.0,
         gone: added.0.saturating_sub(length.0),

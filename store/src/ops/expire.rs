@@ -7,7 +7,7 @@ use redis::Value;
 use super::reply::{Whole, read};
 use super::settle::{EndedDeferred, ended_deferred};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::EXPIRE;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::COMMAND_BYTES;
@@ -15,7 +15,7 @@ use redcall_common::limits::COMMAND_BYTES;
 /// The maximum number of requests that one call ends.
 const BATCH_MAX: usize = 100;
 
-impl Link {
+impl Connection {
     /// Ends up to a hundred requests that were not settled in time. Returns their number, and those
     /// whose end has to be published. Concurrent calls never end a request twice.
     ///

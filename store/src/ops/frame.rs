@@ -6,7 +6,7 @@ use redis::Value;
 
 use super::reply::read;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::FRAME;
 use redcall_common::request::ReplyTo;
 
@@ -21,7 +21,7 @@ pub enum Pushed {
     Full,
 }
 
-impl Link {
+impl Connection {
     /// Pushes `frame` for request `id` if `leases`, the hash of this worker, holds it, and fewer
     /// than `window` frames are unread.
     ///

@@ -78,7 +78,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
         "poll" => poll::reply(value, asked)
             .map(|reply| Reading { count: Some(reply.settled.len()), shown: format!("{reply:?}") }),
         "enqueue" => enqueue::enqueued(value).map(|enqueued| one(Box::new(enqueued))),
-        "events" => events::look(value).map(|look| list(&look.entries)),
+        "events" => events::read_topic(value).map(|look| list(&look.entries)),
         "expire" => expire::expired(value).map(|expired| one(Box::new(expired))),
         "frame" => frame::pushed(value).map(|pushed| one(Box::new(pushed))),
         "group" => group::reply(value).map(|share| one(Box::new(share))),

@@ -7,7 +7,7 @@ use redis::Value;
 use super::events::{events, position};
 use super::reply::{StreamEntry, read};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::GROUP;
 use redcall_common::event::{Event, EventId};
 use redcall_common::time::millis;
@@ -38,7 +38,7 @@ pub struct GroupRead {
     pub again: bool,
 }
 
-impl Link {
+impl Connection {
     /// Creates the group, if its topic exists and the group does not.
     ///
     /// # Errors

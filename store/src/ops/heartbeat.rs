@@ -6,14 +6,14 @@ use redis::Value;
 
 use super::reply::{Whole, read};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::HEARTBEAT;
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 
 /// A worker's heartbeat on one queue.
 #[derive(Debug)]
-pub struct Beat<'a> {
+pub struct HeartbeatRequest<'a> {
     /// Its id, new at every start.
     pub worker: &'a str,
     /// The lease: how long the worker counts as alive from now.
@@ -43,11 +43,11 @@ pub struct Heartbeat {
     pub cancelled: Vec<String>,
     /// Names with sorted requests, each with `true` if a live worker handles it.
     pub limited: Vec<(String, bool)>,
-    /// `true` if deferred requests have passed their deadline: see [`Link::expire`].
+    /// `true` if deferred requests have passed their deadline: see [`Connection::expire`].
     pub over: bool,
 }
 
-impl Link {
+impl Connection {
     /// Renews the worker's lease on one queue.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Link {
     pub async fn heartbeat(
         &self,
         keys: &QueueKeys,
-        beat: &Beat<'_>,
+        beat: &HeartbeatRequest<'_>,
         timeout: Duration,
     ) -> Result<Heartbeat, StoreError> {
         let (workers, names) = (keys.workers(), keys.names());

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::poll::{Leased, Mark, WorkerKeys};
+use super::poll::{LeaseInfo, Leased, WorkerKeys};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 
-impl Link {
+impl Connection {
     /// Returns all requests that a worker has leased on one queue, with their history.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ pub(super) fn leased(
     }
     let held = held.into_iter().zip(records).zip(tombstones);
     let leased = held.map(|(((id, raw), record), tombstone)| {
-        let mut mark = Mark::read(&record.unwrap_or_default());
+        let mut mark = LeaseInfo::read(&record.unwrap_or_default());
         mark.cancelled = tombstone.is_some();
         Leased { id, raw, mark }
     });

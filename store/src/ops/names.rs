@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::reply::millis;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use redcall_common::keys::QueueKeys;
 
 /// The current time, and for each name the Redis time (ms) until which a worker handles it.
 pub(crate) type Names = ((u64, u64), Vec<(String, f64)>);
 
-impl Link {
+impl Connection {
     /// Returns the job names that live workers of a queue handle. Changes nothing.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ pub struct Outcome {
     /// The call that has ended with it, if it has an idempotency key.
     pub call: Option<EndedCall>,
     /// Further writes of the same step; usually none.
-    pub extras: Vec<Extra>,
+    pub side_effects: Vec<SideEffect>,
     /// For a signed request that was started and will not run again: the Redis time, ms, until
     /// which its id is remembered.
     pub spent: Option<u64>,
@@ -36,7 +36,7 @@ pub struct Outcome {
 
 /// A write of an outcome besides the end of its request; skipped if the lease is lost.
 #[derive(Debug)]
-pub enum Extra {
+pub enum SideEffect {
     /// The new state of a service instance.
     State(StateChange),
     /// The end of a tracked job; skipped unless the request has ended.
@@ -150,7 +150,7 @@ impl Outcome {
             code: None,
             run: String::new(),
             call: None,
-            extras: Vec::new(),
+            side_effects: Vec::new(),
             spent: None,
         }
     }
@@ -169,12 +169,12 @@ impl Outcome {
             Settlement::Deferred { record, notice, .. } => record.size() + of(notice),
             Settlement::Done | Settlement::Back | Settlement::Rerun { .. } => 0,
         };
-        let extras = self.extras.iter().map(Extra::size).sum::<usize>();
-        200 + self.run.len() + settlement.max(call) + extras
+        let side_effects = self.side_effects.iter().map(SideEffect::size).sum::<usize>();
+        200 + self.run.len() + settlement.max(call) + side_effects
     }
 }
 
-impl Extra {
+impl SideEffect {
     fn size(&self) -> usize {
         match self {
             Self::Status(end) => 200 + end.error.as_ref().map_or(0, |(_, message)| message.len()),
@@ -196,7 +196,7 @@ pub(super) struct OutcomeArgs<'a> {
     run: Cow<'a, str>,
     record: usize,
     keep_ms: u64,
-    extras: Vec<ExtraArgs<'a>>,
+    side_effects: Vec<ExtraArgs<'a>>,
 }
 
 /// Kind, key and two texts.
@@ -225,7 +225,7 @@ impl<'a> OutcomeArgs<'a> {
             },
             record: 0,
             keep_ms: 0,
-            extras: Vec::new(),
+            side_effects: Vec::new(),
         };
         if let Some((reply, frame)) = answer {
             keys.push(reply.response_key.as_str().into());
@@ -240,24 +240,25 @@ impl<'a> OutcomeArgs<'a> {
             (row.record, row.frame) = (keys.len(), &call.frame);
             row.keep_ms = call.keep.map_or(0, millis);
         }
-        let extras = outcome.extras.iter();
-        row.extras.extend(extras.map(|extra| describe_extra(&outcome.id, extra, queue, keys)));
+        let side_effects = outcome.side_effects.iter();
+        row.side_effects
+            .extend(side_effects.map(|extra| describe_extra(&outcome.id, extra, queue, keys)));
         if let Some(until_ms) = outcome.spent {
             keys.push(queue.seen(&outcome.id).into());
-            row.extras.push(("seen", keys.len(), "".into(), until_ms.to_string()));
+            row.side_effects.push(("seen", keys.len(), "".into(), until_ms.to_string()));
         }
         row
     }
 
     pub(super) fn add_to(&self, call: &mut Cmd) {
-        match self.extras.len() {
+        match self.side_effects.len() {
             0 => call.arg(self.op),
             some => call.arg(format!("{}+{some}", self.op)),
         };
         call.arg(self.id).arg(self.key).arg(self.frame).arg(self.ttl_ms);
         call.arg(self.channel).arg(&*self.note).arg(&*self.reason).arg(&*self.run);
         call.arg(self.record).arg(self.keep_ms);
-        for (kind, key, text, more) in &self.extras {
+        for (kind, key, text, more) in &self.side_effects {
             call.arg(*kind).arg(*key).arg(&**text).arg(more);
         }
     }
@@ -265,19 +266,19 @@ impl<'a> OutcomeArgs<'a> {
 
 fn describe_extra<'a>(
     id: &str,
-    extra: &'a Extra,
+    extra: &'a SideEffect,
     queue: &QueueKeys,
     keys: &mut Vec<Cow<'a, str>>,
 ) -> ExtraArgs<'a> {
     match extra {
-        Extra::State(change) => {
+        SideEffect::State(change) => {
             keys.push(queue.state(&change.instance).into());
             let state = change.state.as_deref().unwrap_or_default();
             let seal = change.seal.as_deref().unwrap_or_default();
             let more = format!("{} {} {seal}", change.version, millis(change.keep));
             ("state", keys.len(), state.into(), more)
         }
-        Extra::Status(end) => {
+        SideEffect::Status(end) => {
             keys.push(queue.status(id).into());
             ("status", keys.len(), end.text().into(), end.ttl_ms.to_string())
         }

@@ -7,11 +7,11 @@ use redis::Value;
 use super::reply::read;
 use crate::control::Control;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::PAUSE;
 use redcall_common::keys::QueueKeys;
 
-impl Link {
+impl Connection {
     /// Pauses or resumes a queue, and notifies its workers. Returns `true` if that changed its
     /// state.
     ///

@@ -6,7 +6,7 @@ use redis::{Cmd, Value};
 
 use super::reply::read;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::PLACE;
 use redcall_common::keys::QueueKeys;
 use redcall_common::request::ReplyTo;
@@ -114,7 +114,7 @@ fn add<'a>(all: &mut Vec<&'a str>, key: Option<&'a str>) -> usize {
     key.map_or(0, |_| all.len())
 }
 
-impl Link {
+impl Connection {
     /// Places each of `placements`, in order and in one write. Returns one result each.
     /// `max_length` 0 means no cap.
     ///

@@ -136,12 +136,12 @@ pub struct Leased {
     /// The element as the caller wrote it.
     pub raw: Vec<u8>,
     /// Its history before the lease.
-    pub mark: Mark,
+    pub mark: LeaseInfo,
 }
 
 /// The history of a request before it was leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Mark {
+pub struct LeaseInfo {
     /// `true` if the request was cancelled.
     pub cancelled: bool,
     /// Its earlier runs.
@@ -159,7 +159,7 @@ pub struct Record {
     pub crashes: u32,
 }
 
-impl Mark {
+impl LeaseInfo {
     pub(super) fn read(text: &[u8]) -> Self {
         match text {
             b"" => Self::default(),
@@ -215,7 +215,7 @@ pub(super) fn notes(said: Option<Vec<String>>) -> (Option<String>, Option<String
 
 /// A limited name, and this worker's capacity for its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct LimitRule {
     /// The job's name.
     pub name: String,
     /// Its limits across all workers.
@@ -224,7 +224,7 @@ pub struct Rule {
     pub room: Option<usize>,
 }
 
-impl Rule {
+impl LimitRule {
     fn add_to(&self, call: &mut Cmd) {
         let Limit { key, concurrency, rate } = &self.limit;
         let interval = rate.map_or(0, |rate| rate.per.as_micros() / u128::from(rate.count.max(1)));
@@ -245,7 +245,7 @@ pub struct QueuePoll<'a> {
     /// Names whose parked requests are leased first.
     pub parked: &'a [String],
     /// Names whose requests are sorted by their limit's key.
-    pub rules: &'a [Rule],
+    pub rules: &'a [LimitRule],
     /// The outcomes to settle.
     pub outcomes: &'a [Outcome],
     /// Number of this poll among those of the worker on the queue.
@@ -326,7 +326,9 @@ pub(super) fn reply(value: Value, outcomes: usize) -> Result<PollReply, StoreErr
         settled: settled("poll", &results, outcomes)?,
         length: usize::try_from(length).ok(),
         parked: parked.count(),
-        leased: leased.map(|(id, raw, mark)| Leased { id, raw, mark: Mark::read(&mark) }).collect(),
+        leased: leased
+            .map(|(id, raw, mark)| Leased { id, raw, mark: LeaseInfo::read(&mark) })
+            .collect(),
         paused: state == 1,
         expired: state == 2,
         ready: ready == 1,

@@ -3,7 +3,7 @@
 use redis::{Cmd, Value};
 
 use super::outcome::{Outcome, Settlement};
-use super::poll::{Leased, Mark, PollReply, QueuePoll, WorkerKeys, notes, settled};
+use super::poll::{LeaseInfo, Leased, PollReply, QueuePoll, WorkerKeys, notes, settled};
 use super::reply::{Whole, read};
 use crate::error::StoreError;
 use crate::script::POLL_FAST;
@@ -25,7 +25,7 @@ struct FrameRun<'a> {
 /// Returns the response key and frame of a plain outcome, if it has one; `None` if it is not plain.
 fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
     match &outcome.settlement {
-        _ if outcome.call.is_some() || !outcome.extras.is_empty() => None,
+        _ if outcome.call.is_some() || !outcome.side_effects.is_empty() => None,
         Settlement::Answer { reply, frame } => Some(Some((reply, frame))),
         Settlement::Done => Some(None),
         Settlement::Refuse { .. }
@@ -126,7 +126,7 @@ pub(super) fn reply(value: Value, outcomes: usize) -> Result<Option<PollReply>, 
     Ok(Some(PollReply {
         settled: settled("poll_fast", &results, outcomes)?,
         length: usize::try_from(length).ok(),
-        leased: leased.map(|(id, raw)| Leased { id, raw, mark: Mark::default() }).collect(),
+        leased: leased.map(|(id, raw)| Leased { id, raw, mark: LeaseInfo::default() }).collect(),
         parked: 0,
         paused: false,
         expired: false,

@@ -15,7 +15,7 @@ use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use tokio::time::Instant;
 
 use super::blocking::{Blocking, Unblocker, Use};
-use super::poll::{PollReply, QueuePoll, Rule, WorkerKeys, reply};
+use super::poll::{LimitRule, PollReply, QueuePoll, WorkerKeys, reply};
 use super::round::first_reply;
 use crate::connection::Connector;
 use crate::error::StoreError;
@@ -47,7 +47,7 @@ impl BlockingPop {
         Self { keys, blocking: Blocking::new(connector, USE), early: false, replies_until: None }
     }
 
-    /// Returns the handle with which [`crate::Link::unblock`] ends a pop of this connection.
+    /// Returns the handle with which [`crate::Connection::unblock`] ends a pop of this connection.
     #[must_use]
     pub fn unblocker(&self) -> Unblocker {
         self.blocking.unblocker()
@@ -67,7 +67,7 @@ impl BlockingPop {
     pub async fn next(
         &mut self,
         block: Duration,
-        rules: &[Rule],
+        rules: &[LimitRule],
         more: bool,
     ) -> Result<PollReply, StoreError> {
         let (mut conn, peer) = self.blocking.take().await?;
@@ -125,7 +125,7 @@ impl BlockingPop {
         let mut values = conn.req_packed_commands(&pipe, 0, replies).await?;
         let Some(leased) = values.pop() else { return Err(StoreError::Unexpected("BLMOVE")) };
         let leased = match leased.extract_error() {
-            Err(error) if script::is_no_script(&error) => script.run(conn, &call).await?,
+            Err(error) if script::is_script_unknown(&error) => script.run(conn, &call).await?,
             other => other.map_err(|error| script.failed(error))?,
         };
         let leased = match first_reply(script, leased, 0)? {

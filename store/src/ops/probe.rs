@@ -10,7 +10,7 @@ use redis::Value;
 use super::poll::WorkerKeys;
 use super::reply::read;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::PROBE;
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
@@ -27,7 +27,7 @@ impl WorkerKeys {
     }
 }
 
-impl Link {
+impl Connection {
     /// Stores the envelope of a probe for the next poll on `keys`.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use redis::Value;
 
 use super::reply::{Whole, read};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::PROMOTE;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::COMMAND_BYTES;
@@ -24,7 +24,7 @@ pub struct Promoted {
     pub due_ms: Option<u64>,
 }
 
-impl Link {
+impl Connection {
     /// Moves due requests to the queue. Concurrent calls never move a request twice.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use redcall_common::keys::QueueKeys;
 
 /// The maximum number of ids in one command.
@@ -18,7 +18,7 @@ pub struct QueueState {
     pub cancelled: Vec<String>,
 }
 
-impl Link {
+impl Connection {
     /// Returns the pause, and which of `ids` are cancelled. Changes nothing.
     ///
     /// # Errors

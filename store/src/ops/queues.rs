@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::NOTE;
 use redcall_common::keys::Keys;
 
 const KEPT: i64 = 10_000;
 const KEPT_FOR_SECONDS: i64 = 30 * 24 * 3600;
 
-impl Link {
+impl Connection {
     /// Notes that `queues` are in use, so that operators find them; also when Redis is out of
     /// memory.
     ///

@@ -6,7 +6,7 @@ use redis::Value;
 
 use super::reply::read;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::RELEASE;
 use redcall_common::keys::QueueKeys;
 
@@ -19,7 +19,7 @@ pub enum Released {
     StillAlive,
 }
 
-impl Link {
+impl Connection {
     /// Returns the leased requests of `worker` to the queue. `by_itself` if the worker shuts down;
     /// otherwise its lease must have ended, and each request counts one more crash.
     ///

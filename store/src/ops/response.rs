@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 
 /// The maximum number of frames of one command: a frame may have 1 MiB.
 const FRAMES: u64 = 64;
 
-impl Link {
+impl Connection {
     /// Returns the last frame at each of `keys`, without removing it, in one round trip. `None` for
     /// an empty key.
     ///

@@ -8,7 +8,7 @@ use redis::{Cmd, Value};
 use super::reply::{Whole, read};
 use crate::error::StoreError;
 use crate::inspect::Inspector;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::rights::{MissingRight, Role, as_checked, missing};
 use crate::script::RIGHTS;
 use redcall_common::keys::{Keys, QueueKeys};
@@ -40,7 +40,7 @@ impl RightsCheck {
     }
 }
 
-impl Link {
+impl Connection {
     /// Returns the rights that the user of this link lacks for `role` on these queues; sorted,
     /// required ones first. Only checks; runs none of the commands.
     ///
@@ -65,7 +65,7 @@ impl Link {
 }
 
 impl Inspector {
-    /// As [`Link::missing_rights`], over a connection of the pool.
+    /// As [`Connection::missing_rights`], over a connection of the pool.
     ///
     /// # Errors
     ///

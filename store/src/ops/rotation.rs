@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use super::poll::Rule;
+use super::poll::LimitRule;
 use super::reply::read;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::{ROTATION, Script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
@@ -76,7 +76,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl Link {
+impl Connection {
     /// Checks keys of limited names, as `rules` sort them, and repairs the faults: a key in no list
     /// rejoins the rotation. Returns the repaired faults, and those that it cannot repair. Checks a
     /// bounded number of keys; if there are more, each call checks others.
@@ -87,7 +87,7 @@ impl Link {
     pub async fn repair_limits(
         &self,
         keys: &QueueKeys,
-        rules: &[Rule],
+        rules: &[LimitRule],
         timeout: Duration,
     ) -> Result<Vec<LimitFault>, StoreError> {
         let call = call(&ROTATION, keys, rules, &[], true);
@@ -100,7 +100,7 @@ impl Link {
 pub(crate) fn call(
     script: &Script,
     keys: &QueueKeys,
-    rules: &[Rule],
+    rules: &[LimitRule],
     others: &[String],
     repairs: bool,
 ) -> Cmd {

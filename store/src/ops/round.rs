@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 use super::poll::{PollReply, QueuePoll, reply};
 use super::poll_fast;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::{POLL, POLL_FAST, Script};
 
 impl QueuePoll<'_> {
@@ -33,7 +33,7 @@ pub(super) fn first_reply(
     }
 }
 
-impl Link {
+impl Connection {
     /// Sends one poll to each of several queues, in this order, in one write. Returns one result
     /// each.
     ///

@@ -6,7 +6,7 @@ use redis::Value;
 
 use super::reply::read;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::SEEN;
 use redcall_common::keys::QueueKeys;
 
@@ -19,7 +19,7 @@ pub enum Remembered {
     No(Option<String>),
 }
 
-impl Link {
+impl Connection {
     /// Remembers `record` as the start of request `id` until `until_ms` (Redis time), if the record
     /// stored so far is `before`. A retry is harmless.
     ///

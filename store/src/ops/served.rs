@@ -7,10 +7,10 @@ use redis::Value;
 use super::reply::{Whole, read};
 use super::times::LONGEST_LEASE;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use redcall_common::keys::QueueKeys;
 
-impl Link {
+impl Connection {
     /// Returns `true` if a live worker serves the queue now, by Redis's own clock. A script checks
     /// again when it pushes.
     ///

@@ -6,7 +6,7 @@ use redis::Value;
 
 use super::reply::read;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::SETTLE;
 use redcall_common::keys::QueueKeys;
 use redcall_common::request::ReplyTo;
@@ -151,7 +151,7 @@ impl DeferredRecord {
     }
 }
 
-impl Link {
+impl Connection {
     /// Returns the deferred request `id`, if the token of this digest is valid for it; `None`
     /// otherwise. After its settlement only the token identifies a request.
     ///

@@ -7,10 +7,10 @@ use redis::Value;
 use super::poll::WorkerKeys;
 use super::reply::read;
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::START;
 
-impl Link {
+impl Connection {
     /// Records that run `attempt` of request `id` starts on this worker, in states that are kept
     /// for `ttl_ms`. Returns `false` if the lease is lost and nothing was recorded. `again`: the
     /// same call was sent before, and its reply was lost.

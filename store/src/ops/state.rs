@@ -7,7 +7,7 @@ use redis::{Cmd, Value};
 use super::reply::read;
 use crate::error::StoreError;
 use crate::inspect::Inspector;
-use crate::link::Link;
+use crate::link::Connection;
 use redcall_common::auth::{Forged, Keyring, StateClaims};
 use redcall_common::keys::QueueKeys;
 
@@ -35,7 +35,7 @@ impl InstanceState {
     }
 }
 
-impl Link {
+impl Connection {
     /// Returns the state of an instance; `None` if it was never initialised, has ended, or was
     /// evicted.
     ///
@@ -56,11 +56,12 @@ impl Link {
 }
 
 impl Inspector {
-    /// Returns the state of an instance of the service of `queue`, as [`Link::instance_state`].
+    /// Returns the state of an instance of the service of `queue`, as
+    /// [`Connection::instance_state`].
     ///
     /// # Errors
     ///
-    /// As [`Link::instance_state`].
+    /// As [`Connection::instance_state`].
     pub async fn instance_state(
         &self,
         queue: &str,

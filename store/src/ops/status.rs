@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use redcall_common::status::JobStatus;
 
 /// The record of a job's states.
@@ -15,7 +15,7 @@ pub struct States {
     pub exists: bool,
 }
 
-impl Link {
+impl Connection {
     /// Reads the record `key`, whose size is bounded.
     ///
     /// # Errors

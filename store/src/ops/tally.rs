@@ -6,7 +6,7 @@ use redis::{Cmd, Value};
 
 use super::reply::{Whole, read};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::TALLY;
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
@@ -18,14 +18,14 @@ const FRESH: Duration = Duration::from_millis(500);
 
 /// The answers that a queue keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tally {
+pub struct KeptAnswers {
     /// Their size, bytes, estimated from a sample of one key per 64 KiB.
     pub bytes: u64,
     /// `true` if the limit is reached: new requests that want an answer are refused.
     pub full: bool,
 }
 
-impl Link {
+impl Connection {
     /// Measures the answers that each of these queues keeps, and marks the queues that reach their
     /// limit (bytes; 0 for none). Returns one result each; `None` if another worker has just done
     /// so.
@@ -38,7 +38,7 @@ impl Link {
         &self,
         queues: &[(QueueKeys, u64)],
         timeout: Duration,
-    ) -> Result<Vec<Result<Option<Tally>, StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<Option<KeptAnswers>, StoreError>>, StoreError> {
         let calls = queues.iter().map(|(keys, max)| (&*TALLY, call(keys, *max)));
         let values = self.run_all(&calls.collect::<Vec<_>>(), timeout).await?;
         Ok(values.into_iter().map(|value| tally(value?)).collect())
@@ -52,7 +52,7 @@ fn call(keys: &QueueKeys, max: u64) -> Cmd {
 }
 
 /// Reads the script's reply.
-pub(super) fn tally(value: Value) -> Result<Option<Tally>, StoreError> {
+pub(super) fn tally(value: Value) -> Result<Option<KeptAnswers>, StoreError> {
     let (fresh, bytes, full): (i64, Whole, i64) = read("tally", value)?;
-    Ok((fresh == 1).then_some(Tally { bytes: bytes.0, full: full == 1 }))
+    Ok((fresh == 1).then_some(KeptAnswers { bytes: bytes.0, full: full == 1 }))
 }

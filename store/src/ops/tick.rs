@@ -6,7 +6,7 @@ use redis::Value;
 
 use super::reply::{Whole, read};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::TICK;
 use redcall_common::keys::QueueKeys;
 
@@ -33,7 +33,7 @@ pub struct Ticked {
     pub now_ms: u64,
 }
 
-impl Link {
+impl Connection {
     /// Pushes those of `ticks` (earliest first) that were not pushed yet. Skips ticks after Redis's
     /// current time and those for which the queue has no room; `max_length` 0 means no cap. Without
     /// ticks it returns the last one.

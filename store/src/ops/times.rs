@@ -6,7 +6,7 @@ use redis::{Cmd, Value};
 
 use super::reply::{Whole, read};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::{Script, TIMES};
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
@@ -27,7 +27,7 @@ pub struct TimeAhead {
     pub ahead: Duration,
 }
 
-impl Link {
+impl Connection {
     /// Corrects times of a queue that exceed their limits, for a worker with this lease: they were
     /// written while Redis's clock was ahead. Returns the corrected times. Checks a bounded number
     /// of times; if there are more, each call checks others.

@@ -6,10 +6,10 @@ use redis::Value;
 
 use super::reply::{Whole, read};
 use crate::error::StoreError;
-use crate::link::Link;
+use crate::link::Connection;
 use crate::script::TRIM;
 
-impl Link {
+impl Connection {
     /// Removes the frames at `key` before the one with this attempt and `seq`, which has been read
     /// and stays. Returns attempt and `seq` of the first remaining frame.
     ///

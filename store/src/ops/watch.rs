@@ -10,7 +10,7 @@ use redis::Value;
 use tokio::time::timeout;
 
 use super::blocking::{Blocking, Unblocker, Use};
-use super::events::{Look, read_over};
+use super::events::{TopicRead, read_over};
 use crate::connection::Connector;
 use crate::error::StoreError;
 use crate::script::EVENTS;
@@ -32,7 +32,7 @@ impl EventWatch {
         Self { blocking: Blocking::new(connector, USE) }
     }
 
-    /// Returns the handle with which [`crate::Link::unblock`] ends a wait.
+    /// Returns the handle with which [`crate::Connection::unblock`] ends a wait.
     #[must_use]
     pub fn unblocker(&self) -> Unblocker {
         self.blocking.unblocker()
@@ -54,7 +54,12 @@ impl EventWatch {
     /// # Errors
     ///
     /// If Redis cannot be reached or refuses.
-    pub async fn look(&mut self, key: &str, from: EventId, max: usize) -> Result<Look, StoreError> {
+    pub async fn read_topic(
+        &mut self,
+        key: &str,
+        from: EventId,
+        max: usize,
+    ) -> Result<TopicRead, StoreError> {
         let (mut conn, peer) = self.blocking.take().await?;
         let limit = self.blocking.connector().response_timeout();
         let looked = timeout(limit, read_over(&mut conn, key, from, max)).await;

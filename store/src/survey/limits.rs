@@ -7,7 +7,7 @@ use redis::{RedisResult, Value};
 
 use crate::error::StoreError;
 use crate::inspect::Inspector;
-use crate::ops::poll::Rule;
+use crate::ops::poll::LimitRule;
 use crate::ops::rotation::{Fault, LimitFault};
 use crate::ops::times::TimeAhead;
 use crate::ops::{rotation, times};
@@ -39,7 +39,7 @@ impl Inspector {
     pub async fn limit_faults(
         &self,
         queue: &str,
-        rules: &[Rule],
+        rules: &[LimitRule],
         sorted: &[(String, String)],
     ) -> Result<Vec<LimitFault>, StoreError> {
         let keys = self.keys.of(queue);

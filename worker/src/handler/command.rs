@@ -25,7 +25,7 @@ use super::program::{Launch, Program};
 use super::stderr::{Lines, TARGET};
 use super::{Handler, HandlerError, HandlerResult, ProgramContext, Running};
 use crate::request::Request;
-use crate::state::States;
+use crate::state::StateMap;
 
 /// How long the pipes stay in use after the command has ended.
 const PIPES_TIMEOUT: Duration = Duration::from_millis(500);
@@ -100,7 +100,7 @@ impl Handler for CommandHandler {
         format!("command {}", self.program.describe())
     }
 
-    fn check(&self, _: &States) -> Result<(), String> {
+    fn check(&self, _: &StateMap) -> Result<(), String> {
         Ok(())
     }
 

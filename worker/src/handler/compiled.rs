@@ -10,7 +10,7 @@ use super::{Handler, HandlerError, HandlerResult, Running};
 use crate::answer::IntoAnswer;
 use crate::extract::FromRequest;
 use crate::request::Request;
-use crate::state::States;
+use crate::state::StateMap;
 
 /// An async function over extractors. For functions of up to four arguments.
 pub trait AsyncHandler<Args>: Clone + Send + Sync + 'static {
@@ -22,7 +22,7 @@ pub trait AsyncHandler<Args>: Clone + Send + Sync + 'static {
     /// # Errors
     ///
     /// The missing part.
-    fn check(states: &States) -> Result<(), String>;
+    fn check(states: &StateMap) -> Result<(), String>;
 }
 
 /// A plain function over extractors, run on the blocking pool.
@@ -39,7 +39,7 @@ pub trait BlockingHandler<Args>: Clone + Send + Sync + 'static {
     /// # Errors
     ///
     /// The missing part.
-    fn check(states: &States) -> Result<(), String>;
+    fn check(states: &StateMap) -> Result<(), String>;
 }
 
 macro_rules! handlers {
@@ -58,7 +58,7 @@ macro_rules! handlers {
             }
 
             #[allow(unused_variables, reason = "there may be no argument")]
-            fn check(states: &States) -> Result<(), String> {
+            fn check(states: &StateMap) -> Result<(), String> {
                 $($arg::check(states)?;)*
                 Ok(())
             }
@@ -77,7 +77,7 @@ macro_rules! handlers {
             }
 
             #[allow(unused_variables, reason = "there may be no argument")]
-            fn check(states: &States) -> Result<(), String> {
+            fn check(states: &StateMap) -> Result<(), String> {
                 $($arg::check(states)?;)*
                 Ok(())
             }
@@ -114,7 +114,7 @@ impl<Args: 'static, F: AsyncHandler<Args>> Handler for Compiled<F, Args> {
         format!("rust {}", type_name::<F>())
     }
 
-    fn check(&self, states: &States) -> Result<(), String> {
+    fn check(&self, states: &StateMap) -> Result<(), String> {
         F::check(states)
     }
 
@@ -128,7 +128,7 @@ impl<Args: 'static, F: BlockingHandler<Args>> Handler for Blocking<F, Args> {
         format!("rust {} (blocking)", type_name::<F>())
     }
 
-    fn check(&self, states: &States) -> Result<(), String> {
+    fn check(&self, states: &StateMap) -> Result<(), String> {
         F::check(states)
     }
 

@@ -29,7 +29,7 @@ use tried::Tried;
 use super::command::Bounds;
 use super::{Handler, HandlerError, Running};
 use crate::request::Request;
-use crate::state::States;
+use crate::state::StateMap;
 
 /// Headers of the caller that are forwarded: the trace of the job (W3C Trace Context).
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
@@ -162,7 +162,7 @@ impl Handler for HttpHandler {
         format!("http {} {url}", self.method)
     }
 
-    fn check(&self, _: &States) -> Result<(), String> {
+    fn check(&self, _: &StateMap) -> Result<(), String> {
         Ok(())
     }
 

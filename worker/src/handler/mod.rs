@@ -26,7 +26,7 @@ use self::command::Bounds;
 use self::environment::Environment;
 use crate::failure::{causes, with_causes};
 use crate::request::Request;
-use crate::state::States;
+use crate::state::StateMap;
 
 /// The place where the programs of a mapping run, and their limits.
 pub(crate) struct ProgramContext<'a> {
@@ -51,7 +51,7 @@ pub(crate) trait Handler: Send + Sync {
     fn describe(&self) -> String;
 
     /// Checks, before the first job, that everything it needs exists.
-    fn check(&self, states: &States) -> Result<(), String>;
+    fn check(&self, states: &StateMap) -> Result<(), String>;
 
     /// Runs the job.
     fn call(&self, request: Request) -> Running;

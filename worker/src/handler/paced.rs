@@ -27,7 +27,8 @@ pub(super) struct Rate {
 
 /// The rate of messages, and of reads that bring some.
 pub(super) const MESSAGES: Rate = Rate { burst: 1000, per_second: 1000 };
-/// The rate of small reads. The next one returns everything that arrived meanwhile, at most 5 ms late.
+/// The rate of small reads. The next one returns everything that arrived meanwhile, at most 5 ms
+/// late.
 pub(super) const SMALL_READS: Rate = Rate { burst: 400, per_second: 200 };
 
 /// Reads or messages left. Refilled over time.

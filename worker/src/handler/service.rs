@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Handler, HandlerError, HandlerResult, Running};
 use crate::request::Request;
-use crate::state::States;
+use crate::state::StateMap;
 
 /// Runs the tasks of a service: each handler gets `state`, `args` and `instance` as its data, and
 /// answers with `state` and `answer`.
@@ -39,7 +39,7 @@ impl Handler for ServiceHandler {
         format!("service {}", each.join(", "))
     }
 
-    fn check(&self, states: &States) -> Result<(), String> {
+    fn check(&self, states: &StateMap) -> Result<(), String> {
         self.handlers().into_iter().try_for_each(|handler| handler.check(states))
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redcall_common::keys::Keys;
 use redcall_common::settings::Settings;
-use redcall_store::{Leased, Rule};
+use redcall_store::{Leased, LimitRule};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -116,7 +116,8 @@ impl Dispatcher {
         control: Control,
     ) -> Result<(), WorkerError> {
         let Control { mut stop, mut reloads, mut abandoned, mut checks, pulse } = control;
-        let mut io_events = self.channels.event_receiver.take().ok_or(WorkerError::Ended)?;
+        let mut io_events =
+            self.channels.event_receiver.take().ok_or(WorkerError::IoThreadEnded)?;
         self.first_heartbeat().await?;
         let (id, name) = (&self.identity.id, &self.identity.name);
         tracing::info!(worker = id, name, jobs = self.identity.names.len(), "ready");
@@ -271,7 +272,7 @@ impl Dispatcher {
     }
 
     /// Returns the names with limits, and the free capacity of each.
-    fn rules(&self) -> Arc<[Rule]> {
+    fn rules(&self) -> Arc<[LimitRule]> {
         let queues = self.queues.iter().filter(|queue| queue.service.is_none());
         let others = queues.flat_map(|queue| queue.limited.iter().cloned());
         let others: Vec<String> = others.collect();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::event::COMMAND_RESULT;
-use redcall_store::{Heartbeat, Link, QueueState};
+use redcall_store::{Connection, Heartbeat, QueueState};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ pub(crate) struct Channels {
     pub(crate) notices: Arc<Notices>,
     /// Connection of heartbeats and schedules: large answers must not delay them. It receives the
     /// control channels.
-    pub(crate) heartbeat_conn: Arc<Link>,
+    pub(crate) heartbeat_conn: Arc<Connection>,
     /// Locked by the task that follows a round of heartbeats.
     pub(crate) follow_up: Arc<tokio::sync::Mutex<()>>,
     /// The rights of the Redis user.

@@ -11,8 +11,8 @@ use redcall_common::time::millis;
 use redcall_store::inspect::{Overdue, WorkerInfo};
 use redcall_store::rights::MissingRight;
 use redcall_store::{
-    Beat, EndedDeferred, Heartbeat, Link, Promoted, QueueState, Released, Rule, StoreError,
-    WorkerKeys,
+    Connection, EndedDeferred, Heartbeat, HeartbeatRequest, LimitRule, Promoted, QueueState,
+    Released, StoreError, WorkerKeys,
 };
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -90,17 +90,17 @@ impl Identity {
 }
 
 /// A queue, and the rules that partition its requests.
-pub(crate) type Served = (Arc<WorkerKeys>, Arc<[Rule]>);
+pub(crate) type Served = (Arc<WorkerKeys>, Arc<[LimitRule]>);
 
 /// Returns the queues of a round of heartbeats; `rules` apply to queues that are not a service's.
-pub(crate) fn served(queues: &[Queue], rules: &Arc<[Rule]>) -> Vec<Served> {
+pub(crate) fn served(queues: &[Queue], rules: &Arc<[LimitRule]>) -> Vec<Served> {
     let served = |queue: &Queue| (queue.keys.clone(), queue.rules(rules).clone());
     queues.iter().map(served).collect()
 }
 
 /// Sends one heartbeat to each queue.
 pub(crate) async fn round(
-    link: &Link,
+    link: &Connection,
     queues: &[Served],
     identity: &Identity,
     lease: Duration,
@@ -108,7 +108,7 @@ pub(crate) async fn round(
 ) -> Vec<Result<Heartbeat, StoreError>> {
     let mut heartbeats = Vec::with_capacity(queues.len());
     for (keys, _) in queues {
-        let beat = Beat { worker: &identity.id, lease, info, names: &identity.names };
+        let beat = HeartbeatRequest { worker: &identity.id, lease, info, names: &identity.names };
         // A failure on one queue must not cost the others their leases.
         heartbeats.push(link.heartbeat(&keys.queue, &beat, REDIS_TIMEOUT).await);
     }
@@ -117,7 +117,7 @@ pub(crate) async fn round(
 
 /// The work after a round: repairs, and the names of the queues. Not part of the round: the next
 /// one must not wait for it if Redis is slow.
-pub(crate) async fn follow_up(link: &Link, keys: &Keys, queues: &[Served], lease: Duration) {
+pub(crate) async fn follow_up(link: &Connection, keys: &Keys, queues: &[Served], lease: Duration) {
     for (keys, rules) in queues {
         repair::repair(link, &keys.queue, rules, lease).await;
     }
@@ -129,7 +129,7 @@ pub(crate) async fn follow_up(link: &Link, keys: &Keys, queues: &[Served], lease
 
 /// Returns the leases of `dead` to the queue, unless that worker is alive again.
 pub(crate) async fn take_over(
-    link: Arc<Link>,
+    link: Arc<Connection>,
     keys: Arc<WorkerKeys>,
     queue: usize,
     dead: String,
@@ -154,7 +154,7 @@ pub(crate) async fn take_over(
 
 /// Answers deferred calls that were not settled in time; the next heartbeat continues.
 pub(crate) async fn expire(
-    link: Arc<Link>,
+    link: Arc<Connection>,
     keys: Arc<WorkerKeys>,
     topic: String,
     shared: Arc<Shared>,
@@ -190,7 +190,7 @@ pub(crate) async fn expire(
 /// Reads the state that control messages named: the queue's pause, and which of `ids` are
 /// cancelled.
 pub(crate) async fn read_state(
-    link: Arc<Link>,
+    link: Arc<Connection>,
     keys: Arc<WorkerKeys>,
     queue: usize,
     ids: Vec<String>,
@@ -205,7 +205,7 @@ pub(crate) async fn read_state(
 
 /// Moves due requests of a queue, after a random delay: one worker is enough.
 pub(crate) async fn promote(
-    link: Arc<Link>,
+    link: Arc<Connection>,
     keys: Arc<WorkerKeys>,
     queue: usize,
     events: mpsc::UnboundedSender<IoEvent>,

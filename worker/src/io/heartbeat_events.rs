@@ -8,7 +8,7 @@ use redcall_common::event::{HEARTBEAT, Kind, NewEvent};
 use redcall_common::keys::Keys;
 use redcall_common::settings::Settings;
 use redcall_common::time::now_ms;
-use redcall_store::{Kept, Link};
+use redcall_store::{Connection, TopicRetention};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -18,11 +18,15 @@ use super::heartbeat::Identity;
 
 /// Publishes a heartbeat event at once and then at the configured interval, until the returned task
 /// is dropped. Publishes none without an interval.
-pub(super) fn spawn(settings: &Settings, identity: &Identity, link: &Arc<Link>) -> JoinSet<()> {
+pub(super) fn spawn(
+    settings: &Settings,
+    identity: &Identity,
+    link: &Arc<Connection>,
+) -> JoinSet<()> {
     let mut task = JoinSet::new();
     let Some(every) = settings.events.heartbeat else { return task };
     let key = Keys::new(&settings.redis.prefix).events(HEARTBEAT);
-    let kept = Kept::from(&settings.events);
+    let kept = TopicRetention::from(&settings.events);
     let (identity, link) = (identity.clone(), link.clone());
     task.spawn(async move {
         let mut ticks = interval(every);

@@ -11,7 +11,7 @@ use redcall_common::decode::{Rejected, call_of, decode};
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame_head::FrameHead;
 use redcall_common::keys::QueueKeys;
-use redcall_common::request::Request as Wire;
+use redcall_common::request::DecodedRequest;
 use redcall_common::settings::OnWorkerLoss;
 use redcall_store::{EndedCall, Leased, Outcome, Record, Settlement, WorkerKeys};
 use tokio::sync::Mutex;
@@ -84,7 +84,7 @@ impl Launcher<'_> {
             .map_err(|rejected| reject(leased, rejected, queue, attempt))
             .map_err(|outcome| Box::new(PendingSettlement::without_receiver(outcome, None)))?;
         self.mapping.keep_status(&mut request);
-        let unauthorized = |request: &Wire, refusal| {
+        let unauthorized = |request: &DecodedRequest, refusal| {
             let outcome = auth::unauthorized(request, queue, refusal, attempt);
             let job = self.mapping.get(&request.name).map(|_| request.name.clone());
             Box::new(PendingSettlement::without_receiver(outcome, job))
@@ -149,7 +149,7 @@ impl Launcher<'_> {
 
     fn start(
         &self,
-        (request, verified): (Wire, Option<Verified>),
+        (request, verified): (DecodedRequest, Option<Verified>),
         left: Option<Duration>,
         mapped: &Mapped,
         record: Record,
@@ -205,7 +205,7 @@ impl Launcher<'_> {
 
 /// Returns the time until the caller's deadline; `None` if it has none. Without a time of enqueue
 /// the budget starts now; a time in the future counts as now.
-pub(crate) fn budget_left(request: &Wire, now_ms: u64) -> Option<Duration> {
+pub(crate) fn budget_left(request: &DecodedRequest, now_ms: u64) -> Option<Duration> {
     let budget = request.budget_ms?;
     let waited = request.enqueued_at.map_or(0, |at| now_ms.saturating_sub(at));
     Some(Duration::from_millis(budget.saturating_sub(waited)))
@@ -216,7 +216,7 @@ fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) 
     let Rejected { error, reply, dead_letter, status_ttl_ms } = rejected;
     failure::log_refused(&leased.id, None, queue.name(), attempt, &error, None);
     let status_ttl_ms = status_ttl_ms.map(|ttl| u64::from(ttl.get()));
-    let extras = status(status_ttl_ms, attempt, Some(&error));
+    let side_effects = status(status_ttl_ms, attempt, Some(&error));
     let (code, reason) = (error.code, error.message.clone());
     let frame = |response_key: &str| {
         FrameHead { id: &leased.id, response_key, attempt, signer: None }.error(1, &error)
@@ -227,16 +227,16 @@ fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) 
     let call = call_of(&leased.raw).map(ended);
     // It may have the id of another request.
     let settlement = Settlement::Refuse { code, reason, answer: answer(reply, frame), dead_letter };
-    Outcome { call, code: Some(code), extras, ..Outcome::new(&leased.id, settlement) }
+    Outcome { call, code: Some(code), side_effects, ..Outcome::new(&leased.id, settlement) }
 }
 
-fn unknown(request: Wire, queue: &QueueKeys, attempt: u32) -> Outcome {
+fn unknown(request: DecodedRequest, queue: &QueueKeys, attempt: u32) -> Outcome {
     let message = format!("no live worker handles the job `{}`", request.name);
     let error = WireError::new(Code::UnknownJob, message);
     let frame = |key: &str| request.head(key, attempt).error(1, &error);
     let call = call(&request, queue, None, frame);
     let answer = answer(request.reply.clone(), frame);
-    let extras = status(request.status_ttl_ms, attempt, Some(&error));
+    let side_effects = status(request.status_ttl_ms, attempt, Some(&error));
     let settlement = Settlement::Unknown { name: request.name, answer };
-    Outcome { call, code: Some(error.code), extras, ..Outcome::new(&request.id, settlement) }
+    Outcome { call, code: Some(error.code), side_effects, ..Outcome::new(&request.id, settlement) }
 }

@@ -39,7 +39,7 @@ use std::time::Duration;
 use redcall_common::keys::Keys;
 use redcall_common::name::new_id;
 use redcall_common::settings::Settings;
-use redcall_store::{Connector, Kept, Link, WorkerKeys};
+use redcall_store::{Connection, Connector, TopicRetention, WorkerKeys};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -50,7 +50,7 @@ use crate::mapping::Mapping;
 use crate::metrics::Metrics;
 use crate::readiness::{Readiness, ReadinessHandle};
 use crate::reload::Reloaded;
-use crate::state::States;
+use crate::state::StateMap;
 use crate::stop::Stop;
 use dispatcher::Dispatcher;
 use heartbeat::Identity;
@@ -81,7 +81,7 @@ pub(crate) struct Control {
 pub(crate) async fn run(
     settings: Settings,
     mapping: Mapping,
-    states: States,
+    states: StateMap,
     stop: watch::Receiver<Stop>,
     reloads: mpsc::Receiver<Reloaded>,
     readiness: &Readiness,
@@ -110,20 +110,20 @@ pub(crate) async fn run(
         drop(admin);
         let _ = ended.send(result);
     })?;
-    end.await.unwrap_or(Err(WorkerError::Ended))
+    end.await.unwrap_or(Err(WorkerError::IoThreadEnded))
 }
 
 async fn serve(
     settings: Settings,
     mapping: Mapping,
-    states: States,
+    states: StateMap,
     handlers: Handle,
     metrics: Arc<Metrics>,
     control: Control,
 ) -> Result<(), WorkerError> {
     let identity = Identity::new(&settings, &mapping);
     let connector = Connector::new(&settings.redis, &format!("redcall-worker-{}", identity.id))?;
-    let link = Arc::new(Link::connect(connector.clone(), Arc::new(|_, _| {})).await?);
+    let link = Arc::new(Connection::connect(connector.clone(), Arc::new(|_, _| {})).await?);
     let keys = Keys::new(&settings.redis.prefix);
     let names = settings.served_queues();
     // A worker without a needed right would lease requests that it cannot settle.
@@ -134,7 +134,7 @@ async fn serve(
     let notices = Arc::new(Notices::new(controls.clone()));
     let receiving = notices.clone();
     let sink = move |channel: &[u8], message: &[u8]| receiving.receive(channel, message);
-    let heartbeat_conn = Arc::new(Link::connect(connector.clone(), Arc::new(sink)).await?);
+    let heartbeat_conn = Arc::new(Connection::connect(connector.clone(), Arc::new(sink)).await?);
     let schedules = Schedules::spawn(&settings, &mapping, &heartbeat_conn)?;
     for channel in &controls {
         heartbeat_conn.subscribe(channel, REDIS_TIMEOUT).await?;
@@ -151,7 +151,7 @@ async fn serve(
         worker: identity.id.clone(),
         idempotency_ttl: settings.worker.idempotency_ttl,
         metrics,
-        kept: Kept::from(&settings.events),
+        kept: TopicRetention::from(&settings.events),
     };
     let (popped, pops) = mpsc::unbounded_channel();
     let queues = names.iter().enumerate().map(|(index, name)| {

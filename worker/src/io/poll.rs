@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::error::Code;
-use redcall_common::limits::portion;
+use redcall_common::limits::batch_len;
 use redcall_store::{
-    Leased, Link, Outcome, PollReply, QueuePoll, Rule, Settled, Settlement, StoreError, WorkerKeys,
+    Connection, Leased, LimitRule, Outcome, PollReply, QueuePoll, Settled, Settlement, StoreError,
+    WorkerKeys,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -31,7 +32,7 @@ pub(crate) struct Part {
     keys: Arc<WorkerKeys>,
     take: usize,
     parked: Vec<String>,
-    rules: Arc<[Rule]>,
+    rules: Arc<[LimitRule]>,
     read_back: bool,
     more: bool,
     /// `true` if the poll asks for the queue's length; a blocked pop in flight reports it
@@ -79,7 +80,7 @@ pub(crate) struct Reply {
 pub(crate) fn plan(
     queues: &mut [Queue],
     mut room: usize,
-    rules: &Arc<[Rule]>,
+    rules: &Arc<[LimitRule]>,
     poll_all: bool,
 ) -> Vec<Part> {
     let last = queues.iter().rposition(Queue::may_have_work);
@@ -106,7 +107,7 @@ pub(crate) fn plan(
         let Resend { serial, settlements } = queue.resend.take().unwrap_or_else(|| {
             queue.serial += 1;
             let settlements = queue.to_settle.iter().take(BATCH_MAX);
-            let count = portion(settlements.map(|settlements| settlements.outcome.size()));
+            let count = batch_len(settlements.map(|settlements| settlements.outcome.size()));
             Resend { serial: queue.serial, settlements: queue.to_settle.drain(..count).collect() }
         });
         let settlements = settlements.into_iter().map(|l| (l.outcome, (l.notify, l.job_metrics)));
@@ -134,7 +135,7 @@ pub(crate) fn plan(
 }
 
 /// Runs a poll. Must not be dropped before its end: its leases would be forgotten.
-pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> FinishedPoll {
+pub(crate) async fn run(link: Arc<Connection>, parts: Vec<Part>) -> FinishedPoll {
     let replies = replies(&link, &parts).await;
     match &replies {
         Ok(replies) => {
@@ -164,7 +165,7 @@ pub(crate) async fn run(link: Arc<Link>, parts: Vec<Part>) -> FinishedPoll {
 }
 
 async fn replies(
-    link: &Link,
+    link: &Connection,
     parts: &[Part],
 ) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
     // Before the poll, so that its new leases are not included.

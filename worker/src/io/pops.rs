@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_store::{BlockingPop, Connector, Link, PollReply, Rule, StoreError, WorkerKeys};
+use redcall_store::{
+    BlockingPop, Connection, Connector, LimitRule, PollReply, StoreError, WorkerKeys,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -23,7 +25,7 @@ pub(crate) struct Popped {
 
 /// The order for a pop: names with limits, how long it blocks, if the queue has more than plain
 /// requests.
-type Armed = (Arc<[Rule]>, Duration, bool);
+type Armed = (Arc<[LimitRule]>, Duration, bool);
 
 /// One queue's task. Dropping this ends it.
 pub(crate) struct Pops {
@@ -76,21 +78,21 @@ impl Pops {
 
     /// Sends one pop, which blocks for `block` and partitions requests of names with limits.
     /// `more`: the queue has more than plain requests. The result comes as a [`Popped`].
-    pub(crate) fn arm(&self, rules: &Arc<[Rule]>, block: Duration, more: bool) {
+    pub(crate) fn arm(&self, rules: &Arc<[LimitRule]>, block: Duration, more: bool) {
         // Never full: the dispatcher arms again only after the last pop has ended.
         let _ = self.arm.try_send((rules.clone(), block, more));
     }
 
     /// Ends the task and ensures that none of its commands is executed later: an element moved to
     /// the inbox of a worker that has left would never be found.
-    pub(crate) async fn close(&mut self, link: &Link) -> Result<(), StoreError> {
+    pub(crate) async fn close(&mut self, link: &Connection) -> Result<(), StoreError> {
         self.task.abort();
         let _ = (&mut self.task).await;
         link.cut(&self.unblocker, REDIS_TIMEOUT).await
     }
 
     /// Ends a blocked pop without losing an element that it may just have moved.
-    pub(crate) fn unblock(&self, link: &Arc<Link>) {
+    pub(crate) fn unblock(&self, link: &Arc<Connection>) {
         // In a task: the dispatcher must continue if Redis does not answer.
         let (link, unblocker) = (link.clone(), self.unblocker.clone());
         tokio::spawn(async move {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::keys::QueueKeys;
-use redcall_store::{Link, Outcome, Settled, Settlement, StoreError, WorkerKeys};
+use redcall_store::{Connection, Outcome, Settled, Settlement, StoreError, WorkerKeys};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -65,7 +65,11 @@ impl Probe {
     }
 
     /// Begins a probe, unless one is in progress or the last result is recent.
-    pub(crate) fn begin(&mut self, link: &Arc<Link>, events: &mpsc::UnboundedSender<IoEvent>) {
+    pub(crate) fn begin(
+        &mut self,
+        link: &Arc<Connection>,
+        events: &mpsc::UnboundedSender<IoEvent>,
+    ) {
         let is_recent = self.last.as_ref().is_some_and(|(at, _)| at.elapsed() < REUSED_FOR);
         if self.step.is_some() || is_recent {
             return;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_store::{Outcome, PollReply, Rule, Settled, WorkerKeys};
+use redcall_store::{LimitRule, Outcome, PollReply, Settled, WorkerKeys};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -42,7 +42,7 @@ pub(crate) struct Queue {
     pub(crate) keys: Arc<WorkerKeys>,
     pub(crate) pops: Pops,
     /// Rules of a service's queue, which partition its requests.
-    pub(crate) service: Option<Arc<[Rule]>>,
+    pub(crate) service: Option<Arc<[LimitRule]>>,
     /// Its length at the last poll; `None` before the first and after a failure.
     pub(crate) length: Option<usize>,
     /// `true` if it has more than plain requests, by the last poll or pop.
@@ -117,7 +117,7 @@ impl Queue {
 
     /// Returns the rules that partition its requests; `others` apply to queues that are not a
     /// service's.
-    pub(crate) fn rules<'a>(&'a self, others: &'a Arc<[Rule]>) -> &'a Arc<[Rule]> {
+    pub(crate) fn rules<'a>(&'a self, others: &'a Arc<[LimitRule]>) -> &'a Arc<[LimitRule]> {
         self.service.as_ref().unwrap_or(others)
     }
 
@@ -213,8 +213,8 @@ impl Queue {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// Records the pause that a poll or a pop reported; `leases` is `true` if it looked at more than
-    /// its outcomes. Returns `true` if the worker's own lease has ended, at the first reply that says so.
+    /// Records the pause that a poll or a pop reported; `leases` is `true` unless it only settled.
+    /// Returns `true` if the worker's own lease has ended, at the first reply that reports it.
     pub(crate) fn note_stopped(&mut self, reply: &PollReply, leases: bool) -> bool {
         // The worker stalled or lost its connection: others may have taken over its leases. Once:
         // reading back reports the same.

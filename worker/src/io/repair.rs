@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
-use redcall_store::{Fault, LimitFault, Link, Rule, TimeAhead};
+use redcall_store::{Connection, Fault, LimitFault, LimitRule, TimeAhead};
 
 use super::REDIS_TIMEOUT;
 
 /// Repairs one queue, up to the limit of one heartbeat; the next one continues.
-pub(super) async fn repair(link: &Link, keys: &QueueKeys, rules: &[Rule], lease: Duration) {
+pub(super) async fn repair(
+    link: &Connection,
+    keys: &QueueKeys,
+    rules: &[LimitRule],
+    lease: Duration,
+) {
     let queue = keys.name();
     match link.bound_times(keys, lease, REDIS_TIMEOUT).await {
         Ok(ahead) => log_times(queue, &ahead),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redcall_common::keys::Keys;
 use redcall_store::rights::{MissingRight, Role};
-use redcall_store::{Link, StoreError};
+use redcall_store::{Connection, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -43,7 +43,7 @@ impl Rights {
     /// # Errors
     ///
     /// [`WorkerError::Rights`] if a needed right is missing; an error of Redis otherwise.
-    pub(crate) async fn require(&mut self, link: &Link) -> Result<(), WorkerError> {
+    pub(crate) async fn require(&mut self, link: &Connection) -> Result<(), WorkerError> {
         let queues: Vec<&str> = self.queues.iter().map(String::as_str).collect();
         let missing = link.missing_rights(Role::Worker, &self.keys, &queues, REDIS_TIMEOUT).await?;
         self.answered(Ok(missing));
@@ -56,7 +56,7 @@ impl Rights {
     /// Checks the rights for a readiness check.
     pub(crate) fn check_for_readiness(
         &mut self,
-        link: &Arc<Link>,
+        link: &Arc<Connection>,
         events: &mpsc::UnboundedSender<IoEvent>,
     ) {
         self.check_if_older(REUSED_FOR, link, events);
@@ -65,7 +65,7 @@ impl Rights {
     /// Checks the rights from time to time.
     pub(crate) fn check_regularly(
         &mut self,
-        link: &Arc<Link>,
+        link: &Arc<Connection>,
         events: &mpsc::UnboundedSender<IoEvent>,
     ) {
         self.check_if_older(EVERY, link, events);
@@ -79,7 +79,7 @@ impl Rights {
     fn check_if_older(
         &mut self,
         max_age: Duration,
-        link: &Arc<Link>,
+        link: &Arc<Connection>,
         events: &mpsc::UnboundedSender<IoEvent>,
     ) {
         let is_known = self.checked.is_some_and(|at| at.elapsed() < max_age);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::settings::RedisSettings;
-use redcall_store::Link;
+use redcall_store::Connection;
 use redcall_store::safety;
 use tokio::time::timeout;
 
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Checks the settings of Redis in a task of its own, and logs recommended changes.
-pub(crate) fn warn(link: &Arc<Link>, settings: &RedisSettings) {
+pub(crate) fn warn(link: &Arc<Connection>, settings: &RedisSettings) {
     if settings.skip_safety_warning {
         return;
     }

@@ -13,10 +13,10 @@ use std::time::Duration;
 use redcall_common::auth::{Keyring, LONGEST_MS};
 use redcall_common::cron::Cron;
 use redcall_common::keys::{Keys, QueueKeys};
-use redcall_common::limits::portion;
+use redcall_common::limits::batch_len;
 use redcall_common::request::Envelope;
 use redcall_common::settings::{Missed, ScheduleSettings, Settings};
-use redcall_store::{Link, StoreError, Tick, Ticked};
+use redcall_store::{Connection, StoreError, Tick, Ticked};
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -51,7 +51,7 @@ impl Schedules {
     pub(crate) fn spawn(
         settings: &Settings,
         mapping: &Mapping,
-        link: &Arc<Link>,
+        link: &Arc<Connection>,
     ) -> Result<Self, WorkerError> {
         let keys = Keys::new(&settings.redis.prefix);
         let mut tasks = JoinSet::new();
@@ -98,7 +98,7 @@ struct Schedule {
 }
 
 /// Enqueues the ticks of one schedule until aborted.
-async fn keep(schedule: Schedule, link: Arc<Link>, keys: Keys) {
+async fn keep(schedule: Schedule, link: Arc<Connection>, keys: Keys) {
     // The last tick by Redis's reply, which includes other workers' ticks.
     let mut last = None;
     let mut pause = FIRST_PAUSE;
@@ -232,14 +232,14 @@ impl Schedule {
     /// Enqueues the first of `due`; if there are none, reads the last tick.
     async fn enqueue(
         &self,
-        link: &Link,
+        link: &Connection,
         keys: &Keys,
         last: Option<u64>,
         due: &[u64],
     ) -> Result<Ticked, StoreError> {
         let mut ticks: Vec<Tick> =
             due.iter().map(|at_ms| self.tick(*at_ms, link.now_ms())).collect();
-        ticks.truncate(portion(ticks.iter().map(|tick| tick.envelope.len())));
+        ticks.truncate(batch_len(ticks.iter().map(|tick| tick.envelope.len())));
         let (queue, name) = (&self.queue, &self.name);
         let ticked = link.tick(queue, self.max_length, name, last, &ticks, REDIS_TIMEOUT).await?;
         if last.is_none() || ticked.enqueued > 0 {
@@ -277,7 +277,7 @@ impl Schedule {
     }
 
     /// Logs, at the start, that no live worker handles the job.
-    async fn log_unmapped(&self, link: &Link) {
+    async fn log_unmapped(&self, link: &Connection) {
         let (schedule, job, queue) = (&self.name, &self.job, self.queue.name());
         match link.mapped_names(&self.queue, REDIS_TIMEOUT).await {
             Ok(names) if names.contains(job) => {}

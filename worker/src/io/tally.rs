@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::settings::Settings;
-use redcall_store::Link;
+use redcall_store::Connection;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -16,7 +16,7 @@ use super::REDIS_TIMEOUT;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Adds them up until the returned task is dropped.
-pub(super) fn spawn(settings: &Settings, link: &Arc<Link>) -> JoinSet<()> {
+pub(super) fn spawn(settings: &Settings, link: &Arc<Connection>) -> JoinSet<()> {
     let mut task = JoinSet::new();
     let keys = Keys::new(&settings.redis.prefix);
     // Also without a limit: `redcall doctor` shows the sum.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use redcall_common::decode::decode;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::Limits;
-use redcall_common::request::{Envelope, Request};
+use redcall_common::request::{DecodedRequest, Envelope};
 use redcall_store::{Item, benching};
 use serde_json::value::RawValue;
 
@@ -112,7 +112,7 @@ impl Elements {
 
     /// Measured: reads them.
     #[must_use]
-    pub fn decode(&self) -> Vec<Request> {
+    pub fn decode(&self) -> Vec<DecodedRequest> {
         let elements = self.ids.iter().zip(&self.raw);
         let read = elements.map(|(id, raw)| decode(raw.as_bytes(), id, &self.keys, &self.limits));
         read.collect::<Result<_, _>>().unwrap()

@@ -7,7 +7,7 @@ use redcall_common::frame_head::FrameHead;
 use redcall_common::request::ReplyTo;
 use redcall_common::settings::Limit;
 use redcall_store::benching::{self, Reply};
-use redcall_store::{EndedCall, Outcome, PollReply, QueuePoll, Rule, Settlement, WorkerKeys};
+use redcall_store::{EndedCall, LimitRule, Outcome, PollReply, QueuePoll, Settlement, WorkerKeys};
 use serde_json::value::RawValue;
 
 use crate::calls::{Calls, With};
@@ -71,7 +71,7 @@ impl Ending {
 /// A poll that settles.
 pub struct WorkerPoll {
     keys: WorkerKeys,
-    rules: Vec<Rule>,
+    rules: Vec<LimitRule>,
     outcomes: Vec<Outcome>,
 }
 
@@ -84,7 +84,7 @@ impl WorkerPoll {
         let frames = ids().into_iter().zip(Answers::new().encode());
         let outcomes = frames.map(|(id, frame)| outcome(ending, id, frame)).collect();
         let limit = Limit { key: None, concurrency: Some(10), rate: None };
-        let rule = Rule { name: "add".to_owned(), limit, room: None };
+        let rule = LimitRule { name: "add".to_owned(), limit, room: None };
         let is_limited = ending == Ending::Limited;
         Self { keys, rules: is_limited.then_some(rule).into_iter().collect(), outcomes }
     }

@@ -4,7 +4,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redcall_client::{CallError, Client, Request, Response, Update};
+use redcall_client::{CallError, Client, RequestBuilder, Response, Update};
 use tokio::task::JoinSet;
 
 use super::{Job, LoadError};
@@ -109,7 +109,7 @@ async fn caller(client: Client, calls: Calls, until: Instant, seen: Arc<Mutex<Se
 }
 
 /// Reads all that a call sends, up to its answer.
-async fn read_all(request: Request) -> Result<Response, CallError> {
+async fn read_all(request: RequestBuilder) -> Result<Response, CallError> {
     let mut updates = request.stream().await?;
     loop {
         match updates.next().await {

@@ -4,7 +4,7 @@ pub(crate) mod call;
 pub(crate) mod drain;
 pub(crate) mod enqueue;
 
-use redcall_client::{CallError, Client, Request};
+use redcall_client::{CallError, Client, RequestBuilder};
 use serde_json::value::RawValue;
 use tokio::task::JoinError;
 
@@ -70,7 +70,7 @@ impl Job {
         Ok(self)
     }
 
-    fn request(&self, client: &Client) -> Request {
+    fn request(&self, client: &Client) -> RequestBuilder {
         let request = client.request(&self.name).data(&self.data);
         match &self.queue {
             Some(queue) => request.queue(queue),

@@ -79,7 +79,7 @@ impl Op {
             Err(error) => {
                 let is_rejected = matches!(error, CallError::Rejected { .. });
                 let ended = !is_rejected
-                    && !error.is_of_question()
+                    && !error.is_read_or_admin()
                     && !matches!(error, CallError::Unknown { .. });
                 self.ends(why(&error));
                 return ended;

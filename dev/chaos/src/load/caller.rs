@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use redcall_client::{CallError, Client, Request, Response, Ticket, Update};
+use redcall_client::{CallError, Client, RequestBuilder, Response, Ticket, Update};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -75,7 +75,7 @@ impl Caller {
         }
     }
 
-    fn request(&mut self, name: &str, task: &Task) -> Request {
+    fn request(&mut self, name: &str, task: &Task) -> RequestBuilder {
         let queue = QUEUES[self.rng.usize(..QUEUES.len())];
         self.client.request(name).data(task).queue(queue)
     }
@@ -148,7 +148,7 @@ impl Caller {
     }
 }
 
-async fn follow(request: Request, op: &Op) -> Result<Response, CallError> {
+async fn follow(request: RequestBuilder, op: &Op) -> Result<Response, CallError> {
     let mut updates = request.stream().await?;
     let mut attempt = 1;
     loop {
@@ -171,7 +171,7 @@ async fn follow(request: Request, op: &Op) -> Result<Response, CallError> {
 async fn fetch(client: &Client, log: &CallLog, job: &str, ticket: Ticket, within: Duration) {
     for _ in 0..AGAIN {
         let op = log.begins(job, Kind::Scheduled, within);
-        if op.answered(client.fetch_within(&ticket.response_key, within).await) {
+        if op.answered(client.fetch_timeout(&ticket.response_key, within).await) {
             return;
         }
         sleep(PAUSE).await;

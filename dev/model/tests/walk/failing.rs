@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use redcall_model::store::{Id, Op, Store};
 use redcall_store::dead::DeadSelection;
-use redcall_store::{Tick, Withdrawn};
+use redcall_store::{CancelRequest, Tick};
 use redcall_testkit::redis::{AsyncCommands, cmd, pipe};
 
 use super::moves::Move;
@@ -155,7 +155,7 @@ async fn send(real: &mut Real, next: &Move) -> String {
             format!("{:?}", real.link.release(&keys, &worker, *by_itself, WITHIN).await)
         }
         Move::Cancel(id) => {
-            let withdrawn = Withdrawn { id: id_of(*id), ttl_ms: 3_600_000, record: None };
+            let withdrawn = CancelRequest { id: id_of(*id), ttl_ms: 3_600_000, record: None };
             format!("{:?}", real.link.cancel(&keys, &[withdrawn], WITHIN).await)
         }
         Move::Revive(cap) => {

@@ -13,7 +13,7 @@ use redcall_model::store::{
 use redcall_store::dead::DeadSelection;
 use redcall_store::inspect::Inspector;
 use redcall_store::{
-    self as real, Connector, Link, Outcome, PollReply, QueuePoll, Settlement, StoreError,
+    self as real, Connection, Connector, Outcome, PollReply, QueuePoll, Settlement, StoreError,
     WorkerKeys,
 };
 use redcall_testkit::TestRedis;
@@ -34,7 +34,7 @@ pub(crate) const START: u64 = 1_700_000_000_000;
 pub(crate) struct Real {
     pub(crate) conn: MultiplexedConnection,
     pub(crate) keys: QueueKeys,
-    pub(crate) link: Link,
+    pub(crate) link: Connection,
     pub(crate) inspector: Inspector,
     workers: Vec<WorkerKeys>,
     /// How many requests have become due: their order.
@@ -77,7 +77,7 @@ impl Real {
     pub(crate) async fn new() -> Self {
         let redis = TestRedis::start().await;
         let connector = Connector::new(&redis.settings(), "walk").unwrap();
-        let link = Link::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| {})).await;
+        let link = Connection::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| {})).await;
         let (link, conn) = (link.unwrap(), redis.connection().await);
         let inspector = Inspector::new(&connector, Keys::new("redcall"));
         let keys = Keys::new("redcall").of("q");
@@ -236,7 +236,8 @@ impl Real {
     pub(crate) async fn heartbeat(&mut self, beat: Beat) -> HeartbeatReply {
         let names = if beat.maps { vec![NAME.to_owned()] } else { Vec::new() };
         let worker = worker_of(beat.worker);
-        let beat = real::Beat { worker: &worker, lease: LONG, info: "{}", names: &names };
+        let beat =
+            real::HeartbeatRequest { worker: &worker, lease: LONG, info: "{}", names: &names };
         let heard = self.link.heartbeat(&self.keys, &beat, WITHIN).await.unwrap();
         let mut dead: Vec<_> = heard.dead.iter().map(|worker| worker_number(worker)).collect();
         dead.sort_unstable();
@@ -290,7 +291,7 @@ impl Real {
     }
 
     pub(crate) async fn cancel(&mut self, id: Id) -> Cancelled {
-        let withdrawn = real::Withdrawn { id: id_of(id), ttl_ms: 3_600_000, record: None };
+        let withdrawn = real::CancelRequest { id: id_of(id), ttl_ms: 3_600_000, record: None };
         let (found, _) = self.link.cancel(&self.keys, &[withdrawn], WITHIN).await.unwrap();
         match found[0] {
             real::Cancellation::Running => Cancelled::Running,

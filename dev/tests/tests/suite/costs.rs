@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redcall_client::{Client, Durability, Request};
+use redcall_client::{Client, Durability, RequestBuilder};
 use redcall_common::settings::{
     AuthKey, AuthSettings, HandlerSettings, JobSettings, Limit, Secret,
 };
@@ -97,7 +97,7 @@ impl Feature {
         }
     }
 
-    fn request(self, client: &Client, number: usize) -> Request {
+    fn request(self, client: &Client, number: usize) -> RequestBuilder {
         let request = client.request("work").data(&number);
         match self {
             Self::Idempotency => request.idempotency_key(&format!("order {number}")),
@@ -158,7 +158,7 @@ impl Measured {
         let numbers = self.called..self.called + batch;
         self.called += batch;
         let requests = numbers.map(|number| feature.request(&self.client, number));
-        let requests: Vec<Request> = requests.collect();
+        let requests: Vec<RequestBuilder> = requests.collect();
         if feature.is_waited() {
             for answer in self.client.wait_many(requests).await {
                 answer.unwrap();

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::settings::JobSettings;
-use redcall_store::{Connector, Link, QueuePoll, Rule, WorkerKeys};
+use redcall_store::{Connection, Connector, LimitRule, QueuePoll, WorkerKeys};
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redis::AsyncCommands;
@@ -56,9 +56,9 @@ async fn dies(bench: &Bench, name: &str, count: usize) -> usize {
 }
 
 /// The same for a worker that knows limits.
-async fn dies_with(bench: &Bench, name: &str, count: usize, rules: &[Rule]) -> usize {
+async fn dies_with(bench: &Bench, name: &str, count: usize, rules: &[LimitRule]) -> usize {
     let connector = Connector::new(&bench.redis.settings(), "dying").unwrap();
-    let link = Link::connect(connector, Arc::new(|_, _| {})).await.unwrap();
+    let link = Connection::connect(connector, Arc::new(|_, _| {})).await.unwrap();
     let own = WorkerKeys::new(keys(), name, 100, Duration::from_secs(3600));
     let mut conn = connection(bench).await;
     let () = conn.zadd(keys().workers(), name, crate::support::in_an_hour()).await.unwrap();

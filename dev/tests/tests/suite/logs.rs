@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redcall_client::{Code, Request};
+use redcall_client::{Code, RequestBuilder};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, binary};
 use rustix::process::{Pid, Signal};
@@ -141,7 +141,7 @@ async fn unread_log_delays_neither_jobs_nor_signals() {
     let client = bench.client().await;
     // More lines than a pipe takes.
     let jobs = (0..1000).map(|_| client.request("fail").data(&json!({"message": "no"})));
-    for called in join_all(jobs.map(Request::wait)).await {
+    for called in join_all(jobs.map(RequestBuilder::wait)).await {
         assert_eq!(failed(called).code, Code::HandlerFailed);
     }
     // Three leases long: it is renewed, or another run would answer later.
@@ -168,7 +168,7 @@ async fn panics_beside_an_unread_log_block_no_thread() {
     let worker = Worker::start(program(binary("mortal")), &bench, stderr).await;
     let client = bench.client().await;
     let jobs = (0..1500).map(|_| client.request("panics"));
-    for called in join_all(jobs.map(Request::wait)).await {
+    for called in join_all(jobs.map(RequestBuilder::wait)).await {
         assert_eq!(failed(called).code, Code::HandlerPanicked);
     }
     assert_eq!(worker.stop().await.code(), Some(0));

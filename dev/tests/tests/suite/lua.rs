@@ -33,7 +33,8 @@ use std::time::Duration;
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::ReplyTo;
 use redcall_store::{
-    Beat, Connector, Item, Link, Outcome, PollReply, QueuePoll, Settlement, WorkerKeys,
+    Connection, Connector, HeartbeatRequest, Item, Outcome, PollReply, QueuePoll, Settlement,
+    WorkerKeys,
 };
 use redcall_testkit::TestRedis;
 use redis::AsyncCommands;
@@ -49,7 +50,7 @@ const CHANNEL: &str = "redcall:{q}:notify:me";
 
 /// A link to a private server with a subscription to `CHANNEL`, and a plain connection.
 struct Store {
-    link: Link,
+    link: Connection,
     connector: Connector,
     conn: MultiplexedConnection,
     heard: mpsc::UnboundedReceiver<String>,
@@ -68,7 +69,7 @@ impl Store {
         let sink = move |_: &[u8], payload: &[u8]| {
             let _ = hear.send(String::from_utf8(payload.to_vec()).unwrap());
         };
-        let link = Link::connect(connector.clone(), Arc::new(sink)).await.unwrap();
+        let link = Connection::connect(connector.clone(), Arc::new(sink)).await.unwrap();
         link.subscribe(CHANNEL, WITHIN).await.unwrap();
         let conn = redis.connection().await;
         let keys = Keys::new("redcall").of("q");
@@ -118,7 +119,7 @@ impl Store {
     /// Registers a worker with these names, by a heartbeat.
     async fn beat(&self, worker: &str, lease: Duration, names: &[&str]) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let beat = Beat { worker, lease, info: "{}", names: &names };
+        let beat = HeartbeatRequest { worker, lease, info: "{}", names: &names };
         self.link.heartbeat(&self.keys, &beat, WITHIN).await.unwrap();
     }
 

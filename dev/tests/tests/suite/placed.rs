@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use redcall_client::{CallError, Cancellation, Code, Request, Retry};
+use redcall_client::{CallError, Cancellation, Code, RequestBuilder, Retry};
 use redcall_common::digest;
 use redcall_common::settings::QueueSettings;
 use redcall_testkit::eventually;
@@ -22,7 +22,7 @@ const SCHEDULED: &str = "redcall:{default}:scheduled";
 const CANCELLED: &str = "redcall:{default}:cancelled";
 
 impl Still {
-    fn keyed(&self) -> Request {
+    fn keyed(&self) -> RequestBuilder {
         self.request().idempotency_key("k")
     }
 
@@ -165,7 +165,7 @@ async fn mark_of_a_submitted_request_outlives_its_run() {
         let ticket = request.submit().await.unwrap();
         let ttl: i64 = still.conn.pttl(&ticket.response_key).await.unwrap();
         assert!((lasts - 10_000..=lasts).contains(&ttl), "{ttl} instead of {lasts}");
-        let late = still.client.fetch_within(&ticket.response_key, Duration::from_millis(10));
+        let late = still.client.fetch_timeout(&ticket.response_key, Duration::from_millis(10));
         assert_eq!(late.await.unwrap_err().code(), Code::DeadlineExceeded);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use redcall_client::{Client, Code, Kind, SettlementToken, StatusStream};
+use redcall_client::{Client, Code, CompletionToken, Kind, StatusStream};
 use redcall_common::name::new_id;
 use redcall_tests::Bench;
 
@@ -34,7 +34,7 @@ async fn client_without_its_runtime_answers_at_once() {
     bench.settings.client.timeout = Duration::from_secs(30);
     for used_before in [false, true] {
         let client = after(&bench, used_before).await;
-        let token = SettlementToken::new("default", &new_id());
+        let token = CompletionToken::new("default", &new_id());
         let since = Instant::now();
         let mut codes = vec![
             client.pause("default").await.unwrap_err().code(),

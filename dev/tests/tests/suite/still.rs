@@ -1,6 +1,6 @@
 //! A queue with a registered worker, whose requests stay where they are.
 
-use redcall_client::{Client, Request};
+use redcall_client::{Client, RequestBuilder};
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redis::AsyncCommands;
@@ -28,7 +28,7 @@ impl Still {
         Self { conn, client, bench }
     }
 
-    pub(crate) fn request(&self) -> Request {
+    pub(crate) fn request(&self) -> RequestBuilder {
         self.client.request("add").data(&1)
     }
 

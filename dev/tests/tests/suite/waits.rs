@@ -123,9 +123,9 @@ async fn fetches_of_one_answer_do_not_take_it_from_each_other() {
         let sleep = client.request("sleep").data(&json!({"ms": 50}));
         let ticket = sleep.submit().await.unwrap();
         let fetches = [
-            client.fetch_within(&ticket.response_key, Duration::from_millis(10)),
-            client.fetch_within(&ticket.response_key, Duration::from_secs(5)),
-            client.fetch_within(&ticket.response_key, Duration::from_secs(5)),
+            client.fetch_timeout(&ticket.response_key, Duration::from_millis(10)),
+            client.fetch_timeout(&ticket.response_key, Duration::from_secs(5)),
+            client.fetch_timeout(&ticket.response_key, Duration::from_secs(5)),
         ];
         let (fetched, waited) = tokio::join!(join_all(fetches), ticket.wait());
         assert_eq!(fetched[0].as_ref().unwrap_err().code(), Code::DeadlineExceeded);
@@ -183,7 +183,7 @@ async fn calls_end_in_time_when_redis_stops_before_the_first() {
     assert!(!error.may_be_queued(), "{error:?}");
     let error = ends_in_time("stream", request("d").stream()).await.err().unwrap();
     assert!(!error.may_be_queued(), "{error:?}");
-    let fetch = client.fetch_within(&key, Duration::from_millis(300));
+    let fetch = client.fetch_timeout(&key, Duration::from_millis(300));
     let error = ends_in_time("fetch", fetch).await.unwrap_err();
     assert!(error.may_be_queued(), "{error:?}");
     let queues = ["e", "f", "g", "h", "i", "j", "k", "l"];
@@ -333,7 +333,7 @@ async fn a_fetch_without_end_is_possible() {
     let _worker = bench.worker().await;
     let client = bench.client().await;
     let ticket = client.request("echo").data(&1).submit().await.unwrap();
-    let response = client.fetch_within(&ticket.response_key, Duration::MAX).await.unwrap();
+    let response = client.fetch_timeout(&ticket.response_key, Duration::MAX).await.unwrap();
     assert_eq!(response.data.get(), "1");
 }
 
@@ -392,7 +392,7 @@ async fn every_future_of_the_client_is_send() {
     drop(send(request().wait()));
     drop(send(request().stream()));
     drop(send(client.fetch("key")));
-    drop(send(client.fetch_within("key", IN_TIME)));
+    drop(send(client.fetch_timeout("key", IN_TIME)));
     drop(send(client.call_many([request()])));
     drop(send(client.wait_many([request()])));
     drop(send(client.call_many(std::iter::repeat_with(request).take(2))));

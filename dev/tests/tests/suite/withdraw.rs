@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redcall_client::{Cancellation, Code, Update};
 use redcall_common::context::Context;
-use redcall_store::{Connector, Control, Link};
+use redcall_store::{Connection, Connector, Control};
 use redcall_testkit::eventually;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -109,7 +109,7 @@ async fn running_worker_is_notified_of_the_withdrawal() {
     let (hear, mut heard) = mpsc::unbounded_channel();
     let connector = Connector::new(&still.bench.settings.redis, "worker").unwrap();
     let sink = move |_: &[u8], told: &[u8]| drop(hear.send(Control::parse(told)));
-    let worker = Link::connect(connector, Arc::new(sink)).await.unwrap();
+    let worker = Connection::connect(connector, Arc::new(sink)).await.unwrap();
     worker.subscribe(CONTROL, Duration::from_secs(5)).await.unwrap();
     let waiting = tokio::spawn(still.request().wait());
     let id = still.ids(1).await.remove(0);
@@ -155,7 +155,7 @@ async fn fire_and_forget_and_fetched_jobs_continue() {
     let mut still = Still::new().await;
     still.request().send().await.unwrap();
     let ticket = still.request().submit().await.unwrap();
-    let fetch = still.client.fetch_within(&ticket.response_key, Duration::from_millis(20));
+    let fetch = still.client.fetch_timeout(&ticket.response_key, Duration::from_millis(20));
     assert_eq!(fetch.await.unwrap_err().code(), Code::DeadlineExceeded);
     tokio::time::timeout(Duration::from_millis(20), ticket.wait()).await.unwrap_err();
     drop(ticket);

@@ -1,5 +1,5 @@
-//! The reference of the programs' flags, from the recorded help texts. Tests compare these with what
-//! the programs print, so the reference is as true as they are.
+//! The reference of the programs' flags, from the recorded help texts. Tests compare these with the
+//! output of the programs.
 
 use std::fmt::Write as _;
 

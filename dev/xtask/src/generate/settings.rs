@@ -29,7 +29,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("[log]", &["LogSettings"]),
 ];
 
-/// Fields that are no keys of their own, by struct.
+/// Fields without a key of their own, by struct.
 const SKIPPED: &[(&str, &str)] = &[
     ("AuthSettings", "keys"),
     ("JobSettings", "env"),
@@ -166,7 +166,8 @@ fn fields(fields: &syn::Fields) -> Vec<Field> {
     public.collect()
 }
 
-/// Returns the variants of an enum; of one with named fields, such as the tasks of a service, these.
+/// Returns the variants of an enum; of a variant with named fields, such as the tasks of a service,
+/// these fields.
 fn variants(item: &syn::ItemEnum) -> Vec<Field> {
     let all = item.variants.iter().flat_map(|variant| match &variant.fields {
         named @ syn::Fields::Named(_) => fields(named),
@@ -242,8 +243,9 @@ mod tests {
 
     #[test]
     fn row_has_key_type_default_and_meaning() {
-        let text = "/// `[client]`.\npub struct ClientSettings {\n/// How long a call may take, 1 ms \
-                    to 1 year. Default 30 s. A call\n/// may say otherwise.\npub timeout: Duration, }";
+        let text = "/// `[client]`.\npub struct ClientSettings {\n/// How long a call may take, \
+                    1 ms to 1 year. Default 30 s. A call\n/// may say otherwise.\n\
+                    pub timeout: Duration, }";
         let file =
             SourceFile { path: "common/src/settings/a.rs".to_owned(), text: text.to_owned() };
         let text = reference(&[file]);

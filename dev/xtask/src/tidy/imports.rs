@@ -1,4 +1,4 @@
-//! What the Rust files of a crate import from each other, read from their syntax.
+//! The imports between the Rust files of a crate, read from their syntax.
 //!
 //! A path that begins with `crate`, `self`, `super` or a child module counts as an import of the
 //! file that defines the longest module on it. Test code does not count: it sits above everything.

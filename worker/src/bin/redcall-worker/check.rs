@@ -11,7 +11,7 @@ use redcall_common::output as out;
 use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
 use redcall_store::rights::Role;
-use redcall_store::{Connector, Link, StoreError};
+use redcall_store::{Connection, Connector, StoreError};
 use redcall_worker::{Overview, ScheduleOverview, Worker, WorkerError, handler_runtime, init_log};
 use serde_json::{Value, json};
 
@@ -129,7 +129,7 @@ async fn query<'a>(
     let redis = &settings.redis;
     let connector = Connector::new(redis, "redcall-worker-check")?;
     let address = connector.address().to_owned();
-    let link = Link::connect(connector, Arc::new(|_, _| {})).await?;
+    let link = Connection::connect(connector, Arc::new(|_, _| {})).await?;
     let (keys, served) = (Keys::new(&redis.prefix), settings.served_queues());
     let queues: Vec<&str> = served.iter().map(String::as_str).collect();
     let timeout = redis.response_timeout;

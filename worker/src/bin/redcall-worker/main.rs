@@ -287,7 +287,7 @@ fn problem(error: &WorkerError) -> (Problem, u8) {
                         docs/reference/protocol.md.";
             (Problem::of(error).help(help), 1)
         }
-        WorkerError::System(_) | WorkerError::Ended => (Problem::of(error), 1),
+        WorkerError::System(_) | WorkerError::IoThreadEnded => (Problem::of(error), 1),
     }
 }
 

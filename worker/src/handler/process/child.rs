@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
-use redcall_common::token::SettlementToken;
+use redcall_common::token::CompletionToken;
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Receiver;
@@ -294,7 +294,7 @@ pub(super) async fn handle_line(
             // Further lines are read when this part is sent: the process blocks meanwhile.
             match request.chunk(data).await {
                 // The run is cancelled: the process gets `$/cancel`, and its grace.
-                Ok(()) | Err(ProgressError::NotMine) => Ok(LineEffect::Nothing),
+                Ok(()) | Err(ProgressError::NotOwned) => Ok(LineEffect::Nothing),
                 Err(error) => {
                     let message = format!("cannot send a part of the answer: {error}");
                     Err(HandlerError::new(message))
@@ -312,7 +312,7 @@ pub(super) async fn handle_line(
         Ok(Incoming::Defer(deferral)) if deferral.id == id => {
             bounds.check_depth(deferral.data.map_or(b"", |data| data.get().as_bytes()))?;
             let token = defer(request, &deferral).await;
-            let token = token.as_ref().map(SettlementToken::reveal).map_err(ToString::to_string);
+            let token = token.as_ref().map(CompletionToken::reveal).map_err(ToString::to_string);
             Ok(LineEffect::Token(wire::token(id, token.as_deref().map_err(String::as_str))))
         }
         Ok(Incoming::Other) => Ok(LineEffect::Nothing),
@@ -359,7 +359,7 @@ pub(super) fn unreadable(max_answer: usize, error: &LinesCodecError) -> String {
 }
 
 /// Defers a job's answer, and returns its completion token.
-async fn defer(request: &Request, of: &Deferral<'_>) -> Result<SettlementToken, DeferError> {
+async fn defer(request: &Request, of: &Deferral<'_>) -> Result<CompletionToken, DeferError> {
     let within = of.within_ms.map(Duration::from_millis);
     let data = of.data.unwrap_or(RawValue::NULL);
     match of.notify {

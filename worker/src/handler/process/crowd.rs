@@ -103,7 +103,7 @@ impl Crowd {
                 }
                 None => process.close().await,
             }
-            // In this order: whoever waits for it may start the next one.
+            // In this order: a waiting pool may then start the next process.
             drop(alive);
             changed.notify_waiters();
         });

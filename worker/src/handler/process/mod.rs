@@ -24,7 +24,7 @@ use super::budget::Budget;
 use super::program::Program;
 use super::{Handler, ProgramContext, Running};
 use crate::request::Request;
-use crate::state::States;
+use crate::state::StateMap;
 
 /// Runs jobs by a pool of processes.
 pub(crate) struct ProcessHandler {
@@ -60,7 +60,7 @@ impl Handler for ProcessHandler {
         format!("process {}", self.pool.start().program.describe())
     }
 
-    fn check(&self, _: &States) -> Result<(), String> {
+    fn check(&self, _: &StateMap) -> Result<(), String> {
         Ok(())
     }
 

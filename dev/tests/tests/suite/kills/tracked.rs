@@ -35,7 +35,7 @@ async fn monitors_see_each_state_once_despite_a_killed_worker() {
     let doomed = stage.worker_at(stage.bench.redis.url(), None).await;
     let ticket = submit(&stage, Some("never")).await;
     let clients = [stage.bench.client().await, stage.bench.client().await];
-    let monitors = (0..100).map(|n| clients[n % 2].monitor_within(&ticket, PATIENCE));
+    let monitors = (0..100).map(|n| clients[n % 2].monitor_timeout(&ticket, PATIENCE));
     let monitors = join_all(monitors).await.into_iter().map(|monitor| all(monitor.unwrap()));
     let monitors = tokio::spawn(join_all(monitors.collect::<Vec<_>>()));
     assert_eq!(stage.has_run(&doomed).await, 1);

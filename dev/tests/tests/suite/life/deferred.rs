@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_client::{
-    Client, Code, Event, EventItem, EventStream, Kind, SettleError, SettlementToken, Ticket,
+    Client, Code, CompletionToken, Event, EventItem, EventStream, Kind, SettleError, Ticket,
     Update, WireError,
 };
 use redcall_common::settings::{AuthKey, AuthSettings, Secret};
@@ -24,7 +24,7 @@ use crate::support::failed;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where handlers leave their tokens.
-type Tokens = mpsc::UnboundedSender<SettlementToken>;
+type Tokens = mpsc::UnboundedSender<CompletionToken>;
 
 /// Defers its answer for as many ms as its data say, then tries to answer itself, which is refused.
 async fn start(request: Request, tokens: State<Tokens>) -> Result<Json<Value>, HandlerError> {
@@ -33,7 +33,7 @@ async fn start(request: Request, tokens: State<Tokens>) -> Result<Json<Value>, H
     let token = request.defer_with_notification(&json!({ "soon": 1 }), within).await?;
     tokens.send(token)?;
     assert!(!request.respond(&"too late").await?, "the deferring handler has settled");
-    assert!(matches!(request.defer(&0, None).await, Err(DeferError::NotMine)));
+    assert!(matches!(request.defer(&0, None).await, Err(DeferError::NotOwned)));
     Ok(Json(json!("not used")))
 }
 
@@ -53,7 +53,7 @@ async fn odd(request: Request) -> Result<Json<Vec<String>>, HandlerError> {
 struct Desk {
     worker: RunningWorker,
     client: Client,
-    tokens: Mutex<mpsc::UnboundedReceiver<SettlementToken>>,
+    tokens: Mutex<mpsc::UnboundedReceiver<CompletionToken>>,
     bench: Bench,
 }
 
@@ -72,11 +72,11 @@ impl Desk {
         Self { worker, client: bench.client().await, tokens: Mutex::new(tokens), bench }
     }
 
-    async fn token(&self) -> SettlementToken {
+    async fn token(&self) -> CompletionToken {
         self.tokens.lock().await.recv().await.unwrap()
     }
 
-    async fn submit(&self, ms: Option<u64>) -> (Ticket, SettlementToken) {
+    async fn submit(&self, ms: Option<u64>) -> (Ticket, CompletionToken) {
         let ticket = self.client.request("start").data(&ms).submit().await.unwrap();
         (ticket, self.token().await)
     }
@@ -148,8 +148,8 @@ async fn one_of_twenty_settlements_succeeds() {
 async fn a_wrong_token_settles_nothing() {
     let desk = Desk::new().await;
     let (ticket, token) = desk.submit(None).await;
-    let other = SettlementToken::new("default", token.id());
-    let elsewhere = SettlementToken::new("default", "elsewhere");
+    let other = CompletionToken::new("default", token.id());
+    let elsewhere = CompletionToken::new("default", "elsewhere");
     for wrong in [other, elsewhere] {
         let error = desk.client.settle(&wrong, Ok(1)).await.unwrap_err();
         assert!(matches!(error, SettleError::NotFound), "{error}");

@@ -31,7 +31,7 @@ async fn worker(bench: &Bench, runs: &Runs) -> RunningWorker {
     bench.worker_with(|worker| worker.state(runs).handler("pay", pay)).await
 }
 
-fn payment(client: &Client, ms: Option<u64>) -> redcall_client::Request {
+fn payment(client: &Client, ms: Option<u64>) -> redcall_client::RequestBuilder {
     client.request("pay").data(&ms).idempotency_key("order 7")
 }
 
@@ -318,7 +318,7 @@ async fn joined_caller_learns_of_the_cancel_despite_a_restart() {
     assert_eq!(again.wait().await.unwrap().json::<usize>().unwrap(), 1);
     for ticket in cancelled {
         let within = Duration::from_secs(5);
-        let error = client.fetch_within(&ticket.response_key, within).await.unwrap_err();
+        let error = client.fetch_timeout(&ticket.response_key, within).await.unwrap_err();
         assert_eq!(error.code(), Code::Cancelled);
     }
     assert_eq!(runs.0.load(Ordering::SeqCst), 1);

@@ -166,8 +166,8 @@ async fn the_slot_of_a_dead_worker_is_given_back() {
     nothing_is_left(&mut conn).await;
 }
 
-fn rule(limit: Limit) -> redcall_store::Rule {
-    redcall_store::Rule { name: "order".into(), limit, room: None }
+fn rule(limit: Limit) -> redcall_store::LimitRule {
+    redcall_store::LimitRule { name: "order".into(), limit, room: None }
 }
 
 #[tokio::test]

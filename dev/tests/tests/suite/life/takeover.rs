@@ -86,9 +86,9 @@ async fn a_job_that_kills_its_workers_ends_in_the_dead_letters() {
 
 /// The steps of a live worker that finds `dead` dead.
 async fn take_over(bench: &Bench, dead: &str) {
-    use redcall_store::{Connector, Link, Released};
+    use redcall_store::{Connection, Connector, Released};
     let connector = Connector::new(&bench.redis.settings(), "taker").unwrap();
-    let link = Link::connect(connector, std::sync::Arc::new(|_, _| {})).await.unwrap();
+    let link = Connection::connect(connector, std::sync::Arc::new(|_, _| {})).await.unwrap();
     let released = link.release(&keys(), dead, false, super::WITHIN).await.unwrap();
     assert_eq!(released, Released::Back(1));
 }

@@ -1,7 +1,7 @@
 //! A run that fails is one warning of its worker's log, with all that is known of it.
 
 use futures_util::future::join_all;
-use redcall_client::{Client, Request};
+use redcall_client::{Client, RequestBuilder};
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use rustix::process::Signal;
@@ -190,7 +190,8 @@ async fn flood_of_failures_is_bounded_lines_and_a_count() {
     const CALLS: u64 = 3000;
     let loud = Loud::start("redcall-worker", "worker.concurrency = 64\n").await;
     let data = json!({"message": "no"});
-    let calls = (0..CALLS).map(|_| loud.client.request("fail").data(&data)).map(Request::wait);
+    let calls =
+        (0..CALLS).map(|_| loud.client.request("fail").data(&data)).map(RequestBuilder::wait);
     join_all(calls).await;
     // A kind that comes late is seen all the same.
     loud.warning("add", &json!({"a": 1})).await;

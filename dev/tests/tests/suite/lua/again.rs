@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redcall_client::Code;
 use redcall_store::{
-    EndedCall, Mark, Outcome, Promoted, QueuePoll, Record, Released, Settled, Settlement,
+    EndedCall, LeaseInfo, Outcome, Promoted, QueuePoll, Record, Released, Settled, Settlement,
 };
 use redis::AsyncCommands;
 
@@ -38,8 +38,8 @@ async fn failed_run_is_scheduled_then_returns_to_the_head() {
     // Leased again, with its record.
     let reply = store.poll(&own, 2, &[]).await;
     let record = Record { attempt: 1, fails: 1, crashes: 0 };
-    assert_eq!(reply.leased[0].mark, Mark { cancelled: false, record });
-    assert_eq!(reply.leased[1].mark, Mark::default());
+    assert_eq!(reply.leased[0].mark, LeaseInfo { cancelled: false, record });
+    assert_eq!(reply.leased[1].mark, LeaseInfo::default());
     // Its end takes the record along.
     store.poll(&own, 0, &[outcome("a", Settlement::Done), outcome("b", Settlement::Done)]).await;
     assert_eq!(store.all_keys().await, [store.keys.workers()]);

@@ -7,8 +7,8 @@ use redcall_common::digest;
 use redcall_common::event::{Kind, NewEvent};
 use redcall_common::keys::Keys;
 use redcall_store::{
-    EndedCall, Enqueued, Kept, Outcome, Placed, Placement, Settled, Settlement, Tally, Waited,
-    WorkerKeys,
+    EndedCall, Enqueued, KeptAnswers, Outcome, Placed, Placement, Settled, Settlement,
+    TopicRetention, Waited, WorkerKeys,
 };
 use redcall_testkit::eventually;
 use redis::AsyncCommands;
@@ -59,7 +59,7 @@ impl Store {
     }
 
     /// Adds up the answers, with this bound.
-    async fn tally(&self, most: u64) -> Tally {
+    async fn tally(&self, most: u64) -> KeptAnswers {
         eventually("the answers to be added up", async || {
             let tallies = self.link.tally(&[(self.keys.clone(), most)], WITHIN).await;
             tallies.unwrap().remove(0).unwrap()
@@ -128,7 +128,7 @@ async fn dead_letters_without_a_bound_in_bytes_are_all_kept() {
 async fn a_topic_over_its_bytes_loses_the_oldest() {
     let mut store = Store::new().await;
     let key = Keys::new("redcall").events("door");
-    let kept = Kept { max: 10_000, max_bytes: MIB, age: AGE };
+    let kept = TopicRetention { max: 10_000, max_bytes: MIB, age: AGE };
     let context = format!("\"{}\"", "x".repeat(64 << 10));
     let mut last = None;
     for _ in 0..40 {
@@ -137,7 +137,8 @@ async fn a_topic_over_its_bytes_loses_the_oldest() {
     }
     let used = store.used(&key).await;
     assert!((MIB / 2..=MIB + (100 << 10)).contains(&used), "{used}");
-    let look = store.link.look(&key, Some("0-0".parse().unwrap()), 100, WITHIN).await.unwrap();
+    let look =
+        store.link.read_topic(&key, Some("0-0".parse().unwrap()), 100, WITHIN).await.unwrap();
     assert_eq!(look.entries.last().map(|(id, _)| *id), last, "the newest is kept");
     assert_eq!(look.gone + look.entries.len() as u64, 40, "and it is known how many are gone");
 }
@@ -169,7 +170,7 @@ async fn answers_at_their_bound_refuse_requests_that_want_one() {
         let () = store.conn.del(store.keys.response(id)).await.unwrap();
     }
     let tally = store.tally(MIB).await;
-    assert_eq!(tally, Tally { bytes: 0, full: false });
+    assert_eq!(tally, KeptAnswers { bytes: 0, full: false });
     assert_eq!(store.enqueue_both().await, Enqueued { waited: Waited::Taken, accepted: 2 });
     let left = [store.keys.answers(), store.keys.answers_full()];
     assert_eq!(store.conn.exists::<_, u64>(&left).await.unwrap(), 0);

@@ -1,22 +1,22 @@
 //! `cancel.lua`: withdrawn requests.
 
-use redcall_store::{Cancellation, Withdrawn};
+use redcall_store::{CancelRequest, Cancellation};
 use redis::AsyncCommands;
 
 use super::{Store, WITHIN, envelope};
 
 const RECORD: &str = "redcall:{q}:idem:record";
 
-fn withdrawn(id: &str, ttl_ms: u64) -> Withdrawn {
-    Withdrawn { id: id.to_owned(), ttl_ms, record: None }
+fn withdrawn(id: &str, ttl_ms: u64) -> CancelRequest {
+    CancelRequest { id: id.to_owned(), ttl_ms, record: None }
 }
 
-fn of_record(id: &str) -> Withdrawn {
-    Withdrawn { record: Some(RECORD.to_owned()), ..withdrawn(id, 60_000) }
+fn of_record(id: &str) -> CancelRequest {
+    CancelRequest { record: Some(RECORD.to_owned()), ..withdrawn(id, 60_000) }
 }
 
 impl Store {
-    async fn cancel(&self, requests: &[Withdrawn]) -> Vec<Cancellation> {
+    async fn cancel(&self, requests: &[CancelRequest]) -> Vec<Cancellation> {
         self.link.cancel(&self.keys, requests, WITHIN).await.unwrap().0
     }
 
@@ -97,7 +97,7 @@ async fn workers_are_notified_in_batches_of_a_hundred() {
     for id in &ids {
         let () = store.conn.hset(store.keys.live(), id, "own").await.unwrap();
     }
-    let all: Vec<Withdrawn> = ids.iter().map(|id| withdrawn(id, 60_000)).collect();
+    let all: Vec<CancelRequest> = ids.iter().map(|id| withdrawn(id, 60_000)).collect();
     assert_eq!(store.cancel(&all).await, vec![Cancellation::Running; 250]);
     let told = ids.chunks(100).map(|ids| format!("cancel {}", ids.join(" ")));
     assert_eq!(store.heard().await, told.collect::<Vec<_>>());

@@ -1,13 +1,15 @@
 //! Result codes of `poll.lua` and `heartbeat.lua` that the other tests do not reach: pauses,
-//! limited names, further results of a heartbeat. docs/internals/decisions/0008 has the table of all
-//! codes.
+//! limited names, further results of a heartbeat. The table of all codes is in
+//! docs/internals/decisions/0008.
 
 use std::time::Duration;
 
 use redcall_client::Code;
 use redcall_common::settings::{Limit, Rate};
 use redcall_store::rights::Role;
-use redcall_store::{Outcome, PollReply, QueuePoll, Record, Rule, Settled, Settlement, WorkerKeys};
+use redcall_store::{
+    LimitRule, Outcome, PollReply, QueuePoll, Record, Settled, Settlement, WorkerKeys,
+};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope, outcome, registry};
@@ -19,7 +21,7 @@ fn retry(delay: Duration) -> Settlement {
 /// One poll of a worker for which `add` is limited.
 async fn limited(store: &Store, own: &WorkerKeys, limit: &Limit, ends: &[&str]) -> PollReply {
     store.lives(own).await;
-    let rules = [Rule { name: "add".to_owned(), limit: limit.clone(), room: None }];
+    let rules = [LimitRule { name: "add".to_owned(), limit: limit.clone(), room: None }];
     let outcomes: Vec<_> = ends.iter().map(|id| outcome(id, Settlement::Done)).collect();
     let take = if ends.is_empty() { 5 } else { 0 };
     let poll = QueuePoll { rules: &rules, outcomes: &outcomes, ..QueuePoll::take(own, take) };

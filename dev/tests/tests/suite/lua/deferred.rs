@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use redcall_store::{
-    Cancellation, DeferredRecord, DeferredRun, DeferredSettled, EndedCall, EndedDeferred, Outcome,
-    Settled, Settlement, Withdrawn, WorkerKeys,
+    CancelRequest, Cancellation, DeferredRecord, DeferredRun, DeferredSettled, EndedCall,
+    EndedDeferred, Outcome, Settled, Settlement, WorkerKeys,
 };
 use redis::AsyncCommands;
 
@@ -165,7 +165,8 @@ async fn heartbeat_reports_expired_deferrals_and_repairs_live_ids() {
     let mut store = Store::new().await;
     let own = store.deferral(HOUR).await;
     let beat = async |store: &Store| {
-        let beat = redcall_store::Beat { worker: "own", lease: LONG, info: "{}", names: &[] };
+        let beat =
+            redcall_store::HeartbeatRequest { worker: "own", lease: LONG, info: "{}", names: &[] };
         store.link.heartbeat(&store.keys, &beat, WITHIN).await.unwrap()
     };
     // Also where the registry was lost: it puts no worker there that is none.
@@ -194,7 +195,7 @@ async fn heartbeat_reports_expired_deferrals_and_repairs_live_ids() {
 async fn cancelled_deferral_ends_at_once_without_a_tombstone() {
     let mut store = Store::new().await;
     store.deferral(HOUR).await;
-    let one = [Withdrawn { id: "x".to_owned(), ttl_ms: 60_000, record: None }];
+    let one = [CancelRequest { id: "x".to_owned(), ttl_ms: 60_000, record: None }];
     let cancelled = store.link.cancel(&store.keys, &one, WITHIN).await.unwrap();
     assert_eq!(cancelled, (vec![Cancellation::Deferred], told()));
     let gone = frame(&store, "x", GONE);
@@ -309,7 +310,7 @@ async fn end_that_is_stored_stands_if_its_record_stays() {
     forbid.arg("SETUSER").arg("default").arg("resetkeys");
     forbid.arg(format!("~{}", store.keys.deferred("x"))).arg("(~* &* +@all -del)");
     let () = forbid.query_async(&mut store.conn).await.unwrap();
-    let one = [Withdrawn { id: "x".to_owned(), ttl_ms: 60_000, record: Some(record.clone()) }];
+    let one = [CancelRequest { id: "x".to_owned(), ttl_ms: 60_000, record: Some(record.clone()) }];
     let cancelled = store.link.cancel(&store.keys, &one, WITHIN).await.unwrap();
     assert_eq!(cancelled, (vec![Cancellation::Deferred], told()));
     let gone = frame(&store, "x", GONE);

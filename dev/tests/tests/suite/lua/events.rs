@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redcall_common::event::{EventId, Kind, NewEvent};
-use redcall_store::Kept;
+use redcall_store::TopicRetention;
 
 use super::{Store, WITHIN};
 
@@ -16,7 +16,7 @@ fn id(ms: u64) -> EventId {
 #[tokio::test]
 async fn event_read_returns_the_state_within_its_limit() {
     let mut store = Store::new().await;
-    let look = store.link.look(KEY, Some(id(3)), 10, WITHIN).await.unwrap();
+    let look = store.link.read_topic(KEY, Some(id(3)), 10, WITHIN).await.unwrap();
     assert_eq!((look.top, look.added, look.gone, look.first), (id(0), 0, 0, id(0)));
     assert!(look.whole && look.entries.is_empty());
     for ms in 1..=10 {
@@ -28,14 +28,14 @@ async fn event_read_returns_the_state_within_its_limit() {
     for (from, most, read, whole) in
         [(4, 10, 5..=10, true), (4, 6, 5..=10, true), (4, 5, 5..=9, false), (0, 2, 3..=4, false)]
     {
-        let look = store.link.look(KEY, Some(id(from)), most, WITHIN).await.unwrap();
+        let look = store.link.read_topic(KEY, Some(id(from)), most, WITHIN).await.unwrap();
         assert_eq!((look.top, look.added, look.gone, look.first), (id(10), 10, 2, id(3)));
         let ids: Vec<u64> = look.entries.iter().map(|(id, _)| id.ms).collect();
         assert_eq!((ids, look.whole), (read.collect(), whole), "{from} {most}");
         let kinds = look.entries.iter().map(|(id, event)| (id.ms, event.as_ref().unwrap().kind));
         assert!(kinds.into_iter().all(|(ms, kind)| u64::from(kind.0) == ms));
     }
-    let end = store.link.look(KEY, None, 10, WITHIN).await.unwrap();
+    let end = store.link.read_topic(KEY, None, 10, WITHIN).await.unwrap();
     assert_eq!((end.top, end.added, end.entries.len()), (id(10), 10, 0));
 }
 
@@ -46,13 +46,13 @@ async fn event_read_is_bounded_by_8_mib_or_one_event() {
     let event = NewEvent { kind: Kind(1), when: 1, index: 1, context: &context, origin: None };
     let large = format!("\"{}\"", "x".repeat(9 << 20));
     let larger = NewEvent { context: &large, ..event.clone() };
-    let kept = Kept { max: 100, max_bytes: 0, age: Duration::from_secs(60) };
+    let kept = TopicRetention { max: 100, max_bytes: 0, age: Duration::from_secs(60) };
     for event in [&event, &event, &event, &larger, &event] {
         store.link.publish(&[(KEY, event.clone())], kept, WITHIN).await.unwrap();
     }
     let (mut from, mut read) = (id(0), Vec::new());
     loop {
-        let look = store.link.look(KEY, Some(from), 10, WITHIN).await.unwrap();
+        let look = store.link.read_topic(KEY, Some(from), 10, WITHIN).await.unwrap();
         read.push(look.entries.len());
         from = look.entries.last().unwrap().0;
         if look.whole {
@@ -65,7 +65,7 @@ async fn event_read_is_bounded_by_8_mib_or_one_event() {
 #[tokio::test]
 async fn event_that_one_topic_refuses_may_be_published() {
     let mut store = Store::new().await;
-    let kept = Kept { max: 10, max_bytes: 0, age: Duration::from_secs(60) };
+    let kept = TopicRetention { max: 10, max_bytes: 0, age: Duration::from_secs(60) };
     let (other, event) = ("redcall:{events:u}:events", NewEvent::now(Kind(1), "null"));
     let () = redis::cmd("SET").arg(other).arg("x").query_async(&mut store.conn).await.unwrap();
     let refused = store.link.publish(&[(other, event.clone())], kept, WITHIN).await.unwrap_err();
@@ -75,7 +75,7 @@ async fn event_that_one_topic_refuses_may_be_published() {
         let half = store.link.publish(&both, kept, WITHIN).await.unwrap_err();
         assert!(half.is_refused() && half.may_have_happened(), "{half:?}");
     }
-    assert_eq!(store.link.look(KEY, None, 9, WITHIN).await.unwrap().added, 2);
+    assert_eq!(store.link.read_topic(KEY, None, 9, WITHIN).await.unwrap().added, 2);
     // Without its TTL it is published, and its length bounds the topic.
     let no_ttl = ["SETUSER", "default", "-pexpire"];
     let () = redis::cmd("ACL").arg(&no_ttl).query_async(&mut store.conn).await.unwrap();

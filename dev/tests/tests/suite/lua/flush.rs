@@ -5,8 +5,8 @@ use std::sync::Arc;
 use redcall_client::Client;
 use redcall_common::settings::Settings;
 use redcall_store::{
-    BlockingPop, Cancellation, Enqueued, Placed, Placement, Pushed, QueuePoll, Released, Waited,
-    Withdrawn, WorkerKeys,
+    BlockingPop, CancelRequest, Cancellation, Enqueued, Placed, Placement, Pushed, QueuePoll,
+    Released, Waited, WorkerKeys,
 };
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
@@ -49,7 +49,7 @@ async fn every_typed_call_loads_its_script_again() {
     let placed = store.link.place(&keys, 0, &[place("d"), place("e")], WITHIN).await.unwrap();
     assert!(placed.iter().all(|placed| placed.as_ref().is_ok_and(|one| *one == Placed::Queued)));
     flush(&mut store.conn).await;
-    let withdrawn = Withdrawn { id: "x".to_owned(), ttl_ms: 60_000, record: None };
+    let withdrawn = CancelRequest { id: "x".to_owned(), ttl_ms: 60_000, record: None };
     let (cancelled, _) = store.link.cancel(&keys, &[withdrawn], WITHIN).await.unwrap();
     assert_eq!(cancelled, [Cancellation::Unseen]);
     // Nothing was pushed twice.

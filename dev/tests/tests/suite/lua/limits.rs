@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use redcall_common::settings::Limit;
-use redcall_store::{QueuePoll, Rule, WorkerKeys};
+use redcall_store::{LimitRule, QueuePoll, WorkerKeys};
 
 use super::{Store, WITHIN};
 
@@ -11,13 +11,18 @@ fn request(name: &str, n: usize) -> String {
     format!(r#"{{"id":"{name}{n}","name":"{name}","data":null}}"#)
 }
 
-fn rule(name: &str) -> Rule {
+fn rule(name: &str) -> LimitRule {
     let limit = Limit { key: None, concurrency: Some(100), rate: None };
-    Rule { name: name.to_owned(), limit, room: None }
+    LimitRule { name: name.to_owned(), limit, room: None }
 }
 
 /// Returns the requests that a worker with one free slot leases in this number of polls.
-async fn taken(store: &Store, own: &WorkerKeys, rules: &[Rule], polls: u64) -> BTreeSet<String> {
+async fn taken(
+    store: &Store,
+    own: &WorkerKeys,
+    rules: &[LimitRule],
+    polls: u64,
+) -> BTreeSet<String> {
     store.lives(own).await;
     let mut names = BTreeSet::new();
     for serial in 1..=polls {

@@ -1,7 +1,7 @@
 //! `poll.lua` and `poll_fast.lua`, second half: how much of foreign elements Redis reads, and how.
 
 use redcall_common::settings::Limit;
-use redcall_store::{BlockingPop, QueuePoll, Rule};
+use redcall_store::{BlockingPop, LimitRule, QueuePoll};
 use redis::AsyncCommands;
 
 use super::{Store, WITHIN, envelope};
@@ -179,7 +179,7 @@ async fn limit_counts_by_values_as_they_are_written() {
         store.push(&[raw]).await;
     }
     let limit = Limit { key: Some("k".to_owned()), concurrency: Some(1), rate: None };
-    let rules = [Rule { name: "add".to_owned(), limit, room: None }];
+    let rules = [LimitRule { name: "add".to_owned(), limit, room: None }];
     let poll = QueuePoll { rules: &rules, ..QueuePoll::take(&own, 50) };
     let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
     // Each has a key of its own, but for the same text written in two ways.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redcall_store::{Beat, Heartbeat, Released, Settled, Settlement};
+use redcall_store::{Heartbeat, HeartbeatRequest, Released, Settled, Settlement};
 use redcall_testkit::eventually;
 use redis::AsyncCommands;
 
@@ -15,7 +15,7 @@ pub(super) async fn beat(
     lease: Duration,
     names: &[String],
 ) -> Heartbeat {
-    let beat = Beat { worker, lease, info: r#"{"a":1}"#, names };
+    let beat = HeartbeatRequest { worker, lease, info: r#"{"a":1}"#, names };
     store.link.heartbeat(&store.keys, &beat, WITHIN).await.unwrap()
 }
 

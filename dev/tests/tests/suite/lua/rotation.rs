@@ -2,15 +2,15 @@
 //! change of its keys.
 
 use redcall_common::settings::{Limit, Rate};
-use redcall_store::{Fault, LimitFault, Outcome, QueuePoll, Rule, Settlement, WorkerKeys};
+use redcall_store::{Fault, LimitFault, LimitRule, Outcome, QueuePoll, Settlement, WorkerKeys};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, outcome};
 
 /// Orders are limited to one at once for each customer.
-fn rules() -> [Rule; 1] {
+fn rules() -> [LimitRule; 1] {
     let limit = Limit { key: Some("customer".into()), concurrency: Some(1), rate: None };
-    [Rule { name: "order".to_owned(), limit, room: None }]
+    [LimitRule { name: "order".to_owned(), limit, room: None }]
 }
 
 fn order(customer: &str, n: usize) -> String {

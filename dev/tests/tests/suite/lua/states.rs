@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use redcall_common::settings::Limit;
 use redcall_store::{
-    Extra, InstanceState, Outcome, QueuePoll, Rule, Settled, Settlement, StateChange, WorkerKeys,
+    InstanceState, LimitRule, Outcome, QueuePoll, Settled, Settlement, SideEffect, StateChange,
+    WorkerKeys,
 };
 use redis::AsyncCommands;
 
@@ -23,7 +24,7 @@ async fn poll(
 ) -> (Vec<Settled>, Vec<String>) {
     store.lives(own).await;
     let limit = Limit { key: Some("instance".to_owned()), concurrency: Some(1), rate: None };
-    let rules = [Rule { name: "counter".to_owned(), limit, room: None }];
+    let rules = [LimitRule { name: "counter".to_owned(), limit, room: None }];
     let poll = QueuePoll { rules: &rules, outcomes, serial, ..QueuePoll::take(own, take) };
     let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
     (reply.settled, reply.leased.into_iter().map(|leased| leased.id).collect())
@@ -40,7 +41,7 @@ fn change(store: &Store, id: &str, version: u64, state: Option<&str>) -> Outcome
     };
     let settlement =
         Settlement::Answer { reply: store.reply(id), frame: format!("{{\"id\":\"{id}\"}}") };
-    Outcome { extras: vec![Extra::State(change)], ..Outcome::new(id, settlement) }
+    Outcome { side_effects: vec![SideEffect::State(change)], ..Outcome::new(id, settlement) }
 }
 
 async fn state(store: &Store) -> Option<InstanceState> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redcall_common::error::Code;
 use redcall_common::status::{JobState, StatusEnd};
-use redcall_store::{Extra, Outcome, Placed, Placement, Settlement, StatusTracking};
+use redcall_store::{Outcome, Placed, Placement, Settlement, SideEffect, StatusTracking};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope, outcome};
@@ -20,7 +20,7 @@ async fn states(store: &Store, id: &str) -> Vec<(JobState, u32)> {
 fn with_end(outcome: Outcome, code: Option<Code>) -> Outcome {
     let error = code.map(|code| (code, "why".to_owned()));
     let end = StatusEnd { ttl_ms: 60_000, attempt: 1, error };
-    Outcome { extras: vec![Extra::Status(end)], ..outcome }
+    Outcome { side_effects: vec![SideEffect::Status(end)], ..outcome }
 }
 
 #[tokio::test]

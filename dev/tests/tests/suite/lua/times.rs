@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use redcall_common::settings::{Limit, Rate};
-use redcall_store::{QueuePoll, Rule, TimeAhead, Waited};
+use redcall_store::{LimitRule, QueuePoll, TimeAhead, Waited};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope};
@@ -144,7 +144,7 @@ async fn rate_whose_pace_is_an_hour_ahead_allows_the_next_within_its_window() {
     store.lives(&own).await;
     let rate = Some(Rate { count: 2, per: Duration::from_secs(60) });
     let limit = Limit { key: None, concurrency: None, rate };
-    let rules = [Rule { name: "add".to_owned(), limit, room: None }];
+    let rules = [LimitRule { name: "add".to_owned(), limit, room: None }];
     store.push(&[envelope("a"), envelope("b")]).await;
     let now = store.link.now_ms();
     let rate_key = format!("{}:rate:add:", store.keys.base());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redcall_client::{Code, SettlementToken, Update, WireError};
+use redcall_client::{Code, CompletionToken, Update, WireError};
 use redcall_tests::Bench;
 use serde_json::{Value, json};
 
@@ -186,7 +186,7 @@ async fn function_knows_its_job_and_puts_its_answer_off() {
     served.has_made("token").await;
     let path = served.file.dir().join("token");
     let token = redcall_testkit::eventually("the token", async || {
-        std::fs::read_to_string(&path).unwrap().parse::<SettlementToken>().ok()
+        std::fs::read_to_string(&path).unwrap().parse::<CompletionToken>().ok()
     });
     assert!(served.client.settle(&token.await, Ok("done")).await.unwrap());
     let last = stream.next().await.unwrap().unwrap();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
-use redcall_client::{Client, Kind, SettlementToken};
+use redcall_client::{Client, CompletionToken, Kind};
 use redcall_testkit::{RestartableRedis, eventually};
 use redcall_tests::{Bench, RunningWorker, binary, counter, counter_service};
 use redcall_worker::{HandlerError, Request, State};
@@ -24,7 +24,7 @@ use crate::support::{LIVE, Ran, run_with_input};
 /// How long a line is waited for.
 const WITHIN: Duration = Duration::from_secs(30);
 
-type Tokens = mpsc::UnboundedSender<SettlementToken>;
+type Tokens = mpsc::UnboundedSender<CompletionToken>;
 
 /// Puts its answer off: the test gives it.
 async fn later(request: Request, tokens: State<Tokens>) -> Result<(), HandlerError> {
@@ -38,7 +38,7 @@ struct Desk {
     _worker: RunningWorker,
     client: Client,
     env: BTreeMap<String, String>,
-    tokens: mpsc::UnboundedReceiver<SettlementToken>,
+    tokens: mpsc::UnboundedReceiver<CompletionToken>,
     bench: Bench,
 }
 

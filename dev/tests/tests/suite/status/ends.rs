@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redcall_client::{Client, Code, JobStatus, ServiceOp, SettlementToken, Ticket, WireError};
+use redcall_client::{Client, Code, CompletionToken, JobStatus, ServiceOp, Ticket, WireError};
 use redcall_common::settings::{HandlerSettings, JobSettings, OnWorkerLoss};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, counter, counter_service};
@@ -195,7 +195,7 @@ async fn status_is_tracked_by_a_request_field_or_a_mapping() {
 }
 
 /// Puts its answer off, and leaves the token to the test.
-async fn defers(request: Request, tokens: State<UnboundedSender<SettlementToken>>) {
+async fn defers(request: Request, tokens: State<UnboundedSender<CompletionToken>>) {
     let token = request.defer(&(), Some(Duration::from_secs(60))).await.unwrap();
     tokens.send(token).unwrap();
 }

@@ -151,7 +151,7 @@ async fn a_request_without_a_channel_is_followed_by_looking() {
     let other = steps.bench.client().await;
     // It reads once a second at least.
     let within = Duration::from_millis(1800);
-    let mut followed = other.follow_within(&key, 1, within).await.unwrap();
+    let mut followed = other.follow_timeout(&key, 1, within).await.unwrap();
     for part in ["1", "2", "3"] {
         let Update::Chunk(data) = followed.next().await.unwrap().unwrap() else { panic!("{part}") };
         assert_eq!(data.get(), part);
@@ -208,7 +208,7 @@ async fn wait_for_the_next_frame_ends_and_the_job_continues() {
     steps.goes_on(&key, 1).await;
     let other = steps.bench.client().await;
     let within = Duration::from_millis(100);
-    let mut followed = other.follow_within(&key, 1, within).await.unwrap();
+    let mut followed = other.follow_timeout(&key, 1, within).await.unwrap();
     assert!(matches!(followed.next().await.unwrap().unwrap(), Update::Chunk(_)));
     assert_eq!(code(followed.next().await.unwrap()), Code::DeadlineExceeded);
     assert!(followed.next().await.is_none());

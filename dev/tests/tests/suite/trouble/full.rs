@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use redcall_client::{Code, SettlementToken};
+use redcall_client::{Code, CompletionToken};
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redcall_worker::{HandlerError, Request, State};
@@ -149,7 +149,7 @@ async fn full_redis_blocks_neither_start_nor_take_over_nor_drain() {
     assert_eq!(left, 0);
 }
 
-type Tokens = mpsc::UnboundedSender<SettlementToken>;
+type Tokens = mpsc::UnboundedSender<CompletionToken>;
 
 /// Defers its request; it is settled within as many ms as its data say.
 async fn defer(request: Request, tokens: State<Tokens>) -> Result<(), HandlerError> {

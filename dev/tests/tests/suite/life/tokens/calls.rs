@@ -13,7 +13,7 @@ async fn two(bench: &mut Bench, jobs: &str) -> (Client, Client) {
     (client(bench, Some(ring("web"))).await, client(bench, Some(ring("batch"))).await)
 }
 
-fn call(client: &Client, data: &str) -> redcall_client::Request {
+fn call(client: &Client, data: &str) -> redcall_client::RequestBuilder {
     client.request("counted").data(data).idempotency_key("order 7")
 }
 

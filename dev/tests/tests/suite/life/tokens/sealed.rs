@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redcall_client::{Code, SettleError, SettlementToken};
+use redcall_client::{Code, CompletionToken, SettleError};
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_tests::{Bench, counter, counter_service};
 use redcall_worker::{HandlerError, Request, State};
@@ -86,7 +86,7 @@ async fn state_under_a_key_that_may_not_call_the_service_is_forged() {
     assert_eq!(told.code, Code::Internal);
 }
 
-type Tokens = mpsc::UnboundedSender<SettlementToken>;
+type Tokens = mpsc::UnboundedSender<CompletionToken>;
 
 async fn defers(request: Request, tokens: State<Tokens>) -> Result<(), HandlerError> {
     tokens.send(request.defer(&"soon", None).await?)?;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use redcall_common::settings::Limit;
-use redcall_store::{Beat, EndedCall, Outcome, QueuePoll, Rule, Settlement, WorkerKeys};
+use redcall_store::{
+    EndedCall, HeartbeatRequest, LimitRule, Outcome, QueuePoll, Settlement, WorkerKeys,
+};
 use redis::AsyncCommands;
 
 use super::super::{LONG, WITHIN};
@@ -24,7 +26,8 @@ impl World {
         let names = ["add", "lim", "elsewhere", "away"].map(str::to_owned);
         for serial in 0..ROUNDS {
             self.pass_time().await;
-            let beat = Beat { worker: "healer", lease: LONG, info: "{}", names: &names };
+            let beat =
+                HeartbeatRequest { worker: "healer", lease: LONG, info: "{}", names: &names };
             let link = &self.healthy.link;
             let heard = link.heartbeat(&self.keys, &beat, WITHIN).await.unwrap();
             for worker in &heard.dead {
@@ -33,7 +36,7 @@ impl World {
             link.promote(&self.keys, WITHIN).await.unwrap();
             let parked: Vec<String> = heard.parked.into_iter().map(|(name, _)| name).collect();
             let limit = Limit { key: Some("k".to_owned()), concurrency: Some(1), rate: None };
-            let rules = [Rule { name: "lim".to_owned(), limit, room: None }];
+            let rules = [LimitRule { name: "lim".to_owned(), limit, room: None }];
             let poll = QueuePoll {
                 outcomes: &outcomes,
                 parked: &parked,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::settings::RedisSettings;
 use redcall_store::rights::Role;
-use redcall_store::{Connector, Link};
+use redcall_store::{Connection, Connector};
 use redcall_testkit::TestRedis;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
@@ -27,14 +27,14 @@ pub(super) type Contents = Vec<(String, Vec<String>)>;
 
 /// One end that calls scripts.
 pub(super) struct Party {
-    pub(super) link: Link,
+    pub(super) link: Connection,
     pub(super) connector: Connector,
 }
 
 impl Party {
     async fn new(settings: &RedisSettings, name: &str) -> Self {
         let connector = Connector::new(settings, name).unwrap();
-        let link = Link::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| ())).await;
+        let link = Connection::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| ())).await;
         Self { link: link.unwrap(), connector }
     }
 }

@@ -7,7 +7,7 @@ use redcall_common::keys::Keys;
 use redcall_store::dead::{DeadLetters, DeadSelection};
 use redcall_store::inspect::Inspector;
 use redcall_store::rights::Role;
-use redcall_store::{Kept, Member, StoreError};
+use redcall_store::{Member, StoreError, TopicRetention};
 
 use super::super::super::WITHIN;
 use super::super::fill::EVENTS;
@@ -35,7 +35,7 @@ fn member(group: &str) -> Member {
 
 /// Publishes an event on a topic whose bound is so small that it is measured each time.
 async fn publish(party: &Party) -> Result<(), StoreError> {
-    let kept = Kept { max: 1000, max_bytes: 64, age: Duration::from_secs(60) };
+    let kept = TopicRetention { max: 1000, max_bytes: 64, age: Duration::from_secs(60) };
     party.link.publish(&[(EVENTS, NewEvent::now(Kind(1), "1"))], kept, WITHIN).await.map(drop)
 }
 
@@ -65,7 +65,7 @@ pub(super) const CASES: &[Case] = &[
     }),
     case("events", "events", Full, |_, party, _| {
         Box::pin(async {
-            party.link.look(EVENTS, Some("1-0".parse().unwrap()), 9, WITHIN).await.map(drop)
+            party.link.read_topic(EVENTS, Some("1-0".parse().unwrap()), 9, WITHIN).await.map(drop)
         })
     }),
     case("cut", "cut", Full, |_, party, _| Box::pin(publish(party))),

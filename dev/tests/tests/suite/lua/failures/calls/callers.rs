@@ -1,6 +1,8 @@
 //! Operations of callers, and settlements with a token.
 
-use redcall_store::{Idempotency, Item, Placed, Placement, StatusTracking, StoreError, Withdrawn};
+use redcall_store::{
+    CancelRequest, Idempotency, Item, Placed, Placement, StatusTracking, StoreError,
+};
 
 use super::super::super::WITHIN;
 use super::super::fill::State::{Full, Plain};
@@ -64,7 +66,7 @@ async fn cancel(
 ) -> Result<(), StoreError> {
     let record = call.map(|call| world.keys.idem(call));
     let withdrawn =
-        |id: &&str| Withdrawn { id: (*id).to_owned(), ttl_ms: 600_000, record: record.clone() };
+        |id: &&str| CancelRequest { id: (*id).to_owned(), ttl_ms: 600_000, record: record.clone() };
     let withdrawn: Vec<_> = ids.iter().map(withdrawn).collect();
     party.link.cancel(&world.keys, &withdrawn, WITHIN).await.map(drop)
 }

@@ -6,7 +6,7 @@ use redcall_client::Code;
 use redcall_common::settings::{Limit, Rate};
 use redcall_common::status::StatusEnd;
 use redcall_store::{
-    DeferredRecord, DeferredRun, EndedCall, Extra, Outcome, QueuePoll, Rule, Settlement,
+    DeferredRecord, DeferredRun, EndedCall, LimitRule, Outcome, QueuePoll, Settlement, SideEffect,
     StateChange, StoreError, WorkerKeys,
 };
 use redis::AsyncCommands;
@@ -45,7 +45,7 @@ async fn poll(
     let own = WorkerKeys::new(world.keys.clone(), "own", 1000, Duration::from_secs(3600));
     let rate = Some(Rate { count: 1000, per: Duration::from_secs(1) });
     let limit = Limit { key: Some("k".to_owned()), concurrency: Some(1), rate };
-    let rules = [Rule { name: "lim".to_owned(), limit, room: None }];
+    let rules = [LimitRule { name: "lim".to_owned(), limit, room: None }];
     let parked = ["away".to_owned()];
     let poll = QueuePoll {
         outcomes: &outcomes,
@@ -137,13 +137,13 @@ fn signed(outcome: Outcome) -> Outcome {
 
 fn status(outcome: Outcome) -> Outcome {
     let end = StatusEnd { ttl_ms: 60_000, attempt: 1, error: None };
-    Outcome { extras: vec![Extra::Status(end)], ..outcome }
+    Outcome { side_effects: vec![SideEffect::Status(end)], ..outcome }
 }
 
 fn change(outcome: Outcome, version: u64, state: Option<&str>) -> Outcome {
     let (instance, state) = ("one".to_owned(), state.map(str::to_owned));
     let change = StateChange { instance, version, state, keep: MINUTE, seal: None };
-    Outcome { extras: vec![Extra::State(change)], ..outcome }
+    Outcome { side_effects: vec![SideEffect::State(change)], ..outcome }
 }
 
 fn call(world: &World, outcome: Outcome) -> Outcome {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redcall_common::settings::{Limit, Rate};
-use redcall_store::{Beat, Claim, Rule, StoreError, Tick, WorkerKeys};
+use redcall_store::{Claim, HeartbeatRequest, LimitRule, StoreError, Tick, WorkerKeys};
 use redis::AsyncCommands;
 
 use super::super::super::{LONG, WITHIN};
@@ -29,7 +29,7 @@ async fn beat(world: &World, party: &Party, is_lost: bool) -> Result<(), StoreEr
         let _: redis::RedisResult<()> = conn.del(world.keys.workers()).await;
     }
     let names = ["add", "lim", "elsewhere"].map(str::to_owned);
-    let beat = Beat { worker: "own", lease: LONG, info: "{}", names: &names };
+    let beat = HeartbeatRequest { worker: "own", lease: LONG, info: "{}", names: &names };
     party.link.heartbeat(&world.keys, &beat, WITHIN).await.map(drop)
 }
 
@@ -92,7 +92,7 @@ async fn repair(world: &World, party: &Party, again: bool) -> Result<(), StoreEr
     }
     let rate = Some(Rate { count: 1000, per: Duration::from_secs(1) });
     let limit = Limit { key: Some("k".to_owned()), concurrency: Some(2), rate };
-    let rules = [Rule { name: "lim".to_owned(), limit, room: None }];
+    let rules = [LimitRule { name: "lim".to_owned(), limit, room: None }];
     party.link.repair_limits(&world.keys, &rules, WITHIN).await.map(drop)
 }
 
