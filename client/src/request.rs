@@ -172,9 +172,9 @@ impl RequestBuilder {
     }
 
     /// Sets the durability level that [`RequestBuilder::send`] and [`RequestBuilder::submit`] wait
-    /// for; by default the setting `redis.durability`. The receipt holds the level that was confirmed
-    /// within the timeout. A call that waits for the answer needs none: the answer proves that the
-    /// job ran.
+    /// for; by default the setting `redis.durability`. The receipt holds the level that was
+    /// confirmed within the timeout. A call that waits for the answer needs none: the answer proves
+    /// that the job ran.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
         self

@@ -69,7 +69,8 @@ impl<'a> From<&'a Ticket> for JobRef<'a> {
 
 impl Client {
     /// Returns the status of a job, if it is tracked:
-    /// [`crate::RequestBuilder::track_status`]. Ends within the setting `client.timeout`. Cancel safe.
+    /// [`crate::RequestBuilder::track_status`]. Ends within the setting `client.timeout`. Cancel
+    /// safe.
     ///
     /// ```no_run
     /// # async fn doc(client: redcall_client::Client) -> Result<(), redcall_client::CallError> {

@@ -8,8 +8,8 @@
 //! process is one small write to memory.
 //!
 //! Used by the worker's commands and processes and by benchmarks. The embedded server has its own
-//! watcher, which grants time to shut down. The reasons for a shell, and for one per program, are in
-//! `docs/internals/decisions/0020-a-shell-ends-child-processes.md`.
+//! watcher, which grants time to shut down. The reasons for a shell, and for one per program, are
+//! in `docs/internals/decisions/0020-a-shell-ends-child-processes.md`.
 //!
 //! Three short races remain:
 //!

@@ -33,6 +33,7 @@
 pub mod auth;
 pub mod clean;
 pub mod context;
+#[cfg(feature = "cron")]
 pub mod cron;
 pub mod decode;
 pub mod depth;
@@ -40,6 +41,7 @@ pub mod digest;
 pub mod durability;
 pub mod error;
 pub mod event;
+#[cfg(feature = "program")]
 pub mod failure;
 pub mod finding;
 pub mod frame;
@@ -49,16 +51,20 @@ pub mod leash;
 pub mod limit_key;
 pub mod limits;
 pub mod name;
+#[cfg(feature = "program")]
 pub mod output;
 pub mod pattern;
 pub mod program;
+#[cfg(feature = "program")]
 pub mod report;
 pub mod request;
 pub mod result_kind;
 pub mod service;
 pub mod settings;
+#[cfg(feature = "program")]
 pub mod signals;
 pub mod status;
 pub mod time;
 pub mod token;
+#[cfg(feature = "program")]
 mod unwritten;

@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo,
-    IntoConnectionInfo, ProtocolVersion, PushInfo, TlsCertificates,
+    IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, TlsCertificates,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -122,7 +122,7 @@ impl Connector {
             sink(push);
             Ok::<(), redis::aio::SendError>(())
         });
-        self.connect(ProtocolVersion::RESP3, &config).await
+        self.connect(ProtocolVersion::RESP3, &config, &self.greeting()).await
     }
 
     /// Opens a connection for one blocking command at a time.
@@ -130,7 +130,8 @@ impl Connector {
     /// It has no response timeout of the driver: at its default the driver gives up while the
     /// server still waits, and an element that the server pops then is lost (redis-rs issue 1924).
     pub(super) async fn open_blocking(&self) -> Result<(MultiplexedConnection, Peer), StoreError> {
-        self.connect(ProtocolVersion::RESP2, &self.config().set_response_timeout(None)).await
+        let config = self.config().set_response_timeout(None);
+        self.connect(ProtocolVersion::RESP2, &config, &self.greeting()).await
     }
 
     /// Returns when the Sentinels name another primary than the server at `peer`.
@@ -152,19 +153,11 @@ impl Connector {
         self.losses.subscribe()
     }
 
-    /// Opens a pool for inspection commands, to the current primary. See [`super::inspect`].
-    pub(super) async fn pool(
-        &self,
-        size: usize,
-    ) -> Result<(deadpool_redis::Pool, Peer), StoreError> {
-        let (info, peer) = self.find().await?;
+    /// Opens a connection for inspection commands, to the current primary. See [`super::inspect`].
+    pub(super) async fn open(&self) -> Result<(MultiplexedConnection, Peer), StoreError> {
         let config = self.config().set_response_timeout(Some(self.response_timeout));
-        let manager = deadpool_redis::Manager::new_with_config(info, config);
-        let pool = deadpool_redis::Pool::builder(manager.map_err(|error| self::config(&error))?)
-            .max_size(size)
-            .build()
-            .map_err(|error| StoreError::Config { problem: error.to_string(), source: None })?;
-        Ok((pool, peer))
+        // Without a greeting: an inspection may only read, also from a server that refuses writes.
+        self.connect(ProtocolVersion::RESP2, &config, &redis::pipe()).await
     }
 
     /// Closes our connection `id` at Redis, so that Redis runs no more of its commands: the network
@@ -183,6 +176,14 @@ impl Connector {
             kill.exec_async(conn).await?;
         }
         Ok(())
+    }
+
+    /// Returns the first commands of a connection: its name, and a check that Redis accepts writes.
+    fn greeting(&self) -> Pipeline {
+        let mut greeting = redis::pipe();
+        greeting.cmd("CLIENT").arg("SETNAME").arg(&*self.name).ignore();
+        greeting.cmd("EVAL").arg(MAY_WRITE).arg(0).ignore();
+        greeting
     }
 
     fn config(&self) -> AsyncConnectionConfig {
@@ -216,6 +217,7 @@ impl Connector {
         &self,
         protocol: ProtocolVersion,
         config: &AsyncConnectionConfig,
+        greeting: &Pipeline,
     ) -> Result<(MultiplexedConnection, Peer), StoreError> {
         let (info, peer) = self.find().await?;
         let address = match &peer.0 {
@@ -236,9 +238,9 @@ impl Connector {
         };
         let connecting = async {
             let mut conn = client.get_multiplexed_async_connection_with_config(config).await?;
-            let mut greeting = redis::pipe();
-            greeting.cmd("CLIENT").arg("SETNAME").arg(&*self.name).ignore();
-            greeting.cmd("EVAL").arg(MAY_WRITE).arg(0).ignore();
+            if greeting.is_empty() {
+                return Ok(conn);
+            }
             // Bounded here too: a blocking connection has no response timeout of its own.
             let greeted = timeout(self.connect_timeout, greeting.exec_async(&mut conn)).await;
             greeted

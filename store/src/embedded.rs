@@ -9,112 +9,26 @@
 //! not. A small shell between us and the server holds the read end, and ends the server when the
 //! last write end closes, for whatever reason we ended. See `launch.sh`.
 
+mod error;
 mod find;
 mod folder;
+mod options;
 mod process;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::time::Duration;
 
+pub use error::EmbeddedError;
+use error::READY_TIMEOUT;
 pub use find::{ServerProgram, Version, cache_dir, find_newer, find_server, probe};
 use folder::Folder;
+pub use options::EmbeddedOptions;
 use process::Process;
 
 use redcall_common::settings::RedisSettings;
 
 /// The address in the settings that selects a private server.
 const EMBEDDED: &str = "embedded";
-
-/// The time limit for a started server to answer PING.
-const READY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The help text of the errors about a missing server.
-const FIXES: &str = "fix it with one of:\n  \
-    apt install redis-server          (Debian, Ubuntu)\n  \
-    brew install redis                (macOS)\n  \
-    REDCALL_REDIS_SERVER=/path/to/it  (Redis or Valkey, 7.0 or newer)\n  \
-    REDIS_URL=redis://host:6379       (a Redis that already runs)\n  \
-    docker compose up                 (Redis and workers in containers)";
-
-/// The reason why no embedded server runs. Messages name the cause and the fix.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EmbeddedError {
-    /// No usable program is installed on this machine.
-    #[error("no Redis or Valkey server 7.0 or newer was found ({tried}); {FIXES}")]
-    NotFound {
-        /// The places that were searched, and the programs that were too old.
-        tried: String,
-    },
-    /// The named program is not a usable server.
-    #[error("{} cannot be used as Redis server: {reason}; {FIXES}", path.display())]
-    Unusable {
-        /// The program.
-        path: PathBuf,
-        /// The reason.
-        reason: String,
-    },
-    /// The server's folder could not be created.
-    #[error("no folder for a private Redis server could be made at {}", path.display())]
-    Folder {
-        /// The folder, or the file in it, that could not be created.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// The path of the Unix socket would exceed the system's limit.
-    #[error(
-        "{} is too long for a Unix socket: set TMPDIR to a shorter path, or REDIS_URL",
-        path.display()
-    )]
-    PathTooLong {
-        /// The path of the socket.
-        path: PathBuf,
-    },
-    /// `/bin/sh`, which supervises the server, could not be started.
-    #[error("/bin/sh could not be started to run {}", program.display())]
-    Spawn {
-        /// The server program that it should run.
-        program: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// The server ended before it answered.
-    #[error("{} ended at once ({status}); its log ends with:\n{log}\n{FIXES}", program.display())]
-    EndedEarly {
-        /// The server program.
-        program: PathBuf,
-        /// How it ended.
-        status: ExitStatus,
-        /// The last lines of its log.
-        log: String,
-    },
-    /// The server runs but did not answer PING in time; it has been killed.
-    #[error(
-        "{} did not answer within {} s; its log ends with:\n{log}\n{FIXES}",
-        program.display(),
-        READY_TIMEOUT.as_secs()
-    )]
-    NotReady {
-        /// The server program.
-        program: PathBuf,
-        /// The last lines of its log.
-        log: String,
-    },
-}
-
-/// Options of an embedded server. The default uses [`find_server`] and keeps nothing on disk.
-#[derive(Debug, Clone, Default)]
-pub struct EmbeddedOptions {
-    /// The server program; `None` to search for one.
-    pub program: Option<PathBuf>,
-    /// Keeps an append-only file, as production should. It is in the server's folder and removed
-    /// with it. Use it for `WAITAOF`, or to restart the server in place.
-    pub append_only: bool,
-    /// Further arguments, after ours, so that they take precedence: `["--maxmemory", "10mb"]`.
-    pub extra_args: Vec<String>,
-}
 
 /// A private Redis server. Dropping it ends the server and removes its folder.
 ///

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use redcall_common::durability::Durability;
+#[cfg(feature = "program")]
 use redcall_common::failure::{Failure, UNREACHABLE, json};
+#[cfg(feature = "program")]
 use redcall_common::report::Problem;
 
 /// A failure at the Redis boundary.
@@ -85,6 +87,7 @@ pub enum StoreError {
 }
 
 /// A Redis error for a terminal, with the help that usually fixes it.
+#[cfg(feature = "program")]
 impl From<&StoreError> for Problem {
     fn from(error: &StoreError) -> Self {
         Self::of(error).help(error.help())
@@ -92,6 +95,7 @@ impl From<&StoreError> for Problem {
 }
 
 /// The failure of a program that cannot use Redis.
+#[cfg(feature = "program")]
 impl From<&StoreError> for Failure {
     fn from(error: &StoreError) -> Self {
         let is_invalid = matches!(error, StoreError::Config { .. });

@@ -1,10 +1,10 @@
-//! Inspection of queues and workers, for operators: plain commands over a small pool.
+//! Inspection of queues and workers, for operators: plain commands over a shared
+//! connection.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use deadpool_redis::{Pool, PoolError};
 use futures_util::FutureExt;
 use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
@@ -16,16 +16,13 @@ use crate::ops::reply::millis;
 use crate::ops::times::LONGEST_LEASE;
 use redcall_common::keys::{Keys, QueueKeys};
 
-/// The number of connections for inspection commands.
-const POOL_SIZE: usize = 2;
-
-/// A connection pool for inspection commands. Cheap to clone; connects at the first command.
+/// Inspection commands over one shared connection. Cheap to clone; connects at the first command.
 #[derive(Clone)]
 pub struct Inspector {
     connector: Connector,
     pub(super) keys: Keys,
-    /// The pool of the current primary. Written by the first command, and after a failover.
-    pool: Arc<Mutex<Option<(Pool, Peer)>>>,
+    /// The connection to the current primary. Written by each command.
+    conn: Arc<Mutex<Option<(MultiplexedConnection, Peer)>>>,
 }
 
 /// The current state of one queue.
@@ -115,45 +112,43 @@ pub struct Overdue {
 }
 
 impl Inspector {
-    /// Creates a pool for the address of `connector`.
+    /// Creates an inspector for the address of `connector`.
     #[must_use]
     pub fn new(connector: &Connector, keys: Keys) -> Self {
-        Self { connector: connector.clone(), keys, pool: Arc::default() }
+        Self { connector: connector.clone(), keys, conn: Arc::default() }
     }
 
-    /// Returns a connection of the pool, within the time limit of a reply.
-    pub(super) async fn connection(&self) -> Result<deadpool_redis::Connection, StoreError> {
-        // The limit covers everything: the pool tries each silent connection in turn and then opens
-        // one, each with its own timeout, and other callers may occupy them all.
-        let getting = async { self.pool().await?.get().await.map_err(|error| self.failed(error)) };
+    /// Returns a connection that answers, within the time limit of a reply.
+    pub(super) async fn connection(&self) -> Result<MultiplexedConnection, StoreError> {
+        let getting = async {
+            // Taken out until it has answered: a silent one is dropped with this future.
+            let kept = self.kept().take();
+            let (conn, peer) = match self.checked(kept).await {
+                Some(kept) => kept,
+                None => self.connector.open().await?,
+            };
+            *self.kept() = Some((conn.clone(), peer));
+            Ok(conn)
+        };
         let got = timeout(self.connector.response_timeout(), getting).await;
         got.unwrap_or_else(|_| Err(self.connector.unreachable(None)))
     }
 
-    fn failed(&self, error: PoolError) -> StoreError {
-        match error {
-            PoolError::Backend(error) => match StoreError::from(error) {
-                StoreError::Lost(source) => self.connector.unreachable(Some(source)),
-                other => other,
-            },
-            _ => self.connector.unreachable(None),
+    /// Returns the connection if it is to the current primary and answers.
+    async fn checked(
+        &self,
+        kept: Option<(MultiplexedConnection, Peer)>,
+    ) -> Option<(MultiplexedConnection, Peer)> {
+        let (mut conn, peer) = kept?;
+        if self.connector.moved(&peer).now_or_never().is_some() {
+            return None;
         }
+        redis::cmd("PING").exec_async(&mut conn).await.ok()?;
+        Some((conn, peer))
     }
 
-    async fn pool(&self) -> Result<Pool, StoreError> {
-        let kept = self.kept().clone();
-        if let Some((pool, peer)) = kept
-            && self.connector.moved(&peer).now_or_never().is_none()
-        {
-            return Ok(pool);
-        }
-        let (pool, peer) = self.connector.pool(POOL_SIZE).await?;
-        *self.kept() = Some((pool.clone(), peer));
-        Ok(pool)
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Option<(Pool, Peer)>> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Option<(MultiplexedConnection, Peer)>> {
+        self.conn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the names of all queues that Redcall's programs have noted, sorted.

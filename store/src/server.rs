@@ -135,7 +135,7 @@ impl Inspector {
     ///
     /// If Redis cannot be reached, or wants another password. Cancel-safe.
     pub async fn server_info(&self) -> Result<ServerInfo, StoreError> {
-        ServerInfo::read(&mut *self.connection().await?).await
+        ServerInfo::read(&mut self.connection().await?).await
     }
 
     /// Reads the server's time `trips` times, at least once.
@@ -148,7 +148,7 @@ impl Inspector {
         let mut trips_taken = Vec::new();
         for _ in 0..trips.max(1) {
             let (began, here) = (std::time::Instant::now(), std::time::SystemTime::now());
-            let there = millis(redis::cmd("TIME").query_async(&mut *conn).await?);
+            let there = millis(redis::cmd("TIME").query_async(&mut conn).await?);
             let took = began.elapsed();
             let here = (here + took / 2).duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let here = i64::try_from(here.as_millis()).unwrap_or(i64::MAX);

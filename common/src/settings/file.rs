@@ -95,7 +95,14 @@ fn format_of(file: &Path) -> Result<(&'static str, FileFormat), SettingsError> {
     let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     match extension.as_str() {
         "toml" => Ok(("TOML", FileFormat::Toml)),
+        #[cfg(feature = "yaml")]
         "yaml" | "yml" => Ok(("YAML", FileFormat::Yaml)),
+        #[cfg(not(feature = "yaml"))]
+        "yaml" | "yml" => Err(SettingsError::Syntax {
+            file: file.to_path_buf(),
+            problem: "is YAML, which this program was built without".to_owned(),
+            help: "enable the feature `yaml` of the crate, or write the file in TOML".to_owned(),
+        }),
         "json" => Ok(("JSON", FileFormat::Json)),
         _ => Err(SettingsError::Syntax {
             file: file.to_path_buf(),

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use config::Value;
 
+#[cfg(feature = "cron")]
 use super::closest;
 use super::entry::Entry;
 use super::error::SettingsError;
 use super::forms::QUEUE;
 use super::parts::{Missed, ScheduleSettings};
 use super::section::Section;
+#[cfg(feature = "cron")]
 use crate::cron::{self, Cron, CronError};
 use crate::limits::Limits;
 use crate::name::{is_job_name, is_queue, is_schedule};
@@ -95,6 +97,7 @@ fn data(entry: &Entry, max: usize) -> Result<String, SettingsError> {
     Err(entry.wrong(problem, "shorten it, or raise limits.request"))
 }
 
+#[cfg(feature = "cron")]
 fn cron(entry: &Entry) -> Result<String, SettingsError> {
     let text = entry.text(CRON)?.trim();
     match Cron::new(text, UTC) {
@@ -110,13 +113,27 @@ fn cron(entry: &Entry) -> Result<String, SettingsError> {
     }
 }
 
+/// Reads an expression that this build cannot check: only workers evaluate it.
+#[cfg(not(feature = "cron"))]
+fn cron(entry: &Entry) -> Result<String, SettingsError> {
+    entry.text(CRON).map(|text| text.trim().to_owned())
+}
+
+const TIMEZONE: &str = "write a name of the IANA database, such as \"UTC\" or \"Europe/Berlin\"";
+
+#[cfg(feature = "cron")]
 fn timezone(entry: &Entry) -> Result<String, SettingsError> {
-    let help = "write a name of the IANA database, such as \"UTC\" or \"Europe/Berlin\"";
-    let text = entry.text(help)?.trim();
+    let text = entry.text(TIMEZONE)?.trim();
     if cron::is_timezone(text) {
         return Ok(text.to_owned());
     }
     let known = cron::timezones();
     let hint = closest::hint(text, known.iter().map(String::as_str));
-    Err(entry.not_a("a time zone", format!("{hint}{help}")))
+    Err(entry.not_a("a time zone", format!("{hint}{TIMEZONE}")))
+}
+
+/// Reads a name that this build cannot check: only workers need the time zone.
+#[cfg(not(feature = "cron"))]
+fn timezone(entry: &Entry) -> Result<String, SettingsError> {
+    entry.text(TIMEZONE).map(|text| text.trim().to_owned())
 }

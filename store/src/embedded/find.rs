@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::EmbeddedError;
+use super::error::EmbeddedError;
 
 /// The variable that names the server program. It has precedence.
 const VARIABLE: &str = "REDCALL_REDIS_SERVER";

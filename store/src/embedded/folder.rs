@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 use rustix::process::geteuid;
 
-use super::EmbeddedError;
+use super::error::EmbeddedError;
 
 /// The prefix of our folders' names.
 const PREFIX: &str = "redcall-";

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
+use super::error::EmbeddedError;
 use super::folder::Folder;
-use super::{EmbeddedError, EmbeddedOptions};
+use super::options::EmbeddedOptions;
 
 /// The script that the shell runs, with the server and its arguments as arguments. It runs from a
 /// file so that a process list shows a name, not the whole text.

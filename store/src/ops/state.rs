@@ -68,7 +68,7 @@ impl Inspector {
         instance: &str,
     ) -> Result<Option<InstanceState>, StoreError> {
         let mut conn = self.connection().await?;
-        found(call(&self.keys.of(queue), instance).query_async(&mut *conn).await?)
+        found(call(&self.keys.of(queue), instance).query_async(&mut conn).await?)
     }
 }
 

@@ -45,7 +45,7 @@ impl Inspector {
         let keys = self.keys.of(queue);
         let mut conn = self.connection().await?;
         let counts = redis::cmd("HKEYS").arg(keys.limited_names()).to_owned();
-        let counted: RedisResult<Vec<String>> = counts.query_async(&mut *conn).await;
+        let counted: RedisResult<Vec<String>> = counts.query_async(&mut conn).await;
         let found = sorted.iter().map(|(name, _)| name.clone());
         // The script reports values of another type.
         let others: BTreeSet<String> = found.chain(counted.unwrap_or_default()).collect();
@@ -59,7 +59,7 @@ impl Inspector {
             pipe.atomic();
             pipe.cmd("EXISTS").arg(keys.limited(name, key));
             pipe.cmd("SISMEMBER").arg(keys.limit_keys(name)).arg(key);
-            let asked: RedisResult<Value> = pipe.query_async(&mut *conn).await;
+            let asked: RedisResult<Value> = pipe.query_async(&mut conn).await;
             let is_lost = asked.is_ok_and(|value| {
                 redis::from_redis_value(value).is_ok_and(|(is, listed): (bool, bool)| is && !listed)
             });
