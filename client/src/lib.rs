@@ -13,8 +13,8 @@
 //! | `names.rs` | checks of ids and queue names |
 //! | `error.rs` | [`CallError`] |
 //!
-//! A file imports only files of its own folder and of those below it: `call/` uses `engine/`, never
-//! the reverse.
+//! Imports point one way: `engine/` imports none of the other folders, and each operation adds its
+//! own `impl Client` block above it.
 //!
 //! `redcall-worker` runs the jobs. Neither crate depends on the other.
 

@@ -96,9 +96,9 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn doc(client: redcall_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use redcall_client::SettlementToken;
+    /// use redcall_client::CompletionToken;
     ///
-    /// let token: SettlementToken = std::fs::read_to_string("start.token")?.parse()?;
+    /// let token: CompletionToken = std::fs::read_to_string("start.token")?.parse()?;
     /// client.settle(&token, Ok(serde_json::json!({"started": true}))).await?;
     /// # Ok(()) }
     /// ```
