@@ -11,10 +11,10 @@ use redcall_common::frame::Frame;
 use redcall_common::keys::QueueKeys;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::cancel::Origin;
+use crate::engine::in_flight::{Guard, InFlight, Stage};
+use crate::engine::replies::{self, Wanted};
+use crate::engine::withdrawal::Origin;
 use crate::error::CallError;
-use crate::in_flight::{Guard, InFlight, Stage};
-use crate::replies::{self, Wanted};
 
 /// The waiters of a client, without the client.
 pub struct Waiters {

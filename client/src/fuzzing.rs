@@ -10,10 +10,10 @@ use redcall_common::frame::Frame;
 use redcall_common::keys::Keys;
 use tokio::sync::mpsc;
 
-use crate::cancel::Origin;
+use crate::engine::in_flight::{InFlight, Stage};
+use crate::engine::replies;
+use crate::engine::withdrawal::Origin;
 use crate::error::CallError;
-use crate::in_flight::{InFlight, Stage};
-use crate::replies;
 use crate::response::Response;
 
 /// The frames received for one request.

@@ -2,57 +2,47 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `client.rs` | [`Client`]: its connections and the queues it has used |
-//! | `request.rs` | [`RequestBuilder`]: the builder of a request |
-//! | `send.rs` | sending one request or many |
-//! | `sender.rs` | the one task that writes requests |
-//! | `cancel.rs` | cancellation of requests |
-//! | `dead.rs`, `pause.rs` | dead letters of a queue; pausing a queue |
-//! | `events.rs` | publishing events, subscribing to topics |
-//! | `send_claim.rs` | arbitration between the sender and a caller that gives up |
-//! | `in_flight.rs` | the callers that wait for answers, by request id |
-//! | `replies.rs` | reading of answers |
-//! | `subscriptions.rs` | channels of submitted and of monitored requests |
+//! | `engine/` | [`Client`]: its connections, and the tasks that write requests and read answers |
+//! | `call/` | [`RequestBuilder`]: building, sending, following and cancelling requests |
+//! | `status/` | the status of a job; following it |
+//! | `events/` | publishing events, subscribing to topics |
+//! | `admin/` | pausing a queue; its dead letters; the inspector |
 //! | `service.rs` | requests to an instance of a service |
 //! | `settle.rs` | settling a deferred answer |
-//! | `status.rs`, `monitor.rs` | the status of a job; following it |
-//! | `ticket.rs`, `stream.rs`, `follow.rs` | fetching an answer later; streams; following requests
-//! of other clients |
+//! | `response.rs` | [`Receipt`] and [`Response`] |
+//! | `names.rs` | checks of ids and queue names |
 //! | `error.rs` | [`CallError`] |
+//!
+//! Imports point one way: `engine/` imports none of the other folders, and each operation adds its
+//! own `impl Client` block above it.
 //!
 //! `redcall-worker` runs the jobs. Neither crate depends on the other.
 
+mod admin;
 #[doc(hidden)]
 pub mod benching;
-mod cancel;
-mod client;
-mod dead;
-mod durability;
+mod call;
+mod engine;
 mod error;
 mod events;
-mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
-mod in_flight;
-mod monitor;
-mod pause;
-mod replies;
-mod request;
+mod names;
 mod response;
-mod send;
-mod send_claim;
-mod sender;
 mod service;
 mod settle;
 mod status;
-mod stream;
-mod subscriptions;
-mod ticket;
 
-pub use client::Client;
+pub use call::request::RequestBuilder;
+pub use call::stream::{FrameStream, Update};
+pub use call::ticket::Ticket;
+pub use engine::client::Client;
+pub use engine::events::subscriber::EventItem;
 pub use error::CallError;
-pub use events::{EventError, EventItem, EventStream, GroupItem, GroupMember, Topic};
-pub use monitor::StatusStream;
+pub use events::error::EventError;
+pub use events::group::{GroupItem, GroupMember};
+pub use events::stream::EventStream;
+pub use events::topic::Topic;
 pub use redcall_common::durability::Durability;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::event::{Event, EventId, Kind};
@@ -67,10 +57,8 @@ pub use redcall_store::dead::{
 };
 pub use redcall_store::inspect::{Inspector, Overdue, QueueInfo, WorkerInfo};
 pub use redcall_store::{Cancellation, StoreError};
-pub use request::RequestBuilder;
 pub use response::{Receipt, Response};
 pub use service::{Service, ServiceState};
 pub use settle::SettleError;
-pub use status::JobRef;
-pub use stream::{FrameStream, Update};
-pub use ticket::Ticket;
+pub use status::monitor::StatusStream;
+pub use status::record::JobRef;

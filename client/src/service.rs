@@ -8,9 +8,9 @@ use redcall_common::service::{ServiceCall, ServiceOp};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::client::Client;
+use crate::call::request::RequestBuilder;
+use crate::engine::client::Client;
 use crate::error::CallError;
-use crate::request::RequestBuilder;
 use crate::response::Response;
 
 /// One instance of a service, created by [`Client::service`]. Cheap to clone.

@@ -6,22 +6,17 @@ use std::time::Duration;
 use redcall_common::auth::{Keyring, Signer};
 use redcall_common::depth::data_fits;
 use redcall_common::error::{Code, WireError};
-use redcall_common::event::{COMMAND_RESULT, Kind, NewEvent};
 use redcall_common::frame::FrameType;
 use redcall_common::frame_head::FrameHead;
-use redcall_common::keys::Keys;
 use redcall_common::limits::Limits;
 use redcall_common::name::new_id;
-use redcall_common::result_kind::command_result;
 use redcall_common::token::CompletionToken;
-use redcall_store::{
-    Connection, Covered, DeferredRun, DeferredSettled, EndedDeferred, StoreError, TopicRetention,
-};
+use redcall_store::{Covered, DeferredRun, DeferredSettled, EndedDeferred, StoreError};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::client::Client;
+use crate::engine::client::Client;
 use crate::error::code_of;
 
 /// Pause before the next try when Redis cannot be reached.
@@ -101,9 +96,9 @@ impl Client {
     ///
     /// ```no_run
     /// # async fn doc(client: redcall_client::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use redcall_client::SettlementToken;
+    /// use redcall_client::CompletionToken;
     ///
-    /// let token: SettlementToken = std::fs::read_to_string("start.token")?.parse()?;
+    /// let token: CompletionToken = std::fs::read_to_string("start.token")?.parse()?;
     /// client.settle(&token, Ok(serde_json::json!({"started": true}))).await?;
     /// # Ok(()) }
     /// ```
@@ -222,49 +217,6 @@ impl Client {
     async fn notify(&self, ended: &EndedDeferred, result: Result<&RawValue, &WireError>) {
         let results = &self.inner.results;
         results.publish(&self.inner.link, ended, result, self.inner.timeout).await;
-    }
-}
-
-/// Publishes results of device commands as events.
-#[derive(Clone)]
-pub(crate) struct ResultEvents {
-    key: String,
-    kept: TopicRetention,
-    max_bytes: usize,
-}
-
-impl ResultEvents {
-    pub(crate) fn new(keys: &Keys, kept: TopicRetention, limits: &Limits) -> Self {
-        Self { key: keys.events(COMMAND_RESULT), kept, max_bytes: limits.frame }
-    }
-
-    /// The frame is authoritative: a failure is only logged.
-    async fn publish(
-        &self,
-        link: &Connection,
-        ended: &EndedDeferred,
-        result: Result<&RawValue, &WireError>,
-        timeout: Duration,
-    ) {
-        let EndedDeferred { id, name, nonce } = ended;
-        let context = command_result((id, name, nonce.as_deref()), result, self.max_bytes);
-        let event = NewEvent::now(Kind::COMMAND_RESULT, &context);
-        if let Err(error) = link.publish(&[(&*self.key, event)], self.kept, timeout).await {
-            tracing::warn!(%error, id, "event of a command's result not published");
-        }
-    }
-
-    /// Publishes `cancelled` for the requests of `ended`.
-    pub(crate) async fn publish_cancelled(
-        &self,
-        link: &Connection,
-        ended: &[EndedDeferred],
-        timeout: Duration,
-    ) {
-        let error = WireError::new(Code::Cancelled, "the call was cancelled");
-        for ended in ended {
-            self.publish(link, ended, Err(&error), timeout).await;
-        }
     }
 }
 

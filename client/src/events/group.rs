@@ -8,9 +8,11 @@ use redcall_common::name::{is_id, new_id};
 use redcall_store::{Member, StoreError};
 use tokio::time::timeout;
 
-use super::stream::{EventStream, Kinds};
-use super::{EventError, From, Topic, named};
-use crate::client::Client;
+use crate::engine::client::Client;
+use crate::engine::events::subscriber::Kinds;
+use crate::events::error::{EventError, named};
+use crate::events::stream::EventStream;
+use crate::events::topic::{From, Topic};
 
 /// Default time after which an unacknowledged event goes to another member.
 const CLAIM_AFTER: Duration = Duration::from_secs(30);

@@ -1,8 +1,4 @@
 //! The events of one subscriber.
-//!
-//! The reader fills a bounded queue. When it is full, the reader records the position and continues
-//! from there once there is room: a slow subscriber delays no other and uses no memory beyond its
-//! queue.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,46 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
-use redcall_common::event::{Event, EventId, Kind};
-use redcall_store::StoreError;
+use redcall_common::event::EventId;
 use tokio::sync::mpsc;
 
-use crate::client::Client;
-
-/// Capacity of a subscriber's queue, items.
-pub(super) const QUEUE: usize = 1024;
-
-/// An item of a subscription.
-#[derive(Debug, Clone)]
-pub enum EventItem {
-    /// An event, shared by all subscribers of this process.
-    Event(Arc<Event>),
-    /// Events of any kind were trimmed, because of `events.max` or `events.age`, before they were
-    /// read: their number, or `None` if unknown and possibly zero.
-    Missed(Option<u64>),
-}
-
-/// Number of missed events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Missed(pub(crate) Option<u64>);
-
-/// Selected kinds.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Kinds(Vec<Kind>);
-
-impl Kinds {
-    /// Selects this kind in addition to earlier ones.
-    pub(super) fn add(&mut self, kind: Kind) {
-        self.0.push(kind);
-    }
-
-    /// Returns `true` if this kind is selected: all are, if none or [`Kind::ANY`] was added.
-    pub(super) fn has(&self, kind: Kind) -> bool {
-        self.0.is_empty() || self.0.contains(&Kind::ANY) || self.0.contains(&kind)
-    }
-}
-
-type Item = Result<EventItem, StoreError>;
+use crate::engine::client::Client;
+use crate::engine::events::reader::Command;
+use crate::engine::events::subscriber::{EventItem, Item, Kinds, QUEUE, Subscriber};
 
 /// The events of one topic, created by [`crate::Topic::subscribe`].
 ///
@@ -62,19 +24,8 @@ pub struct EventStream {
     last: EventId,
 }
 
-/// The reader's end of a subscription.
-pub(crate) struct Subscriber {
-    /// Id of the last event sent.
-    pub(super) after: EventId,
-    kinds: Kinds,
-    items: mpsc::Sender<Item>,
-    is_full: Arc<AtomicBool>,
-}
-
 pub(super) fn new(client: Client, kinds: Kinds, after: EventId) -> (EventStream, Subscriber) {
-    let (sender, items) = mpsc::channel(QUEUE);
-    let is_full = Arc::<AtomicBool>::default();
-    let subscriber = Subscriber { after, kinds, items: sender, is_full: is_full.clone() };
+    let (subscriber, items, is_full) = Subscriber::new(kinds, after);
     (EventStream { client, items, is_full, last: after }, subscriber)
 }
 
@@ -88,6 +39,11 @@ impl EventStream {
     #[must_use]
     pub fn last(&self) -> EventId {
         self.last
+    }
+
+    /// Wakes the reader: a subscriber has room again, or was dropped.
+    fn wake(client: &Client) {
+        let _ = client.inner.events.reader.send(Command::Wake);
     }
 
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
@@ -116,53 +72,5 @@ impl Stream for EventStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_item(cx)
-    }
-}
-
-impl Subscriber {
-    /// Returns `true` if the stream was dropped.
-    pub(super) fn is_gone(&self) -> bool {
-        self.items.is_closed()
-    }
-
-    /// Returns `true` if there is room for many events. If not, the stream wakes the reader later.
-    pub(super) fn has_room(&self) -> bool {
-        if self.items.capacity() >= QUEUE / 2 {
-            return true;
-        }
-        self.is_full.store(true, Ordering::SeqCst);
-        // Items taken before the flag was set have not woken the reader.
-        self.items.capacity() >= QUEUE / 2
-    }
-
-    /// Sends the number of missed events; returns `false` if the queue is full.
-    pub(super) fn send_missed(&self, missed: Missed) -> bool {
-        self.push(Ok(EventItem::Missed(missed.0)))
-    }
-
-    /// Sends an event if its kind is selected; returns `false` if the queue is full.
-    pub(super) fn send_event(&mut self, id: EventId, event: Option<&Arc<Event>>) -> bool {
-        let is_wanted = |event: &&Arc<Event>| id > self.after && self.kinds.has(event.kind);
-        let sent = match event.filter(is_wanted) {
-            Some(event) => self.push(Ok(EventItem::Event(event.clone()))),
-            None => true,
-        };
-        if sent {
-            self.after = self.after.max(id);
-        }
-        sent
-    }
-
-    /// Ends the stream with an error.
-    pub(super) fn fail(self, error: StoreError) {
-        let _ = self.items.try_send(Err(error));
-    }
-
-    fn push(&self, item: Item) -> bool {
-        let sent = self.items.try_send(item);
-        if sent.is_err() {
-            self.is_full.store(true, Ordering::SeqCst);
-        }
-        sent.is_ok()
     }
 }

@@ -6,11 +6,11 @@ use redcall_common::context::Context;
 use redcall_common::keys::QueueKeys;
 use tokio::time::{sleep, timeout_at};
 
-use crate::client::Client;
+use crate::call::stream::{FrameStream, Ownership, Source};
+use crate::engine::client::Client;
+use crate::engine::deadline::deadline_in;
+use crate::engine::replies::{self, Wanted};
 use crate::error::CallError;
-use crate::replies::{self, Wanted};
-use crate::request::deadline_in;
-use crate::stream::{FrameStream, Ownership, Source};
 
 /// Pause between reads of the key while the channel of its announcements is unknown; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(250);

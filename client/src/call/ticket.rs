@@ -10,12 +10,12 @@ use redcall_store::StoreError;
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
-use crate::cancel::Origin;
-use crate::client::{Client, Inner};
+use crate::engine::client::{Client, Inner};
+use crate::engine::deadline::{deadline_in, left_until};
+use crate::engine::in_flight::Stage;
+use crate::engine::replies;
+use crate::engine::withdrawal::Origin;
 use crate::error::CallError;
-use crate::in_flight::Stage;
-use crate::replies;
-use crate::request::{deadline_in, left_until};
 use crate::response::Response;
 
 /// A request that was enqueued and whose answer can be fetched.

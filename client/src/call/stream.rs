@@ -13,11 +13,12 @@ use redcall_common::keys::QueueKeys;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::client::Client;
+use crate::call::request::Prepared;
+use crate::engine::client::Client;
+use crate::engine::deadline::deadline_in;
+use crate::engine::in_flight::{Frames, Guard};
+use crate::engine::replies::{Trim, Wanted};
 use crate::error::CallError;
-use crate::in_flight::{Frames, Guard};
-use crate::replies::{Trim, Wanted};
-use crate::request::{Prepared, deadline_in};
 use crate::response::Response;
 
 /// Number of frames read before they are trimmed.

@@ -3,9 +3,8 @@
 //! The record is authoritative; a message on its channel only wakes the reader. States are read
 //! from the last one seen, so none is missed or repeated, even if messages are lost.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{self, Poll};
 use std::time::Duration;
 
@@ -14,14 +13,15 @@ use redcall_common::context::Context;
 use redcall_common::error::Code;
 use redcall_common::status::JobStatus;
 use redcall_store::States;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::client::Client;
+use crate::call::ticket::Ticket;
+use crate::engine::client::Client;
+use crate::engine::deadline::{deadline_in, left_until};
+use crate::engine::monitors::Changes;
+use crate::engine::subscriptions::Subscription;
 use crate::error::CallError;
-use crate::request::{deadline_in, left_until};
-use crate::status::{JobRef, not_found};
-use crate::subscriptions::Subscription;
+use crate::status::record::{JobRef, not_found};
 
 /// Interval between reads of the record without a message, which may be lost, or the record may
 /// have expired: increasing up to `POLL_MAX`.
@@ -29,65 +29,6 @@ const POLL_MIN: Duration = Duration::from_secs(10);
 const POLL_MAX: Duration = Duration::from_secs(60);
 /// Pause before the next try when Redis cannot be reached.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Monitors that wait for changes, by channel name.
-#[derive(Default)]
-pub(crate) struct Monitors {
-    /// Written by monitors that start and end; read by the task of the connection.
-    open: Mutex<HashMap<String, watch::Sender<()>>>,
-}
-
-impl Monitors {
-    fn open(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {
-        // No code panics while it holds the lock.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes the monitors of a channel. Runs inside the connection's own task: must not block.
-    pub(crate) fn notify(&self, channel: &[u8]) {
-        let Ok(channel) = std::str::from_utf8(channel) else { return };
-        if let Some(changes) = self.open().get(channel) {
-            changes.send_replace(());
-        }
-    }
-
-    /// Waits for changes of `channel`; none after this call is missed.
-    fn wait_for(self: &Arc<Self>, channel: &str) -> Changes {
-        let mut open = self.open();
-        let changes = open.entry(channel.to_owned()).or_insert_with(|| watch::Sender::new(()));
-        let changes = Some(changes.subscribe());
-        Changes { monitors: self.clone(), channel: channel.to_owned(), changes }
-    }
-}
-
-/// A monitor's wait for changes. Dropping the last one of a channel removes the channel.
-struct Changes {
-    monitors: Arc<Monitors>,
-    channel: String,
-    /// Present until drop.
-    changes: Option<watch::Receiver<()>>,
-}
-
-impl Changes {
-    /// Returns once there is a change since the last call.
-    async fn changed(&mut self) {
-        match &mut self.changes {
-            // The sender stays in the table as long as this receiver.
-            Some(changes) => drop(changes.changed().await),
-            None => std::future::pending().await,
-        }
-    }
-}
-
-impl Drop for Changes {
-    fn drop(&mut self) {
-        let mut open = self.monitors.open();
-        self.changes = None;
-        if open.get(&self.channel).is_some_and(|changes| changes.receiver_count() == 0) {
-            open.remove(&self.channel);
-        }
-    }
-}
 
 /// The states of one job, in order and without repetition, ended by the final state or an error.
 pub struct StatusStream(Pin<Box<dyn Stream<Item = Result<JobStatus, CallError>> + Send>>);
@@ -189,6 +130,17 @@ impl Client {
             follower.read().await?;
         }
         Ok(follower)
+    }
+}
+
+impl Ticket {
+    /// Follows the status of the request, as [`Client::monitor_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::monitor`].
+    pub async fn monitor(&self, timeout: Duration) -> Result<StatusStream, CallError> {
+        self.client.monitor_timeout(self, timeout).await
     }
 }
 

@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::in_flight::{Due, InFlight};
+use crate::engine::in_flight::{Due, InFlight};
 
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// Maximum number of keys read in one round trip: one answer may have 8 MiB.

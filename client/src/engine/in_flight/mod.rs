@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use self::sink::Sink;
 pub(crate) use self::sink::{FinalFrame, Frames};
 
-use crate::cancel::{Origin, Withdrawal};
+use crate::engine::withdrawal::{Origin, Withdrawal};
 use crate::error::CallError;
 
 /// Time until the first read of a response key without an announcement; the pause then doubles.

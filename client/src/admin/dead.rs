@@ -2,7 +2,7 @@
 
 use redcall_store::dead::DeadLetters;
 
-use crate::client::Client;
+use crate::engine::client::Client;
 
 impl Client {
     /// Returns the dead letters of `queue`, to list, retry or purge them.

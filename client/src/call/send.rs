@@ -1,4 +1,4 @@
-//! Sending: fire and forget, wait, stream, submit; one request or many.
+//! Sending one request: fire and forget, wait, stream, submit.
 //!
 //! Each request is prepared (validated, its waiter registered), then dispatched (its queue
 //! prepared, handed to the sender), and concurrently finished (awaited) within its own timeout. So
@@ -13,36 +13,38 @@ use futures_util::future::{BoxFuture, Either, join_all, select};
 use redcall_common::auth::Call;
 use redcall_common::durability::Durability;
 use redcall_common::frame::Frame;
-use redcall_common::keys::QueueKeys;
+use serde::Serialize;
 use tokio::sync::mpsc::error::{SendError, TrySendError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use crate::client::{Client, Inner, NotReady, Route};
-use crate::durability::ReplicationTarget;
+use crate::call::request::{Delivery, Prepared, RequestBuilder};
+use crate::call::stream::{FrameStream, Source};
+use crate::call::ticket::Ticket;
+use crate::engine::client::{Client, Inner, NotReady, Route};
+use crate::engine::deadline::deadline_in;
+use crate::engine::durability::ReplicationTarget;
+use crate::engine::in_flight::{Guard, Stage};
+use crate::engine::replies;
+use crate::engine::send_claim::SendClaim;
+use crate::engine::sender::{Caller, Command, Joined, Outgoing};
 use crate::error::CallError;
-use crate::in_flight::{Guard, Stage};
-use crate::request::{Delivery, Prepared, RequestBuilder, deadline_in};
 use crate::response::{Receipt, Response};
-use crate::send_claim::SendClaim;
-use crate::sender::{Caller, Command, Joined, Outgoing};
-use crate::stream::{FrameStream, Source};
-use crate::ticket::Ticket;
 
 /// A request whose caller waits for its enqueue only.
-struct Outbound {
+pub(super) struct Outbound {
     client: Client,
-    prepared: Prepared,
+    pub(super) prepared: Prepared,
     /// Required durability level.
     level: Durability,
     /// Where durability is checked; `None` if no check is needed.
-    target: Option<ReplicationTarget>,
+    pub(super) target: Option<ReplicationTarget>,
     send_claim: SendClaim,
     confirmed: oneshot::Receiver<Result<Joined, CallError>>,
 }
 
 /// Requests of one queue that are sent together.
-struct Group {
+pub(super) struct Group {
     route: Arc<Route>,
     /// `true` if the callers wait for answers.
     waits: bool,
@@ -52,11 +54,11 @@ struct Group {
 }
 
 /// A request whose caller waits for the answer.
-struct Waiting {
+pub(super) struct Waiting {
     // Before the client: dropping the last client ends the task that writes the cancellation.
     guard: Guard,
     client: Client,
-    prepared: Prepared,
+    pub(super) prepared: Prepared,
     answer: oneshot::Receiver<Result<Frame, CallError>>,
 }
 
@@ -124,7 +126,10 @@ impl RequestBuilder {
     }
 
     /// Boxed: in a batch, each is moved several times.
-    fn prepare_outbound(self, delivery: Delivery) -> Result<(Outgoing, Box<Outbound>), CallError> {
+    pub(super) fn prepare_outbound(
+        self,
+        delivery: Delivery,
+    ) -> Result<(Outgoing, Box<Outbound>), CallError> {
         let prepared = self.check(delivery)?;
         let payload = self.payload(&prepared, delivery)?;
         let (level, client) = (self.level(), self.client);
@@ -136,7 +141,7 @@ impl RequestBuilder {
         Ok((outgoing, Box::new(outbound)))
     }
 
-    fn prepare_wait(self) -> Result<(Outgoing, Waiting), CallError> {
+    pub(super) fn prepare_wait(self) -> Result<(Outgoing, Waiting), CallError> {
         let prepared = self.check(Delivery::Wait)?;
         let outgoing = self.waited(&prepared)?;
         let (id, key, origin) = (&prepared.id, &prepared.response_key, Some(prepared.origin()));
@@ -160,7 +165,12 @@ impl Group {
     }
 
     /// Adds a request to the group of its queue.
-    fn add(groups: &mut Vec<Self>, prepared: &Prepared, waits: bool, outgoing: Outgoing) {
+    pub(super) fn add(
+        groups: &mut Vec<Self>,
+        prepared: &Prepared,
+        waits: bool,
+        outgoing: Outgoing,
+    ) {
         // Consecutive requests usually go to the same queue.
         let same = groups.iter_mut().rfind(|group| Arc::ptr_eq(&group.route, &prepared.route));
         match same {
@@ -175,13 +185,13 @@ impl Group {
 
 impl Outbound {
     /// Called before the enqueue: if durability cannot be checked, nothing is enqueued.
-    async fn resolve_target(&mut self) -> Result<(), CallError> {
+    pub(super) async fn resolve_target(&mut self) -> Result<(), CallError> {
         self.target = self.client.inner.resolve_target(self.level, self.prepared.deadline).await?;
         Ok(())
     }
 
     /// Call once.
-    async fn finish(&mut self) -> Result<Receipt, CallError> {
+    pub(super) async fn finish(&mut self) -> Result<Receipt, CallError> {
         let joined = match timeout_at(self.prepared.deadline, &mut self.confirmed).await {
             Ok(Ok(done)) => done?,
             Ok(Err(_)) if self.send_claim.give_up() => return Err(CallError::stopped()),
@@ -208,7 +218,7 @@ impl Outbound {
 
 impl Waiting {
     /// Call once.
-    async fn finish(&mut self) -> Result<Response, CallError> {
+    pub(super) async fn finish(&mut self) -> Result<Response, CallError> {
         let Self { client, prepared, guard, answer } = self;
         let end = tokio::select! {
             biased;
@@ -239,7 +249,7 @@ impl Waiting {
 }
 
 /// Why a wait ended without an answer.
-pub(crate) enum WaitEnd {
+enum WaitEnd {
     /// The caller's timeout expired.
     TimedOut,
     /// The handler that waits was cancelled.
@@ -262,7 +272,10 @@ impl Prepared {
 }
 
 /// Polls `work`, if any, alongside `wanted`, and returns the output of `wanted`.
-async fn run_alongside<T>(work: Option<BoxFuture<'_, ()>>, wanted: impl Future<Output = T>) -> T {
+pub(super) async fn run_alongside<T>(
+    work: Option<BoxFuture<'_, ()>>,
+    wanted: impl Future<Output = T>,
+) -> T {
     let mut wanted = pin!(wanted);
     if let Some(work) = work
         && let Either::Right((out, _)) = select(work, wanted.as_mut()).await
@@ -273,67 +286,40 @@ async fn run_alongside<T>(work: Option<BoxFuture<'_, ()>>, wanted: impl Future<O
 }
 
 impl Client {
-    /// Enqueues all `requests` of this client and returns one result each, in order.
+    /// Enqueues job `name` and returns.
     ///
-    /// The requests are written together, up to 1,024 per queue and command. Each ends within its
-    /// own timeout. After the future is dropped, each may be queued or not, as for
-    /// [`Client::call`].
-    pub async fn call_many(
+    /// # Errors
+    ///
+    /// [`CallError::may_be_queued`] returns `true` if the job may run nevertheless. After the
+    /// future is dropped, the job may be queued or not. Inside a handler, sending ends with the
+    /// handler's remaining time; the job has its own timeout.
+    pub async fn call<T: Serialize + ?Sized>(
         &self,
-        requests: impl IntoIterator<Item = RequestBuilder>,
-    ) -> Vec<Result<Receipt, CallError>> {
-        let (mut groups, mut outbound) = (Vec::new(), Vec::new());
-        for request in requests {
-            let prepared = async {
-                let (outgoing, mut one) = request.prepare_outbound(Delivery::FireAndForget)?;
-                one.resolve_target().await?;
-                Group::add(&mut groups, &one.prepared, false, outgoing);
-                Ok(one)
-            };
-            outbound.push(prepared.await);
-        }
-        let dispatching = self.inner.dispatch_all(groups);
-        let finishing = async {
-            // Durability checks are made together for all requests.
-            if outbound.iter().flatten().any(|outbound| outbound.target.is_some()) {
-                let all = outbound.into_iter().map(async |outbound| outbound?.finish().await);
-                return join_all(all).await;
-            }
-            let finish = async |mut outbound: Box<Outbound>| outbound.finish().await;
-            each(outbound, |outbound| outbound.prepared.deadline, finish).await
-        };
-        run_alongside(dispatching, finishing).await
+        name: &str,
+        data: &T,
+    ) -> Result<Receipt, CallError> {
+        self.request(name).data(data).send().await
     }
 
-    /// Enqueues all `requests` of this client, waits for all answers, and returns one result each,
-    /// in order.
+    /// Enqueues job `name` and waits for its answer, at most for the setting `client.timeout`.
     ///
-    /// The requests are written together, up to 1,024 per queue and command; answers cost no
-    /// command. Each ends within its own timeout. Dropping the future cancels the jobs without an
-    /// answer, as for [`Client::call_and_wait`].
-    pub async fn wait_many(
+    /// # Errors
+    ///
+    /// The job's error, or the reason why there is none: [`CallError::code`]. Dropping the future,
+    /// or its timeout, cancels the job: if it has not started it never does, and a running handler
+    /// is notified. Inside a handler, the call inherits the handler's remaining time and ends with
+    /// `cancelled` if the handler is cancelled.
+    pub async fn call_and_wait<T: Serialize + ?Sized>(
         &self,
-        requests: impl IntoIterator<Item = RequestBuilder>,
-    ) -> Vec<Result<Response, CallError>> {
-        let (mut groups, mut waiting) = (Vec::new(), Vec::new());
-        for request in requests {
-            waiting.push(request.prepare_wait().map(|(outgoing, waiting)| {
-                Group::add(&mut groups, &waiting.prepared, true, outgoing);
-                waiting
-            }));
-        }
-        let dispatching = self.inner.dispatch_all(groups);
-        let finishing = join_all(waiting.into_iter().map(async |waiting| waiting?.finish().await));
-        run_alongside(dispatching, finishing).await
+        name: &str,
+        data: &T,
+    ) -> Result<Response, CallError> {
+        self.request(name).data(data).wait().await
     }
 
     /// Ends a wait whose time is over. Reads the response key once, in case the announcement was
     /// lost.
-    pub(crate) async fn too_late(
-        &self,
-        stage: Stage,
-        prepared: &Prepared,
-    ) -> Result<Frame, CallError> {
+    async fn too_late(&self, stage: Stage, prepared: &Prepared) -> Result<Frame, CallError> {
         const FINAL_READ_TIMEOUT: Duration = Duration::from_millis(200);
         if stage != Stage::Sent {
             return Err(stage.why_late(prepared.route.keys.name()));
@@ -342,7 +328,7 @@ impl Client {
         let reading = self.inner.reads.last_frames(&keys, FINAL_READ_TIMEOUT);
         if let Ok(Ok(frames)) = timeout(FINAL_READ_TIMEOUT, reading).await
             && let Some(frame) = frames.into_iter().flatten().next()
-            && let Some(frame) = crate::replies::parse(&frame)
+            && let Some(frame) = replies::parse(&frame)
             && frame.kind.ends()
             && frame.id == prepared.id
         {
@@ -350,35 +336,6 @@ impl Client {
         }
         Err(stage.why_late(prepared.route.keys.name()))
     }
-}
-
-/// Finishes all prepared requests and returns their results in the original order.
-///
-/// In the order of their deadlines, one after the other: a later request has either ended in the
-/// meantime or still has time left. So a batch of a thousand wakes its task once or twice, not a
-/// thousand times.
-async fn each<P, T, F>(
-    prepared: Vec<Result<P, CallError>>,
-    deadline: impl Fn(&P) -> Instant,
-    finish: impl Fn(P) -> F,
-) -> Vec<Result<T, CallError>>
-where
-    F: Future<Output = Result<T, CallError>>,
-{
-    let mut ended = Vec::with_capacity(prepared.len());
-    let mut open = Vec::with_capacity(prepared.len());
-    for (at, prepared) in prepared.into_iter().enumerate() {
-        match prepared {
-            Ok(prepared) => open.push((at, prepared)),
-            Err(error) => ended.push((at, Err(error))),
-        }
-    }
-    open.sort_by_key(|(_, prepared)| deadline(prepared));
-    for (at, prepared) in open {
-        ended.push((at, finish(prepared).await));
-    }
-    ended.sort_unstable_by_key(|(at, _)| *at);
-    ended.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 impl Inner {
@@ -413,7 +370,7 @@ impl Inner {
         Some(self.dispatch_slowly(group).boxed())
     }
 
-    fn dispatch_all(&self, groups: Vec<Group>) -> Option<BoxFuture<'_, ()>> {
+    pub(super) fn dispatch_all(&self, groups: Vec<Group>) -> Option<BoxFuture<'_, ()>> {
         let left = groups.into_iter().filter_map(|group| self.dispatch(group));
         let left: Vec<_> = left.collect();
         (!left.is_empty()).then(|| join_all(left).map(drop).boxed())
@@ -432,34 +389,5 @@ impl Inner {
                 outgoing.fail(&self.in_flight, CallError::stopped());
             }
         }
-    }
-
-    /// Queues the deletion of a response key that was read. If that fails, the key expires by its
-    /// TTL.
-    pub(crate) fn forget(&self, keys: &Arc<QueueKeys>, key: &str) {
-        let _ = self.commands.try_send(Command::Forget(keys.clone(), key.to_owned()));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn requests_finish_by_deadline_in_original_order() {
-        let (now, finished) = (Instant::now(), RefCell::new(Vec::new()));
-        let at = |seconds| Ok(now + Duration::from_secs(seconds));
-        let prepared = vec![at(3), at(1), Err(CallError::stopped()), at(2)];
-        let finish = async |deadline: Instant| {
-            let seconds = (deadline - now).as_secs();
-            finished.borrow_mut().push(seconds);
-            Ok(seconds)
-        };
-        let ended = each(prepared, |deadline| *deadline, finish).await;
-        let ended: Vec<Option<u64>> = ended.into_iter().map(Result::ok).collect();
-        assert_eq!(ended, [Some(3), Some(1), None, Some(2)]);
-        assert_eq!(*finished.borrow(), [1, 2, 3]);
     }
 }

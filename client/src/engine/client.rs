@@ -13,21 +13,19 @@ use redcall_common::name::{new_id, service_queue};
 use redcall_common::settings::Settings;
 use redcall_store::inspect::Inspector;
 use redcall_store::{Connection, Connector, StoreError};
-use serde::Serialize;
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::durability::DurabilityWaiters;
+use crate::engine::deadline::left_until;
+use crate::engine::durability::DurabilityWaiters;
+use crate::engine::events::hub::Events;
+use crate::engine::in_flight::InFlight;
+use crate::engine::monitors::Monitors;
+use crate::engine::replies::{self, BATCH_MAX, Reader, Wanted};
+use crate::engine::results::ResultEvents;
+use crate::engine::sender::{Caps, Command, Sender};
+use crate::engine::subscriptions::Subscriptions;
 use crate::error::CallError;
-use crate::events::Events;
-use crate::in_flight::InFlight;
-use crate::monitor::Monitors;
-use crate::replies::{self, BATCH_MAX, Reader, Wanted};
-use crate::request::{RequestBuilder, left_until};
-use crate::response::{Receipt, Response};
-use crate::sender::{Caps, Command, Sender};
-use crate::settle::ResultEvents;
-use crate::subscriptions::Subscriptions;
 
 /// Queue of requests whose job has no queue in the settings.
 const DEFAULT_QUEUE: &str = "default";
@@ -203,42 +201,6 @@ impl Client {
         })
     }
 
-    /// Enqueues job `name` and returns.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError::may_be_queued`] returns `true` if the job may run nevertheless. After the
-    /// future is dropped, the job may be queued or not. Inside a handler, sending ends with the
-    /// handler's remaining time; the job has its own timeout.
-    pub async fn call<T: Serialize + ?Sized>(
-        &self,
-        name: &str,
-        data: &T,
-    ) -> Result<Receipt, CallError> {
-        self.request(name).data(data).send().await
-    }
-
-    /// Enqueues job `name` and waits for its answer, at most for the setting `client.timeout`.
-    ///
-    /// # Errors
-    ///
-    /// The job's error, or the reason why there is none: [`CallError::code`]. Dropping the future,
-    /// or its timeout, cancels the job: if it has not started it never does, and a running handler
-    /// is notified. Inside a handler, the call inherits the handler's remaining time and ends with
-    /// `cancelled` if the handler is cancelled.
-    pub async fn call_and_wait<T: Serialize + ?Sized>(
-        &self,
-        name: &str,
-        data: &T,
-    ) -> Result<Response, CallError> {
-        self.request(name).data(data).wait().await
-    }
-
-    /// Returns a builder for a request with more options than name and data.
-    pub fn request(&self, name: &str) -> RequestBuilder {
-        RequestBuilder::new(self.clone(), name)
-    }
-
     /// Writes pending commands, such as cancellations of abandoned calls and deletions of answers
     /// that were read. Returns within 500 ms. Call it before a program exits right after a call: a
     /// job whose cancellation is not written still runs, and an answer that is not deleted expires
@@ -252,12 +214,6 @@ impl Client {
             }
         };
         let _ = timeout(FLUSH_TIMEOUT, flushing).await;
-    }
-
-    /// Returns the inspector of queues and workers.
-    #[must_use]
-    pub fn inspect(&self) -> &Inspector {
-        &self.inner.inspector
     }
 }
 
@@ -284,6 +240,12 @@ impl Inner {
             Some(Err(why)) => Err(CallError::not_trusted(&why, frame.error)),
             Some(Ok(())) | None => Ok(frame),
         }
+    }
+
+    /// Queues the deletion of a response key that was read. If that fails, the key expires by its
+    /// TTL.
+    pub(crate) fn forget(&self, keys: &Arc<QueueKeys>, key: &str) {
+        let _ = self.commands.try_send(Command::Forget(keys.clone(), key.to_owned()));
     }
 
     pub(crate) fn route(&self, queue: &str) -> Arc<Route> {

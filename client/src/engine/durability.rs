@@ -10,7 +10,7 @@ use redcall_store::{Connection, ConnectionId, Connector, StoreError};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::request::left_until;
+use crate::engine::deadline::left_until;
 
 /// How long one check blocks. Callers with time left join the next one.
 const WAIT_TIMEOUT: Duration = Duration::from_millis(200);

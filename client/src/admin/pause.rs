@@ -4,9 +4,9 @@ use redcall_common::keys::QueueKeys;
 use redcall_store::StoreError;
 use tokio::time::timeout;
 
-use crate::cancel::check_queue;
-use crate::client::Client;
+use crate::engine::client::Client;
 use crate::error::CallError;
+use crate::names::check_queue;
 
 impl Client {
     /// Pauses `queue` for all workers until [`Client::resume`]: running jobs finish and are

@@ -7,7 +7,7 @@
 use redcall_common::event::EventId;
 use redcall_store::TopicRead;
 
-use super::stream::Missed;
+use super::subscriber::Missed;
 
 /// A position in a topic: reading continues after this event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

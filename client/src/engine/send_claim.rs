@@ -1,6 +1,6 @@
 //! Arbitrates between the sender that writes a fire-and-forget request and a caller that gives up.
 //!
-//! For awaited requests, `in_flight.rs` does this under its lock.
+//! For awaited requests, `in_flight/mod.rs` does this under its lock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

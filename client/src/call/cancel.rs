@@ -1,62 +1,19 @@
-//! Cancellation of requests: abandoned calls, and explicit cancellation by id.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! Explicit cancellation of requests by id.
 
 use futures_util::future::try_join_all;
-use redcall_common::error::Code;
 use redcall_common::keys::QueueKeys;
-use redcall_common::name::{is_id, is_queue};
 use redcall_common::time::millis;
 use redcall_store::{CancelRequest, Cancellation};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::client::Client;
+use crate::call::ticket::Ticket;
+use crate::engine::client::Client;
+use crate::engine::withdrawal::DEFAULT_TTL;
 use crate::error::CallError;
-use crate::request::left_until;
-use crate::ticket::Ticket;
+use crate::names::{check_id, check_queue};
 
-/// How long after its deadline a request may still reach a worker, because the worker that leased
-/// it died. Longer than any sensible `worker.lease`, which the client does not know.
-const LEASE: Duration = Duration::from_secs(30);
-/// How long the cancellation of a request without a timeout is kept.
-const DEFAULT_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Maximum number of queues queried concurrently.
 const QUEUES_MAX: usize = 64;
-
-/// Where a request was sent, and its deadline.
-pub(crate) struct Origin {
-    pub(crate) keys: Arc<QueueKeys>,
-    /// Key of its idempotency record.
-    pub(crate) record: Option<String>,
-    /// When its caller stops waiting; `None` for never.
-    pub(crate) deadline: Option<Instant>,
-}
-
-/// A request to be cancelled.
-pub(crate) struct Withdrawal {
-    pub(crate) id: String,
-    pub(crate) origin: Origin,
-}
-
-impl Origin {
-    /// Returns how long a cancellation of the request has an effect.
-    fn relevant_for(&self) -> Duration {
-        self.deadline.map_or(DEFAULT_TTL, |deadline| left_until(deadline) + LEASE)
-    }
-}
-
-impl Withdrawal {
-    /// Returns `true` if writing it still has an effect.
-    pub(crate) fn is_relevant(&self, now: Instant) -> bool {
-        self.origin.deadline.is_none_or(|deadline| now < deadline + LEASE)
-    }
-
-    pub(crate) fn as_written(&self) -> CancelRequest {
-        let ttl_ms = millis(self.origin.relevant_for());
-        CancelRequest { id: self.id.clone(), ttl_ms, record: self.origin.record.clone() }
-    }
-}
 
 impl Client {
     /// Cancels the request `id` in every queue: first in those that Redcall's programs have noted,
@@ -129,27 +86,6 @@ impl Client {
         self.inner.results.publish_cancelled(&self.inner.link, &ended, limit).await;
         Ok(found.first().copied().unwrap_or(Cancellation::Unseen))
     }
-}
-
-/// Returns an error unless `id` is a valid request id.
-pub(crate) fn check_id(id: &str) -> Result<(), CallError> {
-    if is_id(id) {
-        return Ok(());
-    }
-    Err(CallError::refused(
-        Code::InvalidRequest,
-        format!("`{id}` is not a valid request id: expected 1 to 64 of [A-Za-z0-9_-]"),
-    ))
-}
-
-/// Returns an error unless `queue` is a valid queue name.
-pub(crate) fn check_queue(queue: &str) -> Result<(), CallError> {
-    if is_queue(queue) {
-        return Ok(());
-    }
-    let message =
-        format!("`{queue}` is not a valid queue name: expected 1 to 64 of [A-Za-z0-9_.-]");
-    Err(CallError::refused(Code::InvalidRequest, message))
 }
 
 impl Ticket {

@@ -12,11 +12,11 @@ use redcall_store::{CancelRequest, Connection, Enqueued, Item, Placed, Placement
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::cancel::Withdrawal;
+use crate::engine::in_flight::InFlight;
+use crate::engine::results::ResultEvents;
+use crate::engine::send_claim::SendClaim;
+use crate::engine::withdrawal::Withdrawal;
 use crate::error::CallError;
-use crate::in_flight::InFlight;
-use crate::send_claim::SendClaim;
-use crate::settle::ResultEvents;
 
 /// Maximum number of requests in one command.
 const BATCH_MAX: usize = 1024;

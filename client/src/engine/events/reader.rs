@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::cursor::Cursor;
-use super::stream::{Missed, Subscriber};
+use super::subscriber::{Missed, Subscriber};
 
 /// Maximum time of one blocking read. Then all topics are read: a restarted one may have entries
 /// that a blocking read does not see.

@@ -19,10 +19,11 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
-use crate::cancel::Origin;
-use crate::client::{Client, Route};
+use crate::engine::client::{Client, Route};
+use crate::engine::deadline::deadline_in;
+use crate::engine::sender::Payload;
+use crate::engine::withdrawal::Origin;
 use crate::error::CallError;
-use crate::sender::Payload;
 use redcall_common::time::{millis, unix_ms};
 
 /// Maximum delay of a request.
@@ -96,8 +97,15 @@ impl Prepared {
     }
 }
 
+impl Client {
+    /// Returns a builder for a request with more options than name and data.
+    pub fn request(&self, name: &str) -> RequestBuilder {
+        RequestBuilder::new(self.clone(), name)
+    }
+}
+
 impl RequestBuilder {
-    pub(crate) fn new(client: Client, name: &str) -> Self {
+    fn new(client: Client, name: &str) -> Self {
         Self {
             client,
             name: name.to_owned(),
@@ -422,13 +430,4 @@ impl Prepared {
         };
         ttl_ms + millis(self.delay)
     }
-}
-
-/// Returns the instant `timeout` from now, at most one year.
-pub(crate) fn deadline_in(timeout: Duration) -> Instant {
-    Instant::now() + timeout.min(Duration::from_secs(365 * 86_400))
-}
-
-pub(crate) fn left_until(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
 }

@@ -2,20 +2,18 @@
 //!
 //! `monitor.rs` follows a status to its end.
 
-use std::time::Duration;
-
 use redcall_common::error::Code;
 use redcall_common::name::is_id;
 use redcall_common::status::JobStatus;
 use redcall_store::States;
 use tokio::time::{Instant, timeout_at};
 
-use crate::cancel::{check_id, check_queue};
-use crate::client::Client;
+use crate::call::ticket::Ticket;
+use crate::engine::client::Client;
+use crate::engine::deadline::{deadline_in, left_until};
 use crate::error::CallError;
-use crate::request::{deadline_in, left_until};
+use crate::names::{check_id, check_queue};
 use crate::response::Receipt;
-use crate::ticket::Ticket;
 
 /// Maximum number of queues searched in one round trip.
 const QUEUES_MAX: usize = 256;
@@ -195,15 +193,6 @@ impl Ticket {
     /// As [`Client::status`].
     pub async fn history(&self) -> Result<Vec<JobStatus>, CallError> {
         self.client.status_history(self).await
-    }
-
-    /// Follows the status of the request, as [`Client::monitor_timeout`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::monitor`].
-    pub async fn monitor(&self, timeout: Duration) -> Result<crate::StatusStream, CallError> {
-        self.client.monitor_timeout(self, timeout).await
     }
 }
 

@@ -4,7 +4,7 @@ use redcall_common::error::Code;
 use redcall_common::keys::Keys;
 
 use super::*;
-use crate::replies::{Wanted, on_announcement};
+use crate::engine::replies::{Wanted, on_announcement};
 
 fn origin() -> Origin {
     Origin { keys: Arc::new(Keys::new("redcall").of("q")), record: None, deadline: None }

@@ -1,0 +1,119 @@
+//! Sending many requests at once.
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use crate::call::request::{Delivery, RequestBuilder};
+use crate::call::send::{Group, Outbound, run_alongside};
+use crate::engine::client::Client;
+use crate::error::CallError;
+use crate::response::{Receipt, Response};
+
+impl Client {
+    /// Enqueues all `requests` of this client and returns one result each, in order.
+    ///
+    /// The requests are written together, up to 1,024 per queue and command. Each ends within its
+    /// own timeout. After the future is dropped, each may be queued or not, as for
+    /// [`Client::call`].
+    pub async fn call_many(
+        &self,
+        requests: impl IntoIterator<Item = RequestBuilder>,
+    ) -> Vec<Result<Receipt, CallError>> {
+        let (mut groups, mut outbound) = (Vec::new(), Vec::new());
+        for request in requests {
+            let prepared = async {
+                let (outgoing, mut one) = request.prepare_outbound(Delivery::FireAndForget)?;
+                one.resolve_target().await?;
+                Group::add(&mut groups, &one.prepared, false, outgoing);
+                Ok(one)
+            };
+            outbound.push(prepared.await);
+        }
+        let dispatching = self.inner.dispatch_all(groups);
+        let finishing = async {
+            // Durability checks are made together for all requests.
+            if outbound.iter().flatten().any(|outbound| outbound.target.is_some()) {
+                let all = outbound.into_iter().map(async |outbound| outbound?.finish().await);
+                return join_all(all).await;
+            }
+            let finish = async |mut outbound: Box<Outbound>| outbound.finish().await;
+            each(outbound, |outbound| outbound.prepared.deadline, finish).await
+        };
+        run_alongside(dispatching, finishing).await
+    }
+
+    /// Enqueues all `requests` of this client, waits for all answers, and returns one result each,
+    /// in order.
+    ///
+    /// The requests are written together, up to 1,024 per queue and command; answers cost no
+    /// command. Each ends within its own timeout. Dropping the future cancels the jobs without an
+    /// answer, as for [`Client::call_and_wait`].
+    pub async fn wait_many(
+        &self,
+        requests: impl IntoIterator<Item = RequestBuilder>,
+    ) -> Vec<Result<Response, CallError>> {
+        let (mut groups, mut waiting) = (Vec::new(), Vec::new());
+        for request in requests {
+            waiting.push(request.prepare_wait().map(|(outgoing, waiting)| {
+                Group::add(&mut groups, &waiting.prepared, true, outgoing);
+                waiting
+            }));
+        }
+        let dispatching = self.inner.dispatch_all(groups);
+        let finishing = join_all(waiting.into_iter().map(async |waiting| waiting?.finish().await));
+        run_alongside(dispatching, finishing).await
+    }
+}
+
+/// Finishes all prepared requests and returns their results in the original order.
+///
+/// In the order of their deadlines, one after the other: a later request has either ended in the
+/// meantime or still has time left. So a batch of a thousand wakes its task once or twice, not a
+/// thousand times.
+async fn each<P, T, F>(
+    prepared: Vec<Result<P, CallError>>,
+    deadline: impl Fn(&P) -> Instant,
+    finish: impl Fn(P) -> F,
+) -> Vec<Result<T, CallError>>
+where
+    F: Future<Output = Result<T, CallError>>,
+{
+    let mut ended = Vec::with_capacity(prepared.len());
+    let mut open = Vec::with_capacity(prepared.len());
+    for (at, prepared) in prepared.into_iter().enumerate() {
+        match prepared {
+            Ok(prepared) => open.push((at, prepared)),
+            Err(error) => ended.push((at, Err(error))),
+        }
+    }
+    open.sort_by_key(|(_, prepared)| deadline(prepared));
+    for (at, prepared) in open {
+        ended.push((at, finish(prepared).await));
+    }
+    ended.sort_unstable_by_key(|(at, _)| *at);
+    ended.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn requests_finish_by_deadline_in_original_order() {
+        let (now, finished) = (Instant::now(), RefCell::new(Vec::new()));
+        let at = |seconds| Ok(now + Duration::from_secs(seconds));
+        let prepared = vec![at(3), at(1), Err(CallError::stopped()), at(2)];
+        let finish = async |deadline: Instant| {
+            let seconds = (deadline - now).as_secs();
+            finished.borrow_mut().push(seconds);
+            Ok(seconds)
+        };
+        let ended = each(prepared, |deadline| *deadline, finish).await;
+        let ended: Vec<Option<u64>> = ended.into_iter().map(Result::ok).collect();
+        assert_eq!(ended, [Some(3), Some(1), None, Some(2)]);
+        assert_eq!(*finished.borrow(), [1, 2, 3]);
+    }
+}

@@ -1,0 +1,19 @@
+//! Calls: building, sending, following and cancelling requests.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `request.rs` | the builder of a request |
+//! | `send.rs` | sending one request |
+//! | `batch.rs` | sending many requests at once |
+//! | `stream.rs` | the frames of a request |
+//! | `follow.rs` | following requests of other clients |
+//! | `ticket.rs` | fetching an answer later |
+//! | `cancel.rs` | cancellation by id |
+
+mod batch;
+mod cancel;
+mod follow;
+pub(crate) mod request;
+mod send;
+pub(crate) mod stream;
+pub(crate) mod ticket;
