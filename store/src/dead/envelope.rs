@@ -188,10 +188,10 @@ mod tests {
             (b"nonsense", "not a JSON object"),
             (b"[1]", "not a JSON object"),
             (b"\xff", "not a JSON object"),
-            (br#"{"id":"a","response_key":"k","type":"result","seq":1,"data":1}"#, "no job"),
+            (br#"{"id":"a","response_key":"k","type":"result","seq":1,"data":1}"#, "`name`"),
             (br#"{"id":"a b","name":"add","data":1}"#, "`id`"),
             (br#"{"id":7,"name":"add","data":1}"#, "`id`"),
-            (br#"{"id":"a","name":"a b","data":1}"#, "no job"),
+            (br#"{"id":"a","name":"a b","data":1}"#, "`name`"),
             (br#"{"id":"a","name":"add"}"#, "`data`"),
             (br#"{"id":"a","name":"add","data":1,"data":2}"#, "stands twice"),
         ] {

@@ -5,7 +5,7 @@
 --   (3)
 -- Returns: {top, added, length, first, entries, whole}. top: id of the newest entry ever; added:
 --   number of entries ever added; length: number of stored entries; first: id of the oldest of
---   them; entries: as XRANGE returns them; whole: 1 if there are no entries beyond them. Without
+--   them; entries: as XRANGE returns them; whole: set if there are no entries beyond them. Without
 --   the stream all of these are zero or empty.
 -- Derived keys: none.
 -- Cost: O(entries * entries of a node of the stream).

@@ -42,7 +42,7 @@ const KINDS: usize = 16;
 const SHOWN: usize = 512;
 
 /// The crates whose lines are condensed.
-const OURS: [&str; 3] = ["redcall_worker", "redcall_common", "redcall_client"];
+const OURS: [&str; 4] = ["redcall_worker", "redcall_common", "redcall_store", "redcall_client"];
 /// Modules whose lines are not limited: the stderr of programs, and lines about lines.
 const PASS: [&str; 3] = [
     "redcall_worker::handler::stderr",
@@ -439,7 +439,9 @@ mod tests {
 
     #[test]
     fn foreign_lines_and_those_of_programs_pass() {
-        assert!(is_ours("redcall_worker") && is_ours("redcall_worker::io::poll"));
+        for target in ["redcall_worker", "redcall_worker::io::poll", "redcall_store::link"] {
+            assert!(is_ours(target), "{target}");
+        }
         for target in ["redcall_workers", "example", "redcall_worker::handler::stderr", ""] {
             assert!(!is_ours(target), "{target}");
         }

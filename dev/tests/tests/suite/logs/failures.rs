@@ -100,7 +100,7 @@ async fn every_failure_is_logged_once_with_its_code() {
     for (name, data, code, part) in [
         ("add", &json!({"a": 1}), "invalid_data", "missing field `b`"),
         ("echo", &large, "too_large", "the limit is 4096"),
-        ("sleep", &json!({"ms": 60_000}), "timeout", "longer than 100ms"),
+        ("sleep", &json!({"ms": 60_000}), "timeout", "its timeout of 100ms"),
         ("exits", &Value::Null, "handler_failed", "exit status: 3"),
         ("missing", &Value::Null, "handler_failed", "127.0.0.1 cannot be reached"),
         ("dies", &Value::Null, "worker_lost", "signal: 9"),

@@ -198,6 +198,11 @@ async fn next_process_starts_when_the_one_that_was_given_up_has_ended() {
     let (hold, _) = listener.accept().await.unwrap();
     let deaf = shared.client.request("deaf").data(&port).submit().await.unwrap();
     let _runs = listener.accept().await.unwrap();
+    // The registry is as old as the last heartbeat.
+    eventually("both jobs to be registered", async || {
+        (shared.bench.workers().await[0].running == 2).then_some(())
+    })
+    .await;
     deaf.cancel().await.unwrap();
     assert_eq!(deaf.wait().await.unwrap_err().code(), redcall_client::Code::Cancelled);
     eventually("the worker to give the process up", async || {

@@ -104,7 +104,7 @@ async fn data_is_padded_to_a_size() {
     assert_eq!(request["data"].to_string().len(), 5000);
     let small = run(&bench, &["enqueue", "--size", "5"]).await;
     assert_eq!(small.code, 2, "{small:?}");
-    small.says("name no smaller size");
+    small.says("name a larger size");
 }
 
 /// Returns the output of `redcall-bench` for `scenarios` in a short form.

@@ -167,7 +167,7 @@ async fn a_script_prints_the_answer_of_each_line() {
     assert_eq!(said[12..14], ["timeout default", "device.7: not subscribed"]);
     assert!(said[14..].join("\n").contains("Usage: publish"), "{said:?}");
     let queues = desk.script(&[], &["queues", "workers", "help"]).await;
-    for shown in ["service:counter", "low", "WAITING", "RUNNING", "under the next nonce"] {
+    for shown in ["service:counter", "low", "WAITING", "RUNNING", "with the next nonce"] {
         assert!(queues.stdout.contains(shown), "{shown}: {}", queues.stdout);
     }
 }

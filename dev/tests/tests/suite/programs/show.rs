@@ -77,7 +77,7 @@ async fn queues_are_shown_with_waiting_running_and_dead_counts() {
     let ran = Ran::new("redcall", &["queues"], &env).await;
     let rows: Vec<Vec<&str>> =
         ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
-    let head = ["QUEUE", "STATE", "WAITING", "OLDEST", "RUNNING", "PENDING", "SCHEDULED"];
+    let head = ["QUEUE", "STATE", "WAITING", "OLDEST", "RUNNING", "DEFERRED", "SCHEDULED"];
     assert_eq!(rows[0], [&head[..], &["PARKED", "LIMITED", "DEAD", "WORKERS"]].concat());
     assert_eq!(rows[2], ["low", "open", "0", "-", "0", "0", "0", "0", "0", "1", "1"]);
     // An age may have a space in it.

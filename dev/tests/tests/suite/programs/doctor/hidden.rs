@@ -90,10 +90,7 @@ async fn queue_is_found_among_many_keys_or_a_cut_scan_reported() {
     let ran = Ran::new("redcall", &["queues", "--json"], &env).await;
     assert_eq!(ran.stdout, "{\"complete\":false,\"queues\":[]}\n");
     let ran = Ran::new("redcall", &["queues"], &env).await;
-    assert!(
-        ran.stderr.contains("a queue that only plain RPUSH has used may be missing"),
-        "{ran:?}"
-    );
+    assert!(ran.stderr.contains("a queue used only by plain RPUSH may be missing"), "{ran:?}");
 }
 
 #[tokio::test]

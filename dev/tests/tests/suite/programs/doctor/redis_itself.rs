@@ -25,7 +25,11 @@ async fn redis_persistence_is_judged() {
     set(&mut conn, "appendfsync", "everysec").await;
     doctor(&[], &env).await.has("persistence", "note", "append-only file, appendfsync everysec");
     set(&mut conn, "appendfsync", "no").await;
-    doctor(&[], &env).await.has("persistence", "warning", "when the system likes (appendfsync no)");
+    doctor(&[], &env).await.has(
+        "persistence",
+        "warning",
+        "appendfsync no: the system decides when to write it",
+    );
     set(&mut conn, "appendfsync", "always").await;
     doctor(&[], &env).await.has("persistence", "ok", "append-only file, appendfsync always");
 

@@ -185,7 +185,7 @@ async fn limited_key_without_a_poll_is_a_problem() {
     let key = |what: &str| format!("redcall:{{default}}:{what}");
     let () = conn.rpush(key("limited:order:a"), "{}").await.unwrap();
     let () = conn.hset(key("limited"), "order", 1).await.unwrap();
-    let lost = "a of order has sorted requests and gets no poll on default";
+    let lost = "a of order has sorted requests and gets no turn on default";
     // Neither the set of all keys knows it, nor a place; then at least that set does.
     for listed in [false, true] {
         if listed {
