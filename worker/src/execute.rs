@@ -11,16 +11,20 @@ use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::{Frame, FrameType};
 use redcall_common::request::DecodedRequest;
+use redcall_common::service::ServiceCall;
 use redcall_common::time::millis;
 use redcall_store::{Claim, Claimed, Outcome, Settlement, SideEffect, StoreError};
+use serde_json::value::to_raw_value;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::auth::{self, Verified};
-use crate::failure::{self, NextStep, with_causes};
+use crate::auth::Verified;
+use crate::causes::with_causes;
+use crate::failure::{self, NextStep};
 use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
 use crate::outcome::{self, Unanswered, give_up, status};
-use crate::request::{ProgressError, Request};
+use crate::progress_error::ProgressError;
+use crate::request::Request;
 use crate::service::{self, ServiceRules};
 
 /// Timeout of one round trip to Redis, before the next attempt.
@@ -109,7 +113,7 @@ async fn check_not_repeated(job: &Job, verified: &Verified) -> Result<(), NotRun
             Err(error) => pause(job, error).await,
         }
     };
-    let outcome = auth::unauthorized(&job.request, &job.keys.queue, refusal, job.attempt());
+    let outcome = outcome::unauthorized(&job.request, &job.keys.queue, refusal, job.attempt());
     Err(NotRun::Settle(Box::new(outcome)))
 }
 
@@ -146,16 +150,25 @@ async fn read_state(job: &Job, rules: ServiceRules) -> Result<(), NotRun> {
         signer: signer.clone(),
     });
     let run = service::run(&call, found, rules, sealer).map_err(refuse)?;
-    job.receipt(&call).await;
+    push_receipt(job, &call).await;
     // Set once: only this function prepares the run.
     let _ = job.run.set(run);
     Ok(())
 }
 
+/// Pushes a frame that the task begins, if its caller asked for that. Once: only in the first run.
+async fn push_receipt(job: &Job, call: &ServiceCall) {
+    if call.receipt && job.attempt() == 1 {
+        let data = to_raw_value(&serde_json::json!({ "task": call.task }));
+        // The answer does not depend on this frame.
+        let _ = job.push(FrameType::Progress, data.ok().as_deref()).await;
+    }
+}
+
 async fn claim(job: &Job) -> Result<(), NotRun> {
     let request = &job.request;
     let now_ms = job.shared.link.now_ms();
-    let left = crate::io::launch::budget_left(request, now_ms);
+    let left = budget_left(request, now_ms);
     let (call, data) = (request.call(), digest::of_data(request.data.get()));
     let call = call.unwrap_or_default();
     let claim = Claim {
@@ -213,6 +226,14 @@ async fn claim(job: &Job) -> Result<(), NotRun> {
         }
         Claimed::LeaseLost => Err(NotRun::Lost),
     }
+}
+
+/// Returns the time until the caller's deadline; `None` if it has none. Without a time of enqueue
+/// the budget starts now; a time in the future counts as now.
+pub(crate) fn budget_left(request: &DecodedRequest, now_ms: u64) -> Option<Duration> {
+    let budget = request.budget_ms?;
+    let waited = request.enqueued_at.map_or(0, |at| now_ms.saturating_sub(at));
+    Some(Duration::from_millis(budget.saturating_sub(waited)))
 }
 
 /// Returns the outcome of a request that is refused before its run. `cause` is only logged.

@@ -2,26 +2,32 @@
 
 use std::time::Duration;
 
-use redcall_common::depth::data_fits;
+use redcall_common::auth::Refusal;
+use redcall_common::decode::{Rejected, call_of};
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
+use redcall_common::frame_head::FrameHead;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::Limits;
 use redcall_common::request::{DecodedRequest, ReplyTo};
 use redcall_common::settings::{Backoff, OnWorkerLoss, Retries};
 use redcall_common::status::StatusEnd;
 use redcall_common::time::millis;
-use redcall_store::{EndedCall, Outcome, Settlement, SideEffect};
+use redcall_store::{EndedCall, Leased, Outcome, Settlement, SideEffect};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::failure::{self, NextStep};
-use crate::handler::{HandlerError, HandlerResult};
+use crate::handler::bounds::fits;
+use crate::handler::error::{HandlerError, HandlerResult};
 use crate::job::Job;
 use crate::service;
 
 /// Longest message in a request's history, bytes: up to twenty of them are stored with it.
 const MAX_MESSAGE: usize = 1 << 10;
+
+/// The only message that an unauthorised caller gets. docs/reference/protocol.md lists it.
+const UNAUTHORIZED: &str = "the request has no signature that its worker accepts";
 
 /// The longest retry delay that a handler may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -64,26 +70,12 @@ fn of_job(job: &Job, result: HandlerResult, seq: u64) -> Outcome {
                 format!("the answer has {size} bytes, the limit is {limit} (limits.answer)");
             failed(job, HandlerError::with_code(Code::TooLarge, message), seq)
         }
-        Ok(data) => match fits(&data, depth) {
+        Ok(data) => match fits(data.get().as_bytes(), depth) {
             Ok(()) => answered(job, &data, seq),
             Err(error) => failed(job, error, seq),
         },
         Err(error) => failed(job, error, seq),
     }
-}
-
-/// Refuses an answer that nests too deep: readers of many languages fail on such.
-///
-/// # Errors
-///
-/// `too_large`.
-pub(crate) fn fits(data: &RawValue, depth: usize) -> Result<(), HandlerError> {
-    if data_fits(data.get().as_bytes(), depth) {
-        return Ok(());
-    }
-    let message =
-        format!("the frame of the answer would nest deeper than {depth} levels (limits.depth)");
-    Err(HandlerError::with_code(Code::TooLarge, message))
 }
 
 fn answered(job: &Job, data: &RawValue, seq: u64) -> Outcome {
@@ -138,7 +130,7 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
 fn notice(job: &Job, error: &WireError, delay: Duration) -> Option<Box<RawValue>> {
     let (attempt, retry_in_ms) = (job.attempt(), millis(delay));
     let notice = to_raw_value(&RetryNotice { attempt, error, retry_in_ms }).ok()?;
-    if fits(&notice, job.shared.limits.depth).is_ok() {
+    if fits(notice.get().as_bytes(), job.shared.limits.depth).is_ok() {
         return Some(notice);
     }
     let error = &WireError { data: None, ..error.clone() };
@@ -187,6 +179,122 @@ pub(crate) fn refuse(
     give_up(request, queue, unanswered, idempotency_ttl)
 }
 
+/// Returns the settlement of a signed request that is refused before it starts. It may be a copy:
+/// the signature does not cover the time that a request has waited.
+pub(crate) fn as_refusal(settlement: Settlement, code: Code, reason: &str) -> Settlement {
+    let reason = reason.to_owned();
+    match settlement {
+        Settlement::Answer { reply, frame } => {
+            Settlement::Refuse { code, reason, answer: Some((reply, frame)), dead_letter: false }
+        }
+        Settlement::DeadLetter { answer, .. } => {
+            Settlement::Refuse { code, reason, answer, dead_letter: true }
+        }
+        other => other,
+    }
+}
+
+/// Returns the outcome of a request that is not authorised to run.
+pub(crate) fn unauthorized(
+    request: &DecodedRequest,
+    queue: &QueueKeys,
+    refusal: Refusal,
+    attempt: u32,
+) -> Outcome {
+    // An unknown key name is not logged: it may be anything, also a secret.
+    let key = request.auth.as_ref().filter(|_| refusal != Refusal::UnknownKey);
+    let key = key.map(|signed| signed.token.key.as_str());
+    let (id, name, queue_name) = (&request.id, &request.name, queue.name());
+    let code = Code::Unauthorized;
+    tracing::warn!(
+        id,
+        name,
+        queue = queue_name,
+        attempt,
+        %code,
+        key,
+        why = %refusal,
+        "not run: unauthorized"
+    );
+    let error = WireError::new(Code::Unauthorized, UNAUTHORIZED);
+    // Never signed: a copy gets the same answer as any other request.
+    let frame = |response_key: &str| {
+        let id = &request.id;
+        FrameHead { id, response_key, attempt, signer: None }.error(1, &error)
+    };
+    let (call, side_effects) = match refusal {
+        // A copy must not end the call of the original request.
+        Refusal::Replayed => (None, Vec::new()),
+        // The next caller starts the call again.
+        _ => (
+            call(request, queue, None, frame),
+            status(request.status_ttl_ms, attempt, Some(&error)),
+        ),
+    };
+    let (code, reason) = (error.code, error.message.clone());
+    let answer = answer(request.reply.clone(), frame);
+    let settlement = Settlement::Refuse { code, reason, answer, dead_letter: false };
+    Outcome { call, code: Some(code), side_effects, ..Outcome::new(&request.id, settlement) }
+}
+
+/// Returns the outcome of an element that is not a valid request.
+pub(crate) fn reject(
+    leased: &Leased,
+    rejected: Rejected,
+    queue: &QueueKeys,
+    attempt: u32,
+) -> Outcome {
+    let Rejected { error, reply, dead_letter, status_ttl_ms } = rejected;
+    failure::log_refused(&leased.id, None, queue.name(), attempt, &error, None);
+    let status_ttl_ms = status_ttl_ms.map(|ttl| u64::from(ttl.get()));
+    let side_effects = status(status_ttl_ms, attempt, Some(&error));
+    let (code, reason) = (error.code, error.message.clone());
+    let frame = |response_key: &str| {
+        FrameHead { id: &leased.id, response_key, attempt, signer: None }.error(1, &error)
+    };
+    // A client may have treated it as a valid request, and stored that it runs.
+    let ended =
+        |digest| EndedCall { digest, keep: None, frame: frame(&queue.response(&leased.id)) };
+    let call = call_of(&leased.raw).map(ended);
+    // It may have the id of another request.
+    let settlement = Settlement::Refuse { code, reason, answer: answer(reply, frame), dead_letter };
+    Outcome { call, code: Some(code), side_effects, ..Outcome::new(&leased.id, settlement) }
+}
+
+/// Returns the outcome of a request whose job is not mapped.
+pub(crate) fn unknown(request: DecodedRequest, queue: &QueueKeys, attempt: u32) -> Outcome {
+    let message = format!("no live worker handles the job `{}`", request.name);
+    let error = WireError::new(Code::UnknownJob, message);
+    let frame = |key: &str| request.head(key, attempt).error(1, &error);
+    let call = call(&request, queue, None, frame);
+    let answer = answer(request.reply.clone(), frame);
+    let side_effects = status(request.status_ttl_ms, attempt, Some(&error));
+    let settlement = Settlement::Unknown { name: request.name, answer };
+    Outcome { call, code: Some(error.code), side_effects, ..Outcome::new(&request.id, settlement) }
+}
+
+/// Returns the outcome of a job that a stopping worker ends.
+pub(crate) fn returned(job: &Job) -> Outcome {
+    let attempt = job.attempt();
+    match job.rules.on_worker_loss {
+        OnWorkerLoss::Rerun => Outcome::new(&job.request.id, Settlement::Rerun { attempt }),
+        OnWorkerLoss::Fail => {
+            let message =
+                "the worker stopped while the job ran, which must not run twice (on_worker_loss)";
+            let error = WireError::new(Code::WorkerLost, message);
+            // The last number that a frame can have: frames in flight are not counted.
+            let seq = job.seq.try_lock().map_or(1, |seq| *seq + 1);
+            failure::log_run(job, &error, None, NextStep::DeadLettered);
+            let run = attempt_entry(job, &error);
+            let unanswered = Unanswered { error, attempt, seq, dead_letter: true };
+            Outcome {
+                run,
+                ..give_up(&job.request, &job.keys.queue, unanswered, job.shared.idempotency_ttl)
+            }
+        }
+    }
+}
+
 /// Returns the outcome of a request that ends without an answer.
 pub(crate) fn give_up(
     request: &DecodedRequest,
@@ -229,10 +337,7 @@ pub(crate) fn status(
 }
 
 /// Returns the response key and its final frame, if a caller waits.
-pub(crate) fn answer(
-    reply: Option<ReplyTo>,
-    frame: impl Fn(&str) -> String,
-) -> Option<(ReplyTo, String)> {
+fn answer(reply: Option<ReplyTo>, frame: impl Fn(&str) -> String) -> Option<(ReplyTo, String)> {
     reply.map(|reply| {
         let frame = frame(&reply.response_key);
         (reply, frame)
@@ -240,7 +345,7 @@ pub(crate) fn answer(
 }
 
 /// Returns the end of a request's call, if it has an idempotency key.
-pub(crate) fn call(
+fn call(
     request: &DecodedRequest,
     queue: &QueueKeys,
     keep: Option<Duration>,
@@ -251,7 +356,7 @@ pub(crate) fn call(
 }
 
 /// Returns the entry of a failed run in the history.
-pub(crate) fn attempt_entry(job: &Job, error: &WireError) -> String {
+fn attempt_entry(job: &Job, error: &WireError) -> String {
     let message = &error.message[..error.message.floor_char_boundary(MAX_MESSAGE)];
     let run = AttemptEntry {
         attempt: job.attempt(),

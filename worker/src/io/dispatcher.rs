@@ -13,17 +13,19 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::events::Channels;
-use super::heartbeat::{self, Identity, IoEvent, Status};
+use super::channels::Channels;
+use super::control::Control;
+use super::heartbeat::{self, Identity, Status};
+use super::io_event::IoEvent;
 use super::jobs::Jobs;
 use super::poll::{self, InFlightPoll};
 use super::pops::Popped;
 use super::probe::Probe;
 use super::queue::Queue;
+use super::redis_timeout::REDIS_TIMEOUT;
 use super::schedules::Schedules;
-use super::{Control, REDIS_TIMEOUT};
+use crate::causes::with_causes;
 use crate::error::WorkerError;
-use crate::failure::with_causes;
 use crate::job::{Event, Shared};
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
@@ -360,7 +362,7 @@ impl Dispatcher {
         while let Ok(event) = events.try_recv() {
             self.event(event);
         }
-        let returned = self.jobs.return_all(self.shared.idempotency_ttl);
+        let returned = self.jobs.return_all();
         let left = returned.len();
         for (queue, settlement) in returned {
             self.queues[queue].to_settle.push(settlement);
