@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
-use redcall_common::frame::{Frame, FrameType};
+use redcall_common::frame::FrameType;
 use redcall_common::request::DecodedRequest;
 use redcall_common::service::ServiceCall;
 use redcall_common::time::millis;
-use redcall_store::{Claim, Claimed, Outcome, Settlement, SideEffect, StoreError};
+use redcall_store::{Claim, Claimed, Outcome, StoreError};
 use serde_json::value::to_raw_value;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -22,7 +22,7 @@ use crate::causes::with_causes;
 use crate::failure::{self, NextStep};
 use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
-use crate::outcome::{self, Unanswered, give_up, status};
+use crate::outcome::{self, Unanswered, give_up};
 use crate::progress_error::ProgressError;
 use crate::request::Request;
 use crate::service::{self, ServiceRules};
@@ -201,22 +201,9 @@ async fn claim(job: &Job) -> Result<(), NotRun> {
             job.set_deadline(left.and_then(|left| Instant::now().checked_add(left)));
             Ok(())
         }
-        // The running call pushes its result to this request's response key as well.
-        Claimed::Joined => {
-            Err(NotRun::Settle(Box::new(Outcome::new(&request.id, Settlement::Done))))
-        }
+        Claimed::Joined => Err(NotRun::Settle(Box::new(outcome::joined(request)))),
         Claimed::Ended(tail) => {
-            let side_effects = status_of(request, &tail);
-            let settlement = match request.reply.clone() {
-                Some(reply) => {
-                    let (id, key) = (&request.id, &reply.response_key);
-                    let frame = format!(r#"{{"id":"{id}","response_key":"{key}"{tail}"#);
-                    Settlement::Answer { reply, frame }
-                }
-                None => Settlement::Done,
-            };
-            let outcome = Outcome { side_effects, ..Outcome::new(&request.id, settlement) };
-            Err(NotRun::Settle(Box::new(outcome)))
+            Err(NotRun::Settle(Box::new(outcome::of_ended_call(request, &tail))))
         }
         Claimed::Conflict => {
             refuse(Code::Conflict, "the idempotency key was used before, with other data")
@@ -241,16 +228,6 @@ fn refused(job: &Job, error: WireError, cause: Option<&str>) -> NotRun {
     let (request, queue) = (&job.request, &job.keys.queue);
     let (why, ttl) = ((error, cause), job.shared.idempotency_ttl);
     NotRun::Settle(Box::new(outcome::refuse(request, queue, job.attempt(), why, false, ttl)))
-}
-
-/// Returns the final status of a request that joined a call which ended with `tail`.
-fn status_of(request: &DecodedRequest, tail: &str) -> Vec<SideEffect> {
-    if request.status_ttl_ms.is_none() {
-        return Vec::new();
-    }
-    let end = serde_json::from_str::<Frame>(&format!(r#"{{"id":"{}"{tail}"#, request.id));
-    let (attempt, error) = end.map_or((0, None), |end| (end.attempt, end.error));
-    status(request.status_ttl_ms, attempt, error.as_ref())
 }
 
 /// Reads the latest deadline of all callers that have joined the call of `job`. A message about it

@@ -12,6 +12,7 @@
 //! | `request.rs`, `progress_error.rs` | the handler's view of a job: answering, progress |
 //! | `deferred.rs` | deferred answers |
 //! | `job.rs`, `execute.rs`, `outcome.rs` | one run: its state, its steps, its outcomes |
+//! | `retry_delay.rs` | the delay before the next attempt |
 //! | `settle.rs` | settling a job with its handler's result |
 //! | `failure.rs`, `causes.rs` | the log line about a request without an answer, and its causes |
 //! | `service.rs` | a request to a service: its task's input and its state |
@@ -45,6 +46,7 @@ mod progress_error;
 mod readiness;
 mod reload;
 mod request;
+mod retry_delay;
 mod runtime;
 mod service;
 mod service_request;

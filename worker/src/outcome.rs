@@ -5,15 +5,17 @@ use std::time::Duration;
 use redcall_common::auth::Refusal;
 use redcall_common::decode::{Rejected, call_of};
 use redcall_common::error::{Code, WireError};
-use redcall_common::frame::FrameType;
+use redcall_common::frame::{Frame, FrameType};
 use redcall_common::frame_head::FrameHead;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::Limits;
 use redcall_common::request::{DecodedRequest, ReplyTo};
-use redcall_common::settings::{Backoff, OnWorkerLoss, Retries};
+use redcall_common::settings::OnWorkerLoss;
 use redcall_common::status::StatusEnd;
 use redcall_common::time::millis;
-use redcall_store::{EndedCall, Leased, Outcome, Settlement, SideEffect};
+use redcall_store::{
+    DeferredRecord, DeferredRun, EndedCall, Leased, Outcome, Settlement, SideEffect,
+};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -21,6 +23,7 @@ use crate::failure::{self, NextStep};
 use crate::handler::bounds::fits;
 use crate::handler::error::{HandlerError, HandlerResult};
 use crate::job::Job;
+use crate::retry_delay::retry_in;
 use crate::service;
 
 /// Longest message in a request's history, bytes: up to twenty of them are stored with it.
@@ -29,8 +32,10 @@ const MAX_MESSAGE: usize = 1 << 10;
 /// The only message that an unauthorised caller gets. docs/reference/protocol.md lists it.
 const UNAUTHORIZED: &str = "the request has no signature that its worker accepts";
 
-/// The longest retry delay that a handler may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// The header that identifies the command in the event about its result.
+const NONCE: &str = "nonce";
+/// Longest nonce, bytes: it is repeated in the record and in the event.
+const MAX_NONCE: usize = 256;
 
 /// One run in the history of a request.
 #[derive(Serialize)]
@@ -150,6 +155,83 @@ fn crashed(job: &Job, error: WireError, cause: Option<&str>, seq: u64) -> Outcom
     failure::log_run(job, &error, cause, NextStep::DeadLettered);
     let unanswered = Unanswered { error, attempt: job.attempt(), seq, dead_letter: true };
     Outcome { run, ..give_up(request, &job.keys.queue, unanswered, job.shared.idempotency_ttl) }
+}
+
+/// Returns the outcome of a deferred `job`; `seq` is the number of the `deferred` frame.
+pub(crate) fn deferred(
+    job: &Job,
+    data: &RawValue,
+    (digest, timeout, notify): (String, Duration, bool),
+    seq: u64,
+) -> Outcome {
+    let request = &job.request;
+    let key = job.keys.queue.response(&request.id);
+    let head = job.head(&key);
+    let end = |code, message: &str| {
+        let error = WireError { attempt: Some(job.attempt()), ..WireError::new(code, message) };
+        head.tail(&head.error(seq + 1, &error)).to_owned()
+    };
+    let frame = head.data(FrameType::Deferred, seq, Some(data));
+    let mut record = DeferredRecord {
+        digest,
+        run: DeferredRun {
+            name: request.name.clone(),
+            attempt: job.attempt(),
+            seq: seq + 1,
+            key: head.signer.map(|signer| signer.key().to_owned()),
+            call: head.signer.and_then(|signer| signer.call()).map(str::to_owned),
+            nonce: request.headers.get(NONCE).filter(|it| it.len() <= MAX_NONCE).cloned(),
+            notify,
+        },
+        reply: request.reply.clone(),
+        late: end(Code::DeadlineExceeded, "it was not settled in time"),
+        gone: end(Code::Cancelled, "the call was cancelled"),
+        dead_letter: request.reply.is_none() || job.rules.retries.max > 0,
+        status_ttl_ms: request.status_ttl_ms,
+        seal: None,
+    };
+    record.seal = head
+        .signer
+        .map(|signer| signer.seal_deferred(&record.covered(&job.keys.queue, &request.id).parts()));
+    let notice = request.reply.clone().map(|reply| {
+        // A frame stays fetchable for as long as the answer may take.
+        let ttl_ms = reply.ttl_ms.saturating_add(millis(timeout));
+        (ReplyTo { ttl_ms, ..reply }, frame.clone())
+    });
+    let keep = Some(job.shared.idempotency_ttl);
+    let call = request.call().map(|digest| EndedCall { digest, keep, frame });
+    let settlement = Settlement::Deferred { within: timeout, record: Box::new(record), notice };
+    Outcome { call, ..Outcome::new(&request.id, settlement) }
+}
+
+/// Returns the outcome of a request that has joined a running call, which pushes its result to this
+/// request's response key as well.
+pub(crate) fn joined(request: &DecodedRequest) -> Outcome {
+    Outcome::new(&request.id, Settlement::Done)
+}
+
+/// Returns the outcome of a request that joined a call which ended with `tail`.
+pub(crate) fn of_ended_call(request: &DecodedRequest, tail: &str) -> Outcome {
+    let side_effects = status_of(request, tail);
+    let settlement = match request.reply.clone() {
+        Some(reply) => {
+            let (id, key) = (&request.id, &reply.response_key);
+            let frame = format!(r#"{{"id":"{id}","response_key":"{key}"{tail}"#);
+            Settlement::Answer { reply, frame }
+        }
+        None => Settlement::Done,
+    };
+    Outcome { side_effects, ..Outcome::new(&request.id, settlement) }
+}
+
+/// Returns the final status of a request that joined a call which ended with `tail`.
+fn status_of(request: &DecodedRequest, tail: &str) -> Vec<SideEffect> {
+    if request.status_ttl_ms.is_none() {
+        return Vec::new();
+    }
+    let end = serde_json::from_str::<Frame>(&format!(r#"{{"id":"{}"{tail}"#, request.id));
+    let (attempt, error) = end.map_or((0, None), |end| (end.attempt, end.error));
+    status(request.status_ttl_ms, attempt, error.as_ref())
 }
 
 /// The end of a request without an answer.
@@ -324,11 +406,7 @@ pub(crate) fn give_up(
 }
 
 /// Returns the final status of a request, if its status is tracked.
-pub(crate) fn status(
-    ttl_ms: Option<u64>,
-    attempt: u32,
-    error: Option<&WireError>,
-) -> Vec<SideEffect> {
+fn status(ttl_ms: Option<u64>, attempt: u32, error: Option<&WireError>) -> Vec<SideEffect> {
     let end = ttl_ms.map(|ttl_ms| {
         let error = error.map(|error| (error.code, error.message.clone()));
         SideEffect::Status(StatusEnd { ttl_ms, attempt, error })
@@ -368,65 +446,4 @@ fn attempt_entry(job: &Job, error: &WireError) -> String {
     };
     // Strings and numbers only: nothing here can fail to serialise.
     serde_json::to_string(&run).unwrap_or_default()
-}
-
-/// Returns the delay before the next attempt; `None` if there is none.
-fn retry_in(job: &Job, code: Code, after: Option<Duration>) -> Option<Duration> {
-    let retries = &job.rules.retries;
-    let by_request = job.request.max_attempts.map(|attempts| attempts.saturating_sub(1));
-    let further = u64::from(retries.max).min(by_request.unwrap_or(u64::MAX));
-    let is_wanted = after.is_some() || retries.on.contains(&code);
-    if !is_wanted || u64::from(job.record.fails) >= further {
-        return None;
-    }
-    let drawn = || longest_pause(retries, job.record.fails).mul_f64(random());
-    let delay = after.map_or_else(drawn, |after| after.min(MAX_RETRY_AFTER));
-    // A retry that would start after the caller's deadline is not scheduled.
-    let in_time = job.context().remaining().is_none_or(|left| delay < left);
-    in_time.then_some(delay)
-}
-
-/// Returns the longest delay after this many earlier failures.
-fn longest_pause(retries: &Retries, fails: u32) -> Duration {
-    match retries.backoff {
-        Backoff::Constant => retries.base,
-        Backoff::Exponential => {
-            let doubled = 2_u32.checked_pow(fails).and_then(|by| retries.base.checked_mul(by));
-            doubled.map_or(retries.cap, |pause| pause.min(retries.cap))
-        }
-    }
-}
-
-/// Returns a number from 0 to 1. Each hasher of the standard library has its own keys: random
-/// enough to spread load.
-fn random() -> f64 {
-    use std::hash::{BuildHasher, Hasher};
-    let bits = std::hash::RandomState::new().build_hasher().finish();
-    (bits >> 11) as f64 / (1_u64 << 53) as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_their_cap() {
-        let retries = Retries {
-            base: Duration::from_millis(100),
-            cap: Duration::from_millis(350),
-            ..Retries::default()
-        };
-        let pauses = [0, 1, 2, 40].map(|fails| longest_pause(&retries, fails).as_millis());
-        assert_eq!(pauses, [100, 200, 350, 350]);
-        let constant = Retries { backoff: Backoff::Constant, ..retries };
-        assert_eq!(longest_pause(&constant, 9), constant.base);
-    }
-
-    #[test]
-    fn jitter_is_full() {
-        let drawn: Vec<f64> = (0..1000).map(|_| random()).collect();
-        assert!(drawn.iter().all(|x| (0.0..1.0).contains(x)));
-        let low = drawn.iter().filter(|x| **x < 0.5).count();
-        assert!((350..650).contains(&low), "{low}");
-    }
 }

@@ -11,7 +11,7 @@ use redcall_store::{Leased, LimitRule};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::channels::Channels;
 use super::control::Control;
@@ -124,10 +124,7 @@ impl Dispatcher {
         let (id, name) = (&self.identity.id, &self.identity.name);
         tracing::info!(worker = id, name, jobs = self.identity.names.len(), "ready");
         let mut pulse_ticks = pulse.interval();
-        let mut ticks = interval(self.lease / 3);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut unblocks = interval(UNBLOCK_EVERY);
-        unblocks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut ticks, mut unblocks) = (every(self.lease / 3), every(UNBLOCK_EVERY));
         let mut reconnected = Box::pin(self.shared.link.reconnected());
         let mut heartbeat_reconnected = Box::pin(self.channels.heartbeat_conn.reconnected());
         let notices = self.channels.notices.clone();
@@ -406,4 +403,11 @@ impl Dispatcher {
         }
         Ok(())
     }
+}
+
+/// Returns an interval without bursts: a late tick delays the next ones.
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
