@@ -81,7 +81,7 @@ impl FromStr for CompletionToken {
 // By hand: a reader of logs must not be able to settle.
 impl fmt::Debug for CompletionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("SettlementToken");
+        let mut shown = f.debug_struct("CompletionToken");
         shown.field("queue", &self.queue).field("id", &self.id).finish_non_exhaustive()
     }
 }

@@ -4,26 +4,18 @@
 use std::time::Duration;
 
 use redcall_common::depth::data_fits;
-use redcall_common::error::{Code, WireError};
-use redcall_common::frame::FrameType;
-use redcall_common::request::ReplyTo;
-use redcall_common::time::millis;
 use redcall_common::token::CompletionToken;
-use redcall_store::{DeferredRecord, DeferredRun, EndedCall, Outcome, Settled, Settlement};
+use redcall_store::Settled;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
 
 use crate::job::Job;
+use crate::outcome;
 use crate::request::Request;
 
 /// The longest time that a deferred answer may take.
 const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// The header that identifies the command in the event about its result.
-const NONCE: &str = "nonce";
-/// Longest nonce, bytes: it is repeated in the record and in the event.
-const MAX_NONCE: usize = 256;
 
 /// The reason why an answer could not be deferred. The handler can still answer, except after
 /// [`DeferError::NotOwned`].
@@ -130,7 +122,7 @@ async fn deferral(
     let token = CompletionToken::new(job.keys.queue.name(), &job.request.id);
     let digest = token.digest();
     let (sender, settled) = oneshot::channel();
-    let outcome = |seq| outcome(job, &data, (digest, timeout, notify), seq);
+    let outcome = |seq| outcome::deferred(job, &data, (digest, timeout, notify), seq);
     if !job.settle_as(outcome, Some(sender)).await {
         return Err(DeferError::NotOwned);
     }
@@ -138,51 +130,4 @@ async fn deferral(
         Ok(Settled::Yes) => Ok(token),
         _ => Err(DeferError::NotOwned),
     }
-}
-
-/// Returns the outcome of a deferred `job`; `seq` is the number of the `deferred` frame.
-fn outcome(
-    job: &Job,
-    data: &RawValue,
-    (digest, timeout, notify): (String, Duration, bool),
-    seq: u64,
-) -> Outcome {
-    let request = &job.request;
-    let key = job.keys.queue.response(&request.id);
-    let head = job.head(&key);
-    let end = |code, message: &str| {
-        let error = WireError { attempt: Some(job.attempt()), ..WireError::new(code, message) };
-        head.tail(&head.error(seq + 1, &error)).to_owned()
-    };
-    let frame = head.data(FrameType::Deferred, seq, Some(data));
-    let mut record = DeferredRecord {
-        digest,
-        run: DeferredRun {
-            name: request.name.clone(),
-            attempt: job.attempt(),
-            seq: seq + 1,
-            key: head.signer.map(|signer| signer.key().to_owned()),
-            call: head.signer.and_then(|signer| signer.call()).map(str::to_owned),
-            nonce: request.headers.get(NONCE).filter(|it| it.len() <= MAX_NONCE).cloned(),
-            notify,
-        },
-        reply: request.reply.clone(),
-        late: end(Code::DeadlineExceeded, "it was not settled in time"),
-        gone: end(Code::Cancelled, "the call was cancelled"),
-        dead_letter: request.reply.is_none() || job.rules.retries.max > 0,
-        status_ttl_ms: request.status_ttl_ms,
-        seal: None,
-    };
-    record.seal = head
-        .signer
-        .map(|signer| signer.seal_deferred(&record.covered(&job.keys.queue, &request.id).parts()));
-    let notice = request.reply.clone().map(|reply| {
-        // A frame stays fetchable for as long as the answer may take.
-        let ttl_ms = reply.ttl_ms.saturating_add(millis(timeout));
-        (ReplyTo { ttl_ms, ..reply }, frame.clone())
-    });
-    let keep = Some(job.shared.idempotency_ttl);
-    let call = request.call().map(|digest| EndedCall { digest, keep, frame });
-    let settlement = Settlement::Deferred { within: timeout, record: Box::new(record), notice };
-    Outcome { call, ..Outcome::new(&request.id, settlement) }
 }

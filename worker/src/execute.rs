@@ -9,18 +9,22 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use redcall_common::digest;
 use redcall_common::error::{Code, WireError};
-use redcall_common::frame::{Frame, FrameType};
+use redcall_common::frame::FrameType;
 use redcall_common::request::DecodedRequest;
+use redcall_common::service::ServiceCall;
 use redcall_common::time::millis;
-use redcall_store::{Claim, Claimed, Outcome, Settlement, SideEffect, StoreError};
+use redcall_store::{Claim, Claimed, Outcome, StoreError};
+use serde_json::value::to_raw_value;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::auth::{self, Verified};
-use crate::failure::{self, NextStep, with_causes};
+use crate::auth::Verified;
+use crate::causes::with_causes;
+use crate::failure::{self, NextStep};
 use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
-use crate::outcome::{self, Unanswered, give_up, status};
-use crate::request::{ProgressError, Request};
+use crate::outcome::{self, Unanswered, give_up};
+use crate::progress_error::ProgressError;
+use crate::request::Request;
 use crate::service::{self, ServiceRules};
 
 /// Timeout of one round trip to Redis, before the next attempt.
@@ -109,7 +113,7 @@ async fn check_not_repeated(job: &Job, verified: &Verified) -> Result<(), NotRun
             Err(error) => pause(job, error).await,
         }
     };
-    let outcome = auth::unauthorized(&job.request, &job.keys.queue, refusal, job.attempt());
+    let outcome = outcome::unauthorized(&job.request, &job.keys.queue, refusal, job.attempt());
     Err(NotRun::Settle(Box::new(outcome)))
 }
 
@@ -146,16 +150,25 @@ async fn read_state(job: &Job, rules: ServiceRules) -> Result<(), NotRun> {
         signer: signer.clone(),
     });
     let run = service::run(&call, found, rules, sealer).map_err(refuse)?;
-    job.receipt(&call).await;
+    push_receipt(job, &call).await;
     // Set once: only this function prepares the run.
     let _ = job.run.set(run);
     Ok(())
 }
 
+/// Pushes a frame that the task begins, if its caller asked for that. Once: only in the first run.
+async fn push_receipt(job: &Job, call: &ServiceCall) {
+    if call.receipt && job.attempt() == 1 {
+        let data = to_raw_value(&serde_json::json!({ "task": call.task }));
+        // The answer does not depend on this frame.
+        let _ = job.push(FrameType::Progress, data.ok().as_deref()).await;
+    }
+}
+
 async fn claim(job: &Job) -> Result<(), NotRun> {
     let request = &job.request;
     let now_ms = job.shared.link.now_ms();
-    let left = crate::io::launch::budget_left(request, now_ms);
+    let left = budget_left(request, now_ms);
     let (call, data) = (request.call(), digest::of_data(request.data.get()));
     let call = call.unwrap_or_default();
     let claim = Claim {
@@ -188,22 +201,9 @@ async fn claim(job: &Job) -> Result<(), NotRun> {
             job.set_deadline(left.and_then(|left| Instant::now().checked_add(left)));
             Ok(())
         }
-        // The running call pushes its result to this request's response key as well.
-        Claimed::Joined => {
-            Err(NotRun::Settle(Box::new(Outcome::new(&request.id, Settlement::Done))))
-        }
+        Claimed::Joined => Err(NotRun::Settle(Box::new(outcome::joined(request)))),
         Claimed::Ended(tail) => {
-            let side_effects = status_of(request, &tail);
-            let settlement = match request.reply.clone() {
-                Some(reply) => {
-                    let (id, key) = (&request.id, &reply.response_key);
-                    let frame = format!(r#"{{"id":"{id}","response_key":"{key}"{tail}"#);
-                    Settlement::Answer { reply, frame }
-                }
-                None => Settlement::Done,
-            };
-            let outcome = Outcome { side_effects, ..Outcome::new(&request.id, settlement) };
-            Err(NotRun::Settle(Box::new(outcome)))
+            Err(NotRun::Settle(Box::new(outcome::of_ended_call(request, &tail))))
         }
         Claimed::Conflict => {
             refuse(Code::Conflict, "the idempotency key was used before, with other data")
@@ -215,21 +215,19 @@ async fn claim(job: &Job) -> Result<(), NotRun> {
     }
 }
 
+/// Returns the time until the caller's deadline; `None` if it has none. Without a time of enqueue
+/// the budget starts now; a time in the future counts as now.
+pub(crate) fn budget_left(request: &DecodedRequest, now_ms: u64) -> Option<Duration> {
+    let budget = request.budget_ms?;
+    let waited = request.enqueued_at.map_or(0, |at| now_ms.saturating_sub(at));
+    Some(Duration::from_millis(budget.saturating_sub(waited)))
+}
+
 /// Returns the outcome of a request that is refused before its run. `cause` is only logged.
 fn refused(job: &Job, error: WireError, cause: Option<&str>) -> NotRun {
     let (request, queue) = (&job.request, &job.keys.queue);
     let (why, ttl) = ((error, cause), job.shared.idempotency_ttl);
     NotRun::Settle(Box::new(outcome::refuse(request, queue, job.attempt(), why, false, ttl)))
-}
-
-/// Returns the final status of a request that joined a call which ended with `tail`.
-fn status_of(request: &DecodedRequest, tail: &str) -> Vec<SideEffect> {
-    if request.status_ttl_ms.is_none() {
-        return Vec::new();
-    }
-    let end = serde_json::from_str::<Frame>(&format!(r#"{{"id":"{}"{tail}"#, request.id));
-    let (attempt, error) = end.map_or((0, None), |end| (end.attempt, end.error));
-    status(request.status_ttl_ms, attempt, error.as_ref())
 }
 
 /// Reads the latest deadline of all callers that have joined the call of `job`. A message about it

@@ -4,7 +4,6 @@
 //! `outcome.rs` logs the end of a run; a request that ends without a run is logged where that is
 //! decided. `log/repeats.rs` bounds and counts the lines.
 
-use std::error::Error;
 use std::time::Duration;
 
 use redcall_common::error::{Code, WireError};
@@ -14,8 +13,6 @@ use crate::job::Job;
 
 /// Longest part of a message, and of its causes, in a line, bytes.
 const SHOWN: usize = 2 << 10;
-/// Most causes in a line: a chain may be circular.
-const CAUSES: usize = 16;
 
 /// The step that follows a failed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,62 +95,6 @@ pub(crate) fn log_refused(
     }
 }
 
-/// Returns the causes of `error` without itself, outermost first; `None` if it has none.
-pub(crate) fn causes(error: &dyn Error) -> Option<String> {
-    let (mut texts, mut last) = (Vec::new(), error.to_string());
-    let mut next = error.source();
-    for _ in 0..CAUSES {
-        let Some(cause) = next else { break };
-        let text = cause.to_string();
-        // Some errors end with the text of their cause.
-        if !last.ends_with(&text) {
-            texts.push(text.clone());
-        }
-        (last, next) = (text, cause.source());
-    }
-    (!texts.is_empty()).then(|| texts.join(": "))
-}
-
-/// Returns `error` with its causes, for a field of a line.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let causes = causes(error).map(|causes| format!(": {causes}")).unwrap_or_default();
-    format!("{error}{causes}")
-}
-
 fn shown(text: &str) -> &str {
     &text[..text.floor_char_boundary(SHOWN)]
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fmt;
-
-    use super::*;
-
-    /// An error with another error as its cause.
-    #[derive(Debug)]
-    struct Over(&'static str, Option<Box<Over>>);
-
-    impl fmt::Display for Over {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.0)
-        }
-    }
-
-    impl Error for Over {
-        fn source(&self) -> Option<&(dyn Error + 'static)> {
-            self.1.as_deref().map(|cause| cause as &dyn Error)
-        }
-    }
-
-    #[test]
-    fn causes_are_listed_outermost_first() {
-        let over = |text, cause| Over(text, Some(Box::new(cause)));
-        let error = over("a", over("b", over("b", Over("c", None))));
-        assert_eq!(causes(&error).as_deref(), Some("b: c"));
-        assert_eq!(causes(&Over("a", None)), None);
-        let long = (0..100)
-            .fold(Over("end", None), |cause, n| over(if n % 2 == 0 { "x" } else { "y" }, cause));
-        assert_eq!(causes(&long).unwrap().split(": ").count(), CAUSES);
-    }
 }

@@ -17,10 +17,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Verified;
-use crate::handler::HandlerResult;
 use crate::metrics::Metrics;
-use crate::outcome;
-use crate::request::ProgressError;
+use crate::progress_error::ProgressError;
 use crate::service::{ServiceRules, TaskRun};
 use crate::state::StateMap;
 
@@ -180,15 +178,6 @@ impl Job {
         Ok(())
     }
 
-    /// Settles the job with its handler's result. Returns `false` if it is settled already.
-    pub(crate) async fn settle(
-        &self,
-        result: HandlerResult,
-        notify: Option<oneshot::Sender<Settled>>,
-    ) -> bool {
-        self.settle_as(|seq| outcome::of_result(self, result, seq), notify).await
-    }
-
     /// Settles the job with the outcome that `outcome` makes for the `seq` of the final frame.
     pub(crate) async fn settle_as(
         &self,
@@ -205,14 +194,6 @@ impl Job {
         let outcome = Box::new(self.spent(outcome(*seq + 1)));
         let event = Event::Settle { serial: self.serial, outcome, notify };
         self.shared.events.send(event).is_ok()
-    }
-
-    /// Settles a job that [`Job::take`] has taken.
-    pub(crate) async fn settle_taken(&self, result: HandlerResult) {
-        let seq = self.seq.lock().await;
-        let outcome = Box::new(self.spent(outcome::of_result(self, result, *seq + 1)));
-        let _ =
-            self.shared.events.send(Event::Settle { serial: self.serial, outcome, notify: None });
     }
 
     /// Returns `true` if the handler has settled the job itself and the run is not cancelled.

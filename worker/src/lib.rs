@@ -9,15 +9,17 @@
 //! | `extract.rs`, `answer.rs`, `state.rs` | arguments, answers, state of compiled-in handlers |
 //! | `service_request.rs` | the same for handlers of a service |
 //! | `auth.rs` | verifying signed requests |
-//! | `request.rs` | the handler's view of a job: answering, progress |
+//! | `request.rs`, `progress_error.rs` | the handler's view of a job: answering, progress |
 //! | `deferred.rs` | deferred answers |
 //! | `job.rs`, `execute.rs`, `outcome.rs` | one run: its state, its steps, its outcomes |
-//! | `failure.rs` | the log line about a request without an answer |
+//! | `retry_delay.rs` | the delay before the next attempt |
+//! | `settle.rs` | settling a job with its handler's result |
+//! | `failure.rs`, `causes.rs` | the log line about a request without an answer, and its causes |
 //! | `service.rs` | a request to a service: its task's input and its state |
 //! | `reload.rs` | reloading the job mapping |
 //! | `io/` | the I/O thread, which talks to Redis |
 //! | `admin/` | probes and metrics over HTTP, on a thread of their own |
-//! | `readiness.rs` | the worker's readiness |
+//! | `readiness.rs`, `readiness/` | the worker's readiness, and the I/O loop's sign of progress |
 //! | `metrics.rs` | counters of the worker |
 //! | `log/` | the log of a program; logging never blocks |
 //!
@@ -26,6 +28,7 @@
 mod admin;
 mod answer;
 mod auth;
+mod causes;
 mod deferred;
 mod error;
 mod execute;
@@ -39,12 +42,15 @@ mod mapping;
 mod metrics;
 mod outcome;
 mod overview;
+mod progress_error;
 mod readiness;
 mod reload;
 mod request;
+mod retry_delay;
 mod runtime;
 mod service;
 mod service_request;
+mod settle;
 mod signals;
 mod state;
 mod stop;
@@ -62,10 +68,11 @@ pub use overview::{
     BoundOverview, JobOverview, LimitOverview, LimitsOverview, Overview, QueueOverview,
     ScheduleOverview, ServiceOverview,
 };
+pub use progress_error::ProgressError;
 pub use readiness::Readiness;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::token::CompletionToken;
-pub use request::{ProgressError, Request};
+pub use request::Request;
 pub use runtime::handler_runtime;
 pub use service_request::{Last, Next, ServiceRequest};
 pub use state::StateMap;

@@ -18,12 +18,14 @@ use redcall_common::time::millis;
 use redcall_store::LimitRule;
 
 use crate::error::WorkerError;
-use crate::handler::command::{Bounds, CommandHandler};
+use crate::handler::bounds::Bounds;
+use crate::handler::command::CommandHandler;
 use crate::handler::environment::Environment;
 use crate::handler::http::{Client, HttpHandler};
 use crate::handler::process::ProcessHandler;
+use crate::handler::program::ProgramContext;
 use crate::handler::service::ServiceHandler;
-use crate::handler::{Handler, ProgramContext, builtin};
+use crate::handler::{Handler, builtin};
 use crate::service::ServiceRules;
 use crate::state::StateMap;
 

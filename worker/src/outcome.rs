@@ -2,29 +2,40 @@
 
 use std::time::Duration;
 
-use redcall_common::depth::data_fits;
+use redcall_common::auth::Refusal;
+use redcall_common::decode::{Rejected, call_of};
 use redcall_common::error::{Code, WireError};
-use redcall_common::frame::FrameType;
+use redcall_common::frame::{Frame, FrameType};
+use redcall_common::frame_head::FrameHead;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::Limits;
 use redcall_common::request::{DecodedRequest, ReplyTo};
-use redcall_common::settings::{Backoff, OnWorkerLoss, Retries};
+use redcall_common::settings::OnWorkerLoss;
 use redcall_common::status::StatusEnd;
 use redcall_common::time::millis;
-use redcall_store::{EndedCall, Outcome, Settlement, SideEffect};
+use redcall_store::{
+    DeferredRecord, DeferredRun, EndedCall, Leased, Outcome, Settlement, SideEffect,
+};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::failure::{self, NextStep};
-use crate::handler::{HandlerError, HandlerResult};
+use crate::handler::bounds::fits;
+use crate::handler::error::{HandlerError, HandlerResult};
 use crate::job::Job;
+use crate::retry_delay::retry_in;
 use crate::service;
 
 /// Longest message in a request's history, bytes: up to twenty of them are stored with it.
 const MAX_MESSAGE: usize = 1 << 10;
 
-/// The longest retry delay that a handler may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// The only message that an unauthorised caller gets. docs/reference/protocol.md lists it.
+const UNAUTHORIZED: &str = "the request has no signature that its worker accepts";
+
+/// The header that identifies the command in the event about its result.
+const NONCE: &str = "nonce";
+/// Longest nonce, bytes: it is repeated in the record and in the event.
+const MAX_NONCE: usize = 256;
 
 /// One run in the history of a request.
 #[derive(Serialize)]
@@ -64,26 +75,12 @@ fn of_job(job: &Job, result: HandlerResult, seq: u64) -> Outcome {
                 format!("the answer has {size} bytes, the limit is {limit} (limits.answer)");
             failed(job, HandlerError::with_code(Code::TooLarge, message), seq)
         }
-        Ok(data) => match fits(&data, depth) {
+        Ok(data) => match fits(data.get().as_bytes(), depth) {
             Ok(()) => answered(job, &data, seq),
             Err(error) => failed(job, error, seq),
         },
         Err(error) => failed(job, error, seq),
     }
-}
-
-/// Refuses an answer that nests too deep: readers of many languages fail on such.
-///
-/// # Errors
-///
-/// `too_large`.
-pub(crate) fn fits(data: &RawValue, depth: usize) -> Result<(), HandlerError> {
-    if data_fits(data.get().as_bytes(), depth) {
-        return Ok(());
-    }
-    let message =
-        format!("the frame of the answer would nest deeper than {depth} levels (limits.depth)");
-    Err(HandlerError::with_code(Code::TooLarge, message))
 }
 
 fn answered(job: &Job, data: &RawValue, seq: u64) -> Outcome {
@@ -138,7 +135,7 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
 fn notice(job: &Job, error: &WireError, delay: Duration) -> Option<Box<RawValue>> {
     let (attempt, retry_in_ms) = (job.attempt(), millis(delay));
     let notice = to_raw_value(&RetryNotice { attempt, error, retry_in_ms }).ok()?;
-    if fits(&notice, job.shared.limits.depth).is_ok() {
+    if fits(notice.get().as_bytes(), job.shared.limits.depth).is_ok() {
         return Some(notice);
     }
     let error = &WireError { data: None, ..error.clone() };
@@ -158,6 +155,83 @@ fn crashed(job: &Job, error: WireError, cause: Option<&str>, seq: u64) -> Outcom
     failure::log_run(job, &error, cause, NextStep::DeadLettered);
     let unanswered = Unanswered { error, attempt: job.attempt(), seq, dead_letter: true };
     Outcome { run, ..give_up(request, &job.keys.queue, unanswered, job.shared.idempotency_ttl) }
+}
+
+/// Returns the outcome of a deferred `job`; `seq` is the number of the `deferred` frame.
+pub(crate) fn deferred(
+    job: &Job,
+    data: &RawValue,
+    (digest, timeout, notify): (String, Duration, bool),
+    seq: u64,
+) -> Outcome {
+    let request = &job.request;
+    let key = job.keys.queue.response(&request.id);
+    let head = job.head(&key);
+    let end = |code, message: &str| {
+        let error = WireError { attempt: Some(job.attempt()), ..WireError::new(code, message) };
+        head.tail(&head.error(seq + 1, &error)).to_owned()
+    };
+    let frame = head.data(FrameType::Deferred, seq, Some(data));
+    let mut record = DeferredRecord {
+        digest,
+        run: DeferredRun {
+            name: request.name.clone(),
+            attempt: job.attempt(),
+            seq: seq + 1,
+            key: head.signer.map(|signer| signer.key().to_owned()),
+            call: head.signer.and_then(|signer| signer.call()).map(str::to_owned),
+            nonce: request.headers.get(NONCE).filter(|it| it.len() <= MAX_NONCE).cloned(),
+            notify,
+        },
+        reply: request.reply.clone(),
+        late: end(Code::DeadlineExceeded, "it was not settled in time"),
+        gone: end(Code::Cancelled, "the call was cancelled"),
+        dead_letter: request.reply.is_none() || job.rules.retries.max > 0,
+        status_ttl_ms: request.status_ttl_ms,
+        seal: None,
+    };
+    record.seal = head
+        .signer
+        .map(|signer| signer.seal_deferred(&record.covered(&job.keys.queue, &request.id).parts()));
+    let notice = request.reply.clone().map(|reply| {
+        // A frame stays fetchable for as long as the answer may take.
+        let ttl_ms = reply.ttl_ms.saturating_add(millis(timeout));
+        (ReplyTo { ttl_ms, ..reply }, frame.clone())
+    });
+    let keep = Some(job.shared.idempotency_ttl);
+    let call = request.call().map(|digest| EndedCall { digest, keep, frame });
+    let settlement = Settlement::Deferred { within: timeout, record: Box::new(record), notice };
+    Outcome { call, ..Outcome::new(&request.id, settlement) }
+}
+
+/// Returns the outcome of a request that has joined a running call, which pushes its result to this
+/// request's response key as well.
+pub(crate) fn joined(request: &DecodedRequest) -> Outcome {
+    Outcome::new(&request.id, Settlement::Done)
+}
+
+/// Returns the outcome of a request that joined a call which ended with `tail`.
+pub(crate) fn of_ended_call(request: &DecodedRequest, tail: &str) -> Outcome {
+    let side_effects = status_of(request, tail);
+    let settlement = match request.reply.clone() {
+        Some(reply) => {
+            let (id, key) = (&request.id, &reply.response_key);
+            let frame = format!(r#"{{"id":"{id}","response_key":"{key}"{tail}"#);
+            Settlement::Answer { reply, frame }
+        }
+        None => Settlement::Done,
+    };
+    Outcome { side_effects, ..Outcome::new(&request.id, settlement) }
+}
+
+/// Returns the final status of a request that joined a call which ended with `tail`.
+fn status_of(request: &DecodedRequest, tail: &str) -> Vec<SideEffect> {
+    if request.status_ttl_ms.is_none() {
+        return Vec::new();
+    }
+    let end = serde_json::from_str::<Frame>(&format!(r#"{{"id":"{}"{tail}"#, request.id));
+    let (attempt, error) = end.map_or((0, None), |end| (end.attempt, end.error));
+    status(request.status_ttl_ms, attempt, error.as_ref())
 }
 
 /// The end of a request without an answer.
@@ -185,6 +259,122 @@ pub(crate) fn refuse(
     let unanswered =
         Unanswered { error, attempt, seq: 1, dead_letter: dead_letter || request.reply.is_none() };
     give_up(request, queue, unanswered, idempotency_ttl)
+}
+
+/// Returns the settlement of a signed request that is refused before it starts. It may be a copy:
+/// the signature does not cover the time that a request has waited.
+pub(crate) fn as_refusal(settlement: Settlement, code: Code, reason: &str) -> Settlement {
+    let reason = reason.to_owned();
+    match settlement {
+        Settlement::Answer { reply, frame } => {
+            Settlement::Refuse { code, reason, answer: Some((reply, frame)), dead_letter: false }
+        }
+        Settlement::DeadLetter { answer, .. } => {
+            Settlement::Refuse { code, reason, answer, dead_letter: true }
+        }
+        other => other,
+    }
+}
+
+/// Returns the outcome of a request that is not authorised to run.
+pub(crate) fn unauthorized(
+    request: &DecodedRequest,
+    queue: &QueueKeys,
+    refusal: Refusal,
+    attempt: u32,
+) -> Outcome {
+    // An unknown key name is not logged: it may be anything, also a secret.
+    let key = request.auth.as_ref().filter(|_| refusal != Refusal::UnknownKey);
+    let key = key.map(|signed| signed.token.key.as_str());
+    let (id, name, queue_name) = (&request.id, &request.name, queue.name());
+    let code = Code::Unauthorized;
+    tracing::warn!(
+        id,
+        name,
+        queue = queue_name,
+        attempt,
+        %code,
+        key,
+        why = %refusal,
+        "not run: unauthorized"
+    );
+    let error = WireError::new(Code::Unauthorized, UNAUTHORIZED);
+    // Never signed: a copy gets the same answer as any other request.
+    let frame = |response_key: &str| {
+        let id = &request.id;
+        FrameHead { id, response_key, attempt, signer: None }.error(1, &error)
+    };
+    let (call, side_effects) = match refusal {
+        // A copy must not end the call of the original request.
+        Refusal::Replayed => (None, Vec::new()),
+        // The next caller starts the call again.
+        _ => (
+            call(request, queue, None, frame),
+            status(request.status_ttl_ms, attempt, Some(&error)),
+        ),
+    };
+    let (code, reason) = (error.code, error.message.clone());
+    let answer = answer(request.reply.clone(), frame);
+    let settlement = Settlement::Refuse { code, reason, answer, dead_letter: false };
+    Outcome { call, code: Some(code), side_effects, ..Outcome::new(&request.id, settlement) }
+}
+
+/// Returns the outcome of an element that is not a valid request.
+pub(crate) fn reject(
+    leased: &Leased,
+    rejected: Rejected,
+    queue: &QueueKeys,
+    attempt: u32,
+) -> Outcome {
+    let Rejected { error, reply, dead_letter, status_ttl_ms } = rejected;
+    failure::log_refused(&leased.id, None, queue.name(), attempt, &error, None);
+    let status_ttl_ms = status_ttl_ms.map(|ttl| u64::from(ttl.get()));
+    let side_effects = status(status_ttl_ms, attempt, Some(&error));
+    let (code, reason) = (error.code, error.message.clone());
+    let frame = |response_key: &str| {
+        FrameHead { id: &leased.id, response_key, attempt, signer: None }.error(1, &error)
+    };
+    // A client may have treated it as a valid request, and stored that it runs.
+    let ended =
+        |digest| EndedCall { digest, keep: None, frame: frame(&queue.response(&leased.id)) };
+    let call = call_of(&leased.raw).map(ended);
+    // It may have the id of another request.
+    let settlement = Settlement::Refuse { code, reason, answer: answer(reply, frame), dead_letter };
+    Outcome { call, code: Some(code), side_effects, ..Outcome::new(&leased.id, settlement) }
+}
+
+/// Returns the outcome of a request whose job is not mapped.
+pub(crate) fn unknown(request: DecodedRequest, queue: &QueueKeys, attempt: u32) -> Outcome {
+    let message = format!("no live worker handles the job `{}`", request.name);
+    let error = WireError::new(Code::UnknownJob, message);
+    let frame = |key: &str| request.head(key, attempt).error(1, &error);
+    let call = call(&request, queue, None, frame);
+    let answer = answer(request.reply.clone(), frame);
+    let side_effects = status(request.status_ttl_ms, attempt, Some(&error));
+    let settlement = Settlement::Unknown { name: request.name, answer };
+    Outcome { call, code: Some(error.code), side_effects, ..Outcome::new(&request.id, settlement) }
+}
+
+/// Returns the outcome of a job that a stopping worker ends.
+pub(crate) fn returned(job: &Job) -> Outcome {
+    let attempt = job.attempt();
+    match job.rules.on_worker_loss {
+        OnWorkerLoss::Rerun => Outcome::new(&job.request.id, Settlement::Rerun { attempt }),
+        OnWorkerLoss::Fail => {
+            let message =
+                "the worker stopped while the job ran, which must not run twice (on_worker_loss)";
+            let error = WireError::new(Code::WorkerLost, message);
+            // The last number that a frame can have: frames in flight are not counted.
+            let seq = job.seq.try_lock().map_or(1, |seq| *seq + 1);
+            failure::log_run(job, &error, None, NextStep::DeadLettered);
+            let run = attempt_entry(job, &error);
+            let unanswered = Unanswered { error, attempt, seq, dead_letter: true };
+            Outcome {
+                run,
+                ..give_up(&job.request, &job.keys.queue, unanswered, job.shared.idempotency_ttl)
+            }
+        }
+    }
 }
 
 /// Returns the outcome of a request that ends without an answer.
@@ -216,11 +406,7 @@ pub(crate) fn give_up(
 }
 
 /// Returns the final status of a request, if its status is tracked.
-pub(crate) fn status(
-    ttl_ms: Option<u64>,
-    attempt: u32,
-    error: Option<&WireError>,
-) -> Vec<SideEffect> {
+fn status(ttl_ms: Option<u64>, attempt: u32, error: Option<&WireError>) -> Vec<SideEffect> {
     let end = ttl_ms.map(|ttl_ms| {
         let error = error.map(|error| (error.code, error.message.clone()));
         SideEffect::Status(StatusEnd { ttl_ms, attempt, error })
@@ -229,10 +415,7 @@ pub(crate) fn status(
 }
 
 /// Returns the response key and its final frame, if a caller waits.
-pub(crate) fn answer(
-    reply: Option<ReplyTo>,
-    frame: impl Fn(&str) -> String,
-) -> Option<(ReplyTo, String)> {
+fn answer(reply: Option<ReplyTo>, frame: impl Fn(&str) -> String) -> Option<(ReplyTo, String)> {
     reply.map(|reply| {
         let frame = frame(&reply.response_key);
         (reply, frame)
@@ -240,7 +423,7 @@ pub(crate) fn answer(
 }
 
 /// Returns the end of a request's call, if it has an idempotency key.
-pub(crate) fn call(
+fn call(
     request: &DecodedRequest,
     queue: &QueueKeys,
     keep: Option<Duration>,
@@ -251,7 +434,7 @@ pub(crate) fn call(
 }
 
 /// Returns the entry of a failed run in the history.
-pub(crate) fn attempt_entry(job: &Job, error: &WireError) -> String {
+fn attempt_entry(job: &Job, error: &WireError) -> String {
     let message = &error.message[..error.message.floor_char_boundary(MAX_MESSAGE)];
     let run = AttemptEntry {
         attempt: job.attempt(),
@@ -263,65 +446,4 @@ pub(crate) fn attempt_entry(job: &Job, error: &WireError) -> String {
     };
     // Strings and numbers only: nothing here can fail to serialise.
     serde_json::to_string(&run).unwrap_or_default()
-}
-
-/// Returns the delay before the next attempt; `None` if there is none.
-fn retry_in(job: &Job, code: Code, after: Option<Duration>) -> Option<Duration> {
-    let retries = &job.rules.retries;
-    let by_request = job.request.max_attempts.map(|attempts| attempts.saturating_sub(1));
-    let further = u64::from(retries.max).min(by_request.unwrap_or(u64::MAX));
-    let is_wanted = after.is_some() || retries.on.contains(&code);
-    if !is_wanted || u64::from(job.record.fails) >= further {
-        return None;
-    }
-    let drawn = || longest_pause(retries, job.record.fails).mul_f64(random());
-    let delay = after.map_or_else(drawn, |after| after.min(MAX_RETRY_AFTER));
-    // A retry that would start after the caller's deadline is not scheduled.
-    let in_time = job.context().remaining().is_none_or(|left| delay < left);
-    in_time.then_some(delay)
-}
-
-/// Returns the longest delay after this many earlier failures.
-fn longest_pause(retries: &Retries, fails: u32) -> Duration {
-    match retries.backoff {
-        Backoff::Constant => retries.base,
-        Backoff::Exponential => {
-            let doubled = 2_u32.checked_pow(fails).and_then(|by| retries.base.checked_mul(by));
-            doubled.map_or(retries.cap, |pause| pause.min(retries.cap))
-        }
-    }
-}
-
-/// Returns a number from 0 to 1. Each hasher of the standard library has its own keys: random
-/// enough to spread load.
-fn random() -> f64 {
-    use std::hash::{BuildHasher, Hasher};
-    let bits = std::hash::RandomState::new().build_hasher().finish();
-    (bits >> 11) as f64 / (1_u64 << 53) as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_their_cap() {
-        let retries = Retries {
-            base: Duration::from_millis(100),
-            cap: Duration::from_millis(350),
-            ..Retries::default()
-        };
-        let pauses = [0, 1, 2, 40].map(|fails| longest_pause(&retries, fails).as_millis());
-        assert_eq!(pauses, [100, 200, 350, 350]);
-        let constant = Retries { backoff: Backoff::Constant, ..retries };
-        assert_eq!(longest_pause(&constant, 9), constant.base);
-    }
-
-    #[test]
-    fn jitter_is_full() {
-        let drawn: Vec<f64> = (0..1000).map(|_| random()).collect();
-        assert!(drawn.iter().all(|x| (0.0..1.0).contains(x)));
-        let low = drawn.iter().filter(|x| **x < 0.5).count();
-        assert!((350..650).contains(&low), "{low}");
-    }
 }

@@ -1,13 +1,17 @@
 //! The readiness of a worker: a request to the dispatcher, which answers within a bound. For
 //! `/ready`, and for programs that embed a worker.
 
+pub(crate) mod pulse;
+pub(crate) mod report;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::admin::{Pulse, Report};
+use pulse::Pulse;
+use report::Report;
 
 /// Timeout of the dispatcher's report; the dispatcher's own timeout is a second.
 const ANSWER: Duration = Duration::from_secs(2);

@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use crate::causes::with_causes;
 use crate::error::WorkerError;
-use crate::failure::with_causes;
 use crate::mapping::{Compiled, Mapping};
 use crate::state::StateMap;
 

@@ -9,15 +9,13 @@ use std::time::Duration;
 
 use redcall_common::auth::{Signer, StateClaims};
 use redcall_common::error::{Code, WireError};
-use redcall_common::frame::FrameType;
 use redcall_common::name::is_instance;
 use redcall_common::service::{ServiceCall, ServiceOp, TaskData, TaskResult};
 use redcall_store::{InstanceState, SideEffect, StateChange};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::handler::{HandlerError, HandlerResult};
-use crate::job::Job;
-use crate::outcome::fits;
+use crate::handler::bounds::fits;
+use crate::handler::error::{HandlerError, HandlerResult};
 
 /// Most bytes of a state.
 pub(crate) const MAX_STATE: usize = 1 << 20;
@@ -103,18 +101,6 @@ pub(crate) fn run(
     Ok(TaskRun { task: call.task, data, instance, version, rules, sealer })
 }
 
-impl Job {
-    /// Pushes a frame that the task begins, if its caller asked for that. Once: only in the first
-    /// run.
-    pub(crate) async fn receipt(&self, call: &ServiceCall) {
-        if call.receipt && self.attempt() == 1 {
-            let data = to_raw_value(&serde_json::json!({ "task": call.task }));
-            // The answer does not depend on this frame.
-            let _ = self.push(FrameType::Progress, data.ok().as_deref()).await;
-        }
-    }
-}
-
 /// Splits a task's result into its answer and the change of the state. A failed task changes
 /// nothing; a task that returns more than `depth` levels has failed.
 pub(crate) fn split_result(
@@ -122,7 +108,7 @@ pub(crate) fn split_result(
     result: HandlerResult,
     depth: usize,
 ) -> (HandlerResult, Option<SideEffect>) {
-    let fitting = result.and_then(|data| fits(&data, depth).map(|()| data));
+    let fitting = result.and_then(|data| fits(data.get().as_bytes(), depth).map(|()| data));
     match fitting.and_then(|data| change(run, &data)) {
         Ok((answer, change)) => (Ok(answer), Some(SideEffect::State(change))),
         Err(error) => (Err(error), None),

@@ -9,18 +9,13 @@
 //! | `mod.rs` | the thread: started first, ended last |
 //! | `serve.rs` | connections, and their limits |
 //! | `routes.rs` | `/live`, `/ready`, `/metrics` |
-//! | `pulse.rs` | the I/O loop's sign of progress |
-//! | `report.rs` | the body of `/ready` |
 //! | `scrape.rs` | the body of `/metrics` |
 
-mod pulse;
-mod report;
 mod routes;
 mod scrape;
 mod serve;
 
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use redcall_common::keys::Keys;
@@ -30,23 +25,14 @@ use redcall_store::inspect::Inspector;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-pub(crate) use pulse::Pulse;
-pub(crate) use report::Report;
+pub(crate) use routes::AdminState;
 
+use crate::causes::with_causes;
 use crate::error::WorkerError;
-use crate::failure::with_causes;
-use crate::metrics::Metrics;
-use crate::readiness::ReadinessHandle;
 use scrape::Scrape;
 
 /// Most connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
-
-/// Everything that the routes read.
-pub(crate) struct AdminState {
-    pub(crate) readiness: ReadinessHandle,
-    pub(crate) metrics: Arc<Metrics>,
-}
 
 /// The admin thread. Dropping it ends the thread, and frees the address.
 pub(crate) struct Admin {

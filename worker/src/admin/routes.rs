@@ -9,13 +9,20 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::AdminState;
 use super::scrape::Scrape;
+use crate::metrics::Metrics;
+use crate::readiness::ReadinessHandle;
 
 /// Content types of the metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text";
 const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN_CONTENT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Everything that the routes read.
+pub(crate) struct AdminState {
+    pub(crate) readiness: ReadinessHandle,
+    pub(crate) metrics: Arc<Metrics>,
+}
 
 struct RouteState {
     state: AdminState,

@@ -9,7 +9,6 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_common::depth::{data_fits, error_data_fits};
 use redcall_common::error::Code;
 use redcall_common::settings::ProgramEnv;
 use serde_json::value::RawValue;
@@ -18,12 +17,13 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::bounds::Bounds;
 use super::budget::Budget;
 use super::group::Group;
 use super::paced::{LARGE, Paced, SMALL_READS};
-use super::program::{Launch, Program};
+use super::program::{Launch, Program, ProgramContext};
 use super::stderr::{Lines, TARGET};
-use super::{Handler, HandlerError, HandlerResult, ProgramContext, Running};
+use super::{Handler, HandlerError, HandlerResult, Running};
 use crate::request::Request;
 use crate::state::StateMap;
 
@@ -35,39 +35,6 @@ pub(crate) struct CommandHandler {
     program: Program,
     bounds: Bounds,
     budget: Arc<Budget>,
-}
-
-/// The limits of every run of a command.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    /// Largest answer, bytes.
-    pub(crate) max_answer: usize,
-    /// Deepest JSON nesting of a frame, levels.
-    pub(crate) depth: usize,
-    /// Time between SIGTERM and SIGKILL.
-    pub(crate) cancel_grace: Duration,
-}
-
-impl Bounds {
-    /// Refuses data that nest too deep in a frame: JSON readers of many languages fail on them.
-    ///
-    /// # Errors
-    ///
-    /// `too_large`.
-    pub(super) fn check_depth(&self, data: &[u8]) -> Result<(), HandlerError> {
-        if data_fits(data, self.depth) {
-            return Ok(());
-        }
-        let limit = self.depth;
-        let message =
-            format!("the frame of the answer would nest deeper than {limit} levels (limits.depth)");
-        Err(HandlerError::with_code(Code::TooLarge, message))
-    }
-
-    /// Returns `true` if the data of an error fit into its frame.
-    pub(super) fn is_shallow_detail(&self, data: &str) -> bool {
-        error_data_fits(data.as_bytes(), self.depth)
-    }
 }
 
 impl CommandHandler {

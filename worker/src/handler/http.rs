@@ -26,7 +26,7 @@ use url::Url;
 pub(crate) use connection::Client;
 use tried::Tried;
 
-use super::command::Bounds;
+use super::bounds::Bounds;
 use super::{Handler, HandlerError, Running};
 use crate::request::Request;
 use crate::state::StateMap;

@@ -2,15 +2,27 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use redcall_common::leash::Leash;
 use redcall_common::settings::ProgramEnv;
 use tokio::process::{Child, Command};
 
-use super::ProgramContext;
+use super::bounds::Bounds;
+use super::environment::Environment;
 use super::group::Group;
+
+/// The place where the programs of a mapping run, and their limits.
+pub(crate) struct ProgramContext<'a> {
+    /// The folder of the settings file.
+    pub(crate) dir: &'a Path,
+    pub(crate) bounds: Bounds,
+    /// Ends the programs with this worker.
+    pub(crate) leash: &'a Leash,
+    /// The environment that programs may get.
+    pub(crate) environment: &'a Environment,
+}
 
 /// A program with its arguments, and where it runs.
 pub(super) struct Program {

@@ -11,19 +11,21 @@ use redcall_store::{Leased, LimitRule};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use super::events::Channels;
-use super::heartbeat::{self, Identity, IoEvent, Status};
+use super::channels::Channels;
+use super::control::Control;
+use super::heartbeat::{self, Identity, Status};
+use super::io_event::IoEvent;
 use super::jobs::Jobs;
 use super::poll::{self, InFlightPoll};
 use super::pops::Popped;
 use super::probe::Probe;
 use super::queue::Queue;
+use super::redis_timeout::REDIS_TIMEOUT;
 use super::schedules::Schedules;
-use super::{Control, REDIS_TIMEOUT};
+use crate::causes::with_causes;
 use crate::error::WorkerError;
-use crate::failure::with_causes;
 use crate::job::{Event, Shared};
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
@@ -122,10 +124,7 @@ impl Dispatcher {
         let (id, name) = (&self.identity.id, &self.identity.name);
         tracing::info!(worker = id, name, jobs = self.identity.names.len(), "ready");
         let mut pulse_ticks = pulse.interval();
-        let mut ticks = interval(self.lease / 3);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut unblocks = interval(UNBLOCK_EVERY);
-        unblocks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut ticks, mut unblocks) = (every(self.lease / 3), every(UNBLOCK_EVERY));
         let mut reconnected = Box::pin(self.shared.link.reconnected());
         let mut heartbeat_reconnected = Box::pin(self.channels.heartbeat_conn.reconnected());
         let notices = self.channels.notices.clone();
@@ -360,7 +359,7 @@ impl Dispatcher {
         while let Ok(event) = events.try_recv() {
             self.event(event);
         }
-        let returned = self.jobs.return_all(self.shared.idempotency_ttl);
+        let returned = self.jobs.return_all();
         let left = returned.len();
         for (queue, settlement) in returned {
             self.queues[queue].to_settle.push(settlement);
@@ -404,4 +403,11 @@ impl Dispatcher {
         }
         Ok(())
     }
+}
+
+/// Returns an interval without bursts: a late tick delays the next ones.
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

@@ -1,40 +1,18 @@
 //! Input of the dispatcher: heartbeats, control channels, timers.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::event::COMMAND_RESULT;
-use redcall_store::{Connection, Heartbeat, QueueState};
-use tokio::sync::mpsc;
+use redcall_store::{Heartbeat, QueueState};
 use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
-use super::heartbeat::{self, IoEvent};
+use super::heartbeat;
+use super::io_event::IoEvent;
 use super::jobs::EndReason;
-use super::notices::Notices;
-use super::rights::Rights;
-use super::schedules::Schedules;
 
 /// Pause before a failed promotion is retried.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Channels and connections between the dispatcher, its tasks and other workers.
-pub(crate) struct Channels {
-    pub(crate) events: mpsc::UnboundedSender<IoEvent>,
-    /// Taken by [`Dispatcher::run`].
-    pub(crate) event_receiver: Option<mpsc::UnboundedReceiver<IoEvent>>,
-    /// Names of control messages.
-    pub(crate) notices: Arc<Notices>,
-    /// Connection of heartbeats and schedules: large answers must not delay them. It receives the
-    /// control channels.
-    pub(crate) heartbeat_conn: Arc<Connection>,
-    /// Locked by the task that follows a round of heartbeats.
-    pub(crate) follow_up: Arc<tokio::sync::Mutex<()>>,
-    /// The rights of the Redis user.
-    pub(crate) rights: Rights,
-    /// Kept to the end: ticks that a draining fleet enqueues wait for the next workers.
-    pub(crate) schedules: Schedules,
-}
 
 impl Dispatcher {
     pub(super) fn io_event(&mut self, event: IoEvent) {

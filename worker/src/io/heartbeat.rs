@@ -9,17 +9,18 @@ use redcall_common::keys::Keys;
 use redcall_common::result_kind::command_result;
 use redcall_common::time::millis;
 use redcall_store::inspect::{Overdue, WorkerInfo};
-use redcall_store::rights::MissingRight;
 use redcall_store::{
-    Connection, EndedDeferred, Heartbeat, HeartbeatRequest, LimitRule, Promoted, QueueState,
-    Released, StoreError, WorkerKeys,
+    Connection, EndedDeferred, Heartbeat, HeartbeatRequest, LimitRule, Released, StoreError,
+    WorkerKeys,
 };
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::io_event::IoEvent;
 use super::queue::Queue;
-use super::{REDIS_TIMEOUT, repair};
-use crate::failure::with_causes;
+use super::redis_timeout::REDIS_TIMEOUT;
+use super::repair;
+use crate::causes::with_causes;
 use crate::job::Shared;
 
 /// Longest jitter that spreads actions of all workers at the same moment.
@@ -36,24 +37,6 @@ pub(crate) struct Identity {
     pub(crate) started_at: u64,
     /// The job names that it maps.
     pub(crate) names: Vec<String>,
-}
-
-/// Input of the dispatcher from its tasks.
-pub(crate) enum IoEvent {
-    /// The reply of a heartbeat on one queue.
-    Heartbeat { queue: usize, heartbeat: Heartbeat },
-    /// Requests of a dead worker were returned to the head of the queue.
-    TakenOver { queue: usize, count: usize },
-    /// A round over all queues has ended.
-    RoundEnded,
-    /// The state that control messages named; `None` if Redis could not be asked.
-    StateRead { queue: usize, state: Option<QueueState> },
-    /// Due requests were moved to the queue; `None` if Redis could not be asked.
-    Promoted { queue: usize, promoted: Option<Promoted> },
-    /// Missing rights at Redis, or an error.
-    Rights(Result<Vec<MissingRight>, StoreError>),
-    /// A probe is stored for the next poll, or an error.
-    ProbePut(Result<(), StoreError>),
 }
 
 /// The variable part of a heartbeat.

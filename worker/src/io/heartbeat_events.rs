@@ -13,8 +13,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::REDIS_TIMEOUT;
 use super::heartbeat::Identity;
+use super::redis_timeout::REDIS_TIMEOUT;
 
 /// Publishes a heartbeat event at once and then at the configured interval, until the returned task
 /// is dropped. Publishes none without an interval.

@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redcall_common::error::{Code, WireError};
-use redcall_common::settings::OnWorkerLoss;
 use redcall_common::time::millis;
 use redcall_store::inspect::Overdue;
 use redcall_store::{Outcome, Settlement};
@@ -18,11 +17,10 @@ use super::launch::Launched;
 use super::queue::PendingSettlement;
 use super::serial::BySerial;
 use crate::execute::{DEADLINE_TIMEOUT, read_deadline};
-use crate::failure::{self, NextStep};
 use crate::handler::HandlerError;
-use crate::job::{Event, Job};
+use crate::job::Event;
 use crate::metrics::{JobMetrics, Metrics};
-use crate::outcome::{self, Unanswered, give_up};
+use crate::outcome;
 
 /// A running job, which uses capacity.
 struct Running {
@@ -332,10 +330,7 @@ impl Jobs {
 
     /// Ends all handlers, as far as possible; returns their outcomes. A started job that must not
     /// be repeated fails.
-    pub(crate) fn return_all(
-        &mut self,
-        idempotency_ttl: Duration,
-    ) -> Vec<(usize, PendingSettlement)> {
+    pub(crate) fn return_all(&mut self) -> Vec<(usize, PendingSettlement)> {
         let mut outcomes = Vec::new();
         for running in self.running.values_mut() {
             running.launched.cancel.cancel();
@@ -344,31 +339,13 @@ impl Jobs {
             if let Some(job) = job.filter(|job| job.take()) {
                 running.settled = true;
                 let launched = &running.launched;
-                let outcome = job.spent(returned(&job, launched, idempotency_ttl));
+                let outcome = job.spent(outcome::returned(&job));
                 let settlement =
                     PendingSettlement { outcome, notify: None, job_metrics: job_metrics(launched) };
                 outcomes.push((running.queue, settlement));
             }
         }
         outcomes
-    }
-}
-
-fn returned(job: &Job, launched: &Launched, idempotency_ttl: Duration) -> Outcome {
-    let attempt = job.attempt();
-    match launched.on_worker_loss {
-        OnWorkerLoss::Rerun => Outcome::new(&job.request.id, Settlement::Rerun { attempt }),
-        OnWorkerLoss::Fail => {
-            let message =
-                "the worker stopped while the job ran, which must not run twice (on_worker_loss)";
-            let error = WireError::new(Code::WorkerLost, message);
-            // The last number that a frame can have: frames in flight are not counted.
-            let seq = job.seq.try_lock().map_or(1, |seq| *seq + 1);
-            failure::log_run(job, &error, None, NextStep::DeadLettered);
-            let run = outcome::attempt_entry(job, &error);
-            let unanswered = Unanswered { error, attempt, seq, dead_letter: true };
-            Outcome { run, ..give_up(&job.request, &job.keys.queue, unanswered, idempotency_ttl) }
-        }
     }
 }
 

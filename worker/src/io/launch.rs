@@ -7,24 +7,21 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, abortable};
-use redcall_common::decode::{Rejected, call_of, decode};
+use redcall_common::decode::decode;
 use redcall_common::error::{Code, WireError};
-use redcall_common::frame_head::FrameHead;
-use redcall_common::keys::QueueKeys;
 use redcall_common::request::DecodedRequest;
 use redcall_common::settings::OnWorkerLoss;
-use redcall_store::{EndedCall, Leased, Outcome, Record, Settlement, WorkerKeys};
+use redcall_store::{Leased, Outcome, Record, Settlement, WorkerKeys};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::queue::PendingSettlement;
 use crate::auth::{self, Verified};
-use crate::execute::execute;
-use crate::failure;
+use crate::execute::{budget_left, execute};
 use crate::job::{Job, Shared};
 use crate::mapping::{Mapped, Mapping};
-use crate::outcome::{self, answer, call, status};
+use crate::outcome;
 use crate::request::Request;
 
 /// A job that has been started.
@@ -39,7 +36,6 @@ pub(crate) struct Launched {
     /// The caller's deadline, as last received.
     pub(crate) deadline: Option<Instant>,
     pub(crate) timeout: Duration,
-    pub(crate) on_worker_loss: OnWorkerLoss,
     /// Most runs of its name in this worker, if its mapping limits them: then they are counted.
     pub(crate) max_running: Option<usize>,
     pub(crate) cancel: CancellationToken,
@@ -81,11 +77,11 @@ impl Launcher<'_> {
         let record = leased.mark.record;
         let attempt = record.attempt + 1;
         let mut request = decode(&leased.raw, &leased.id, queue, &self.shared.limits)
-            .map_err(|rejected| reject(leased, rejected, queue, attempt))
+            .map_err(|rejected| outcome::reject(leased, rejected, queue, attempt))
             .map_err(|outcome| Box::new(PendingSettlement::without_receiver(outcome, None)))?;
         self.mapping.keep_status(&mut request);
         let unauthorized = |request: &DecodedRequest, refusal| {
-            let outcome = auth::unauthorized(request, queue, refusal, attempt);
+            let outcome = outcome::unauthorized(request, queue, refusal, attempt);
             let job = self.mapping.get(&request.name).map(|_| request.name.clone());
             Box::new(PendingSettlement::without_receiver(outcome, job))
         };
@@ -98,7 +94,7 @@ impl Launcher<'_> {
                 outcome::refuse(&request, queue, attempt, (error, None), dead_letter, ttl);
             if let Some(verified) = &verified {
                 outcome.spent = verified.spent_before(leased.mark);
-                outcome.settlement = auth::as_refusal(outcome.settlement, code, message);
+                outcome.settlement = outcome::as_refusal(outcome.settlement, code, message);
             }
             let job = self.mapping.get(&request.name).map(|_| request.name.clone());
             Err(Box::new(PendingSettlement::without_receiver(outcome, job)))
@@ -121,7 +117,7 @@ impl Launcher<'_> {
         }
         let Some(mapped) = self.mapping.get(&request.name) else {
             let spent = verified.as_ref().and_then(|verified| verified.spent_before(leased.mark));
-            let outcome = Outcome { spent, ..unknown(request, queue, attempt) };
+            let outcome = Outcome { spent, ..outcome::unknown(request, queue, attempt) };
             return Err(Box::new(PendingSettlement::without_receiver(outcome, None)));
         };
         if let Some(message) = mapped.misplaced(&request.name, queue) {
@@ -160,8 +156,7 @@ impl Launcher<'_> {
         let rules = mapped.rules.clone();
         let deadline = left.and_then(|left| started.checked_add(left));
         let cancel = CancellationToken::new();
-        let (timeout, on_worker_loss) = (rules.timeout, rules.on_worker_loss);
-        let max_running = rules.concurrency;
+        let (timeout, max_running) = (rules.timeout, rules.concurrency);
         let job = Arc::new(Job {
             shared: self.shared.clone(),
             request,
@@ -194,49 +189,10 @@ impl Launcher<'_> {
             by_mapping,
             deadline,
             timeout,
-            on_worker_loss,
             max_running,
             cancel,
             abort,
         };
         (launched, Box::pin(run.map(drop)))
     }
-}
-
-/// Returns the time until the caller's deadline; `None` if it has none. Without a time of enqueue
-/// the budget starts now; a time in the future counts as now.
-pub(crate) fn budget_left(request: &DecodedRequest, now_ms: u64) -> Option<Duration> {
-    let budget = request.budget_ms?;
-    let waited = request.enqueued_at.map_or(0, |at| now_ms.saturating_sub(at));
-    Some(Duration::from_millis(budget.saturating_sub(waited)))
-}
-
-/// Returns the outcome of an element that is not a valid request.
-fn reject(leased: &Leased, rejected: Rejected, queue: &QueueKeys, attempt: u32) -> Outcome {
-    let Rejected { error, reply, dead_letter, status_ttl_ms } = rejected;
-    failure::log_refused(&leased.id, None, queue.name(), attempt, &error, None);
-    let status_ttl_ms = status_ttl_ms.map(|ttl| u64::from(ttl.get()));
-    let side_effects = status(status_ttl_ms, attempt, Some(&error));
-    let (code, reason) = (error.code, error.message.clone());
-    let frame = |response_key: &str| {
-        FrameHead { id: &leased.id, response_key, attempt, signer: None }.error(1, &error)
-    };
-    // A client may have treated it as a valid request, and stored that it runs.
-    let ended =
-        |digest| EndedCall { digest, keep: None, frame: frame(&queue.response(&leased.id)) };
-    let call = call_of(&leased.raw).map(ended);
-    // It may have the id of another request.
-    let settlement = Settlement::Refuse { code, reason, answer: answer(reply, frame), dead_letter };
-    Outcome { call, code: Some(code), side_effects, ..Outcome::new(&leased.id, settlement) }
-}
-
-fn unknown(request: DecodedRequest, queue: &QueueKeys, attempt: u32) -> Outcome {
-    let message = format!("no live worker handles the job `{}`", request.name);
-    let error = WireError::new(Code::UnknownJob, message);
-    let frame = |key: &str| request.head(key, attempt).error(1, &error);
-    let call = call(&request, queue, None, frame);
-    let answer = answer(request.reply.clone(), frame);
-    let side_effects = status(request.status_ttl_ms, attempt, Some(&error));
-    let settlement = Settlement::Unknown { name: request.name, answer };
-    Outcome { call, code: Some(error.code), side_effects, ..Outcome::new(&request.id, settlement) }
 }

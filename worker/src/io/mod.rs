@@ -9,19 +9,23 @@
 //!    then the release of the other leases, then heartbeats: a draining worker is alive;
 //!    then probes and metrics, which started before the connection.
 
+mod channels;
+mod control;
 mod dispatcher;
 mod events;
 mod fetch;
 mod heartbeat;
 mod heartbeat_events;
+mod io_event;
 mod jobs;
-pub(crate) mod launch;
+mod launch;
 mod notices;
 mod poll;
 mod pops;
 mod probe;
 mod queue;
 mod ready;
+mod redis_timeout;
 mod repair;
 mod replies;
 mod rights;
@@ -34,7 +38,6 @@ mod trouble;
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use redcall_common::keys::Keys;
 use redcall_common::name::new_id;
@@ -43,39 +46,29 @@ use redcall_store::{Connection, Connector, TopicRetention, WorkerKeys};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::admin::{Admin, AdminState, Pulse, Report};
+use crate::admin::{Admin, AdminState};
 use crate::error::WorkerError;
 use crate::job::Shared;
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
+use crate::readiness::pulse::Pulse;
 use crate::readiness::{Readiness, ReadinessHandle};
 use crate::reload::Reloaded;
 use crate::state::StateMap;
 use crate::stop::Stop;
+use channels::Channels;
+use control::Control;
 use dispatcher::Dispatcher;
 use heartbeat::Identity;
 use notices::Notices;
 use queue::Queue;
 use redcall_common::time::now_ms;
+use redis_timeout::REDIS_TIMEOUT;
 use rights::Rights;
 use schedules::Schedules;
 
-/// How long an operation at Redis waits for a connection before it is retried.
-const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most readiness checks that wait at once.
 const MAX_CHECKS: usize = 64;
-
-/// Control input of a worker: stop, reloads, readiness checks.
-pub(crate) struct Control {
-    pub(crate) stop: watch::Receiver<Stop>,
-    pub(crate) reloads: mpsc::Receiver<Reloaded>,
-    /// Completes when the worker's future is dropped.
-    pub(crate) abandoned: oneshot::Receiver<()>,
-    /// Readiness checks.
-    pub(crate) checks: mpsc::Receiver<oneshot::Sender<Report>>,
-    /// Records the loop's progress for `/live`.
-    pub(crate) pulse: Arc<Pulse>,
-}
 
 /// Runs a worker to its end. Handlers run on the runtime that polls this future.
 pub(crate) async fn run(
@@ -168,7 +161,7 @@ async fn serve(
     let queues = queues.collect();
     let event_receiver = Some(event_receiver);
     let follow_up = Arc::default();
-    let channels = events::Channels {
+    let channels = Channels {
         events: io_events,
         event_receiver,
         notices,

@@ -13,9 +13,9 @@ use redcall_store::{
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::REDIS_TIMEOUT;
 use super::queue::{PendingSettlement, Queue, Resend};
-use crate::failure::with_causes;
+use super::redis_timeout::REDIS_TIMEOUT;
+use crate::causes::with_causes;
 use crate::metrics::{JobMetrics, Metrics};
 
 /// Pause after a failed poll.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::REDIS_TIMEOUT;
+use super::redis_timeout::REDIS_TIMEOUT;
 
 /// Pause between attempts to reconnect.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -12,10 +12,10 @@ use redcall_store::{Connection, Outcome, Settled, Settlement, StoreError, Worker
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::REDIS_TIMEOUT;
-use super::heartbeat::IoEvent;
+use super::io_event::IoEvent;
 use super::poll::{FinishedPoll, Part, Reply};
-use crate::admin::Report;
+use super::redis_timeout::REDIS_TIMEOUT;
+use crate::readiness::report::Report;
 
 /// How long the result of a probe is reused.
 const REUSED_FOR: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;
 use super::queue::Queue;
-use crate::admin::Report;
+use crate::readiness::report::Report;
 use crate::stop::Stop;
 
 impl Dispatcher {

@@ -11,8 +11,8 @@ use redcall_store::{Connection, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::REDIS_TIMEOUT;
-use super::heartbeat::IoEvent;
+use super::io_event::IoEvent;
+use super::redis_timeout::REDIS_TIMEOUT;
 use crate::error::WorkerError;
 
 /// How long a result is reused for readiness checks.

@@ -21,9 +21,9 @@ use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::REDIS_TIMEOUT;
+use super::redis_timeout::REDIS_TIMEOUT;
+use crate::causes::with_causes;
 use crate::error::WorkerError;
-use crate::failure::with_causes;
 use crate::mapping::Mapping;
 
 /// Longest sleep of a task: the offset to Redis's clock is measured every few seconds, and may

@@ -10,7 +10,7 @@ use redcall_store::Connection;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::REDIS_TIMEOUT;
+use super::redis_timeout::REDIS_TIMEOUT;
 
 /// Interval: answers of that time may exceed the limit.
 const EVERY: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::connection::{INTERIM, SendError};
 use super::tried::Tried;
-use crate::handler::command::Bounds;
+use crate::handler::bounds::Bounds;
 use crate::handler::{HandlerError, HandlerResult};
 
 /// Most of an error's body that the caller gets, bytes.

@@ -18,13 +18,14 @@ use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use super::job_stderr::Stderr;
 use super::wire::{self, Deferral, Incoming};
 use crate::deferred::DeferError;
+use crate::handler::bounds::Bounds;
 use crate::handler::budget::Budget;
-use crate::handler::command::Bounds;
 use crate::handler::group::Group;
 use crate::handler::paced::{LARGE, MESSAGES, Pace, Paced, SMALL_READS};
 use crate::handler::program::Program;
 use crate::handler::{HandlerError, HandlerResult};
-use crate::request::{ProgressError, Request};
+use crate::progress_error::ProgressError;
+use crate::request::Request;
 use crate::until::until;
 
 /// Allowance for a line beyond the answer in it, bytes.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::child::{LineEffect, Process, RequestEnd, UNREAD_TOKENS, died, handle_line, unreadable};
 use super::wire::{self, Incoming};
 use crate::handler::HandlerError;
-use crate::handler::command::Bounds;
+use crate::handler::bounds::Bounds;
 use crate::request::Request;
 use crate::until::until;
 

@@ -21,8 +21,8 @@ use redcall_common::settings::ProcessSettings;
 use self::child::StartSettings;
 use self::pool::Pool;
 use super::budget::Budget;
-use super::program::Program;
-use super::{Handler, ProgramContext, Running};
+use super::program::{Program, ProgramContext};
+use super::{Handler, Running};
 use crate::request::Request;
 use crate::state::StateMap;
 
