@@ -159,7 +159,7 @@ impl Bench {
                 let drained = until_interrupted(draining, "interrupted: the queue is open").await;
                 if drained.as_ref().is_err_and(|failure| is_signal_exit(failure.code)) {
                     // The queue may be paused from filling it.
-                    client.resume(&plan.queue).await.map_err(|error| failed(error))?;
+                    client.resume(&plan.queue).await.map_err(failed)?;
                 }
                 print_jobs(drained?, as_json)?;
             }

@@ -107,12 +107,10 @@ fn run() -> miette::Result<ExitCode> {
         }
     };
     match cli.verb {
-        Verb::Load(bench) => {
-            return Ok(match bench.start(cli.settings.as_deref(), cli.redis, cli.json) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(failure) => failure.end(cli.json),
-            });
-        }
+        Verb::Load(bench) => Ok(match bench.start(cli.settings.as_deref(), cli.redis, cli.json) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.end(cli.json),
+        }),
         Verb::Run(args) => args.run(),
         Verb::Competitors(args) => args.run(),
         Verb::Baseline(baseline) => baseline.run().map(|()| ExitCode::SUCCESS),

@@ -4,8 +4,8 @@
 -- ARGV: 1 group, 2 member, 3 id after which a new group begins, or $: the newest one; 4 idle time
 --   (ms) after which an unacknowledged event goes to another member; 5 idle time (ms) after which a
 --   member is deleted; 6 join: only create the group
--- Returns: {missed, entry, again}. missed: how many events were trimmed before the group read them,
---   negative if unknown; entry: as XRANGE returns it, absent if there is none; again: set if another
+-- Returns: {missed, entry, again}. missed: how many events were trimmed before the group read
+--   them, negative if unknown; entry: as XRANGE returns it, absent if there is none; again: set if another
 --   member had it before.
 -- Derived keys: none.
 -- Cost: O(members + entries of a node of the stream).

@@ -257,7 +257,8 @@ mod tests {
     #[test]
     fn choices_and_links_are_written_as_in_the_file() {
         let text = "pub struct LogSettings {\n/// The form. Default [`LogFormat::Text`].\n\
-                    pub format: LogFormat }\npub enum LogFormat {\n/// `format = \"text\"`: lines.\n\
+                    pub format: LogFormat }\npub enum LogFormat {\n\
+                    /// `format = \"text\"`: lines.\n\
                     Text,\n/// `format = \"json\"`: objects.\nJson }";
         let file =
             SourceFile { path: "common/src/settings/a.rs".to_owned(), text: text.to_owned() };
