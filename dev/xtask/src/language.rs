@@ -163,7 +163,7 @@ fn banned(tokens: &[Token<'_>]) -> Option<&'static str> {
     BANNED.iter().find(|row| row.iter().any(|phrase| begins(phrase))).map(|row| row[0])
 }
 
-/// Returns `true` if the word at `at` is the "is" of "is no <noun>". "There is no" is plain.
+/// Returns `true` if the word at `at` is the "is" of `is no <noun>`. "There is no" is plain.
 fn is_no(tokens: &[Token<'_>], at: usize) -> bool {
     let [verb, no, noun, ..] = &tokens[at..] else { return false };
     let there = at > 0 && tokens[at - 1].lower == "there";

@@ -5,8 +5,8 @@
 --   (ms) after which an unacknowledged event goes to another member; 5 idle time (ms) after which a
 --   member is deleted; 6 join: only create the group
 -- Returns: {missed, entry, again}. missed: how many events were trimmed before the group read
---   them, negative if unknown; entry: as XRANGE returns it, absent if there is none; again: set if another
---   member had it before.
+--   them, negative if unknown; entry: as XRANGE returns it, absent if there is none; again: set if
+--   another member had it before.
 -- Derived keys: none.
 -- Cost: O(members + entries of a node of the stream).
 if redis.call('EXISTS', KEYS[1]) == 0 then return { 0, false, 0 } end
