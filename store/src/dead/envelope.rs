@@ -193,7 +193,7 @@ mod tests {
             (br#"{"id":7,"name":"add","data":1}"#, "`id`"),
             (br#"{"id":"a","name":"a b","data":1}"#, "`name`"),
             (br#"{"id":"a","name":"add"}"#, "`data`"),
-            (br#"{"id":"a","name":"add","data":1,"data":2}"#, "stands twice"),
+            (br#"{"id":"a","name":"add","data":1,"data":2}"#, "occurs twice"),
         ] {
             let said = requeued(raw, 7, None).unwrap_err();
             assert!(said.contains(why), "{}: {said}", String::from_utf8_lossy(raw));

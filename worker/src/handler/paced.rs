@@ -279,8 +279,10 @@ mod tests {
     /// A watched source wakes a thread at each byte of its peer.
     #[tokio::test]
     async fn paused_source_is_not_watched() {
-        let mut pipe = drops(SMALL_READS, |_| false);
-        for _ in 0..SMALL_READS.burst {
+        // Half a second per read, so that the burst is over before it is refilled.
+        let rate = Rate { burst: 4, per_second: 2 };
+        let mut pipe = drops(rate, |_| false);
+        for _ in 0..rate.burst {
             pipe.read_u8().await.unwrap();
         }
         let next = std::pin::pin!(pipe.read_u8());
