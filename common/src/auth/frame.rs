@@ -121,8 +121,8 @@ impl Signer {
 
 impl Keyring {
     /// Verifies that `token` was made with one of these keys for `claims`, and that the key may
-    /// call the job. Does not check its expiry: see [`within_its_time`]. Returns the signer for the
-    /// request's frames, with the same key.
+    /// call the job. Does not check its expiry: see [`super::within_its_time`]. Returns the signer
+    /// for the request's frames, with the same key.
     ///
     /// # Errors
     ///

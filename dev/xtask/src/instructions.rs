@@ -23,6 +23,7 @@ const OPTIMISED: &[&str] = &[
     "redcall-bench-inner",
     "redcall-client",
     "redcall-common",
+    "redcall-store",
     "bytes",
     "combine",
     "itoa",

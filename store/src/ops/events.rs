@@ -157,7 +157,7 @@ pub(super) fn position(from: Option<EventId>) -> String {
     from.map_or_else(|| "$".to_owned(), |from| from.to_string())
 }
 
-/// As [`Connection::look`], over a connection.
+/// As [`Connection::read_topic`], over a connection.
 pub(super) async fn read_over(
     conn: &mut MultiplexedConnection,
     key: &str,
