@@ -173,10 +173,13 @@ impl<R: Source> Paced<R> {
         Ok(())
     }
 
-    /// Allows the burst again.
+    /// Allows the burst again, and wakes a read that is paused.
     fn begin(&mut self) -> io::Result<Pin<&mut R>> {
         self.pace.left = self.pace.rate.burst;
-        self.pause = None;
+        if let Some(pause) = &mut self.pause {
+            // Not dropped: it holds the waker of the read.
+            pause.as_mut().reset(Instant::now());
+        }
         self.watched()
     }
 }
@@ -311,6 +314,27 @@ mod tests {
             assert!(matches!(near.state, State::Resting(_)));
         }
         assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    }
+
+    #[tokio::test]
+    async fn write_wakes_a_paused_read() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        let rate = Rate { burst: 2, per_second: 1 };
+        let near = Paced::new(near, rate, |_| false);
+        let (mut reader, mut writer) = tokio::io::split(near);
+        far.write_u16(2).await.unwrap();
+        for _ in 0..rate.burst {
+            reader.read_u8().await.unwrap();
+        }
+        // In its own task, which only its waker polls.
+        let next = tokio::spawn(async move { reader.read_u8().await });
+        tokio::task::yield_now().await;
+        writer.write_u8(1).await.unwrap();
+        far.write_u8(3).await.unwrap();
+        let next = tokio::time::timeout(Duration::from_secs(10), next).await;
+        assert_eq!(next.expect("the read was not woken").unwrap().unwrap(), 3);
     }
 
     #[tokio::test]
