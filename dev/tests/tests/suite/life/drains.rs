@@ -1,44 +1,46 @@
 //! Workers that stop while jobs run which do not end in time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_client::{Code, Ticket};
 use redcall_common::settings::OnWorkerLoss;
-use redcall_testkit::eventually;
 use redcall_tests::{Bench, RunningWorker};
 use redcall_worker::{Json, Request};
 use redis::AsyncCommands;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::{connection, dead_letter, job, keys, nothing_is_left, runs};
-
-/// The first run never ends.
-async fn endless(request: Request) -> Json<u32> {
-    if request.attempt() == 1 {
-        std::future::pending::<()>().await;
-    }
-    Json(request.attempt())
-}
 
 /// A stopping worker whose only slot is taken while another request waits.
 async fn stopped(bench: &mut Bench) -> (Ticket, Ticket) {
     bench.settings.worker.drain_timeout = Duration::from_millis(50);
     bench.settings.worker.concurrency = 1;
-    let worker = worker(bench).await;
+    let (worker, runs) = worker(bench).await;
     let client = bench.client().await;
     let first = client.request("endless").submit().await.unwrap();
-    let mut conn = connection(bench).await;
-    eventually("the first to run", async || {
-        conn.exists::<_, bool>(keys().live()).await.unwrap().then_some(())
-    })
-    .await;
+    runs.notified().await;
     let second = client.request("echo").data(&2).submit().await.unwrap();
     worker.drain().await;
     (first, second)
 }
 
-async fn worker(bench: &Bench) -> RunningWorker {
-    bench.worker_with(|worker| worker.handler("endless", endless)).await
+/// A worker whose job `endless` signals that it runs; its first run never ends.
+async fn worker(bench: &Bench) -> (RunningWorker, Arc<Notify>) {
+    let runs = Arc::new(Notify::new());
+    let signal = Arc::clone(&runs);
+    let endless = move |request: Request| {
+        let signal = Arc::clone(&signal);
+        async move {
+            signal.notify_one();
+            if request.attempt() == 1 {
+                std::future::pending::<()>().await;
+            }
+            Json(request.attempt())
+        }
+    };
+    (bench.worker_with(|worker| worker.handler("endless", endless)).await, runs)
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 
 use redcall_testkit::eventually;
@@ -35,9 +35,13 @@ impl Desk {
     }
 
     fn start(&self, args: &[&str], input: &str) -> Child {
+        self.start_into(args, input, Stdio::null())
+    }
+
+    fn start_into(&self, args: &[&str], input: &str, stdout: Stdio) -> Child {
         let mut command = Command::new(binary("redcall"));
         command.args(args).env_clear().envs(&self.env).stdin(Stdio::piped());
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stdout(stdout).stderr(Stdio::null()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(input.as_bytes()).unwrap();
         if args[0] == "console" {
@@ -107,13 +111,12 @@ async fn follow_ends_on_each_signal_and_its_job_continues() {
         "data": 1});
     let () = desk.conn.rpush(key, frame.to_string()).await.unwrap();
     for (signal, expected) in SIGNALS {
-        let program = desk.start(&["follow", key], "");
-        eventually("the program to be connected", async || {
-            let list: String =
-                redis::cmd("CLIENT").arg("LIST").query_async(&mut desk.conn).await.unwrap();
-            list.contains("cmd=lrange").then_some(())
-        })
-        .await;
+        let mut program = desk.start_into(&["follow", key], "", Stdio::piped());
+        // A program that has printed the frame is following, and hears signals.
+        let mut stdout = BufReader::new(program.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert!(!line.is_empty());
         send(&program, signal);
         assert_eq!(code(program).await, Some(expected), "{signal:?}");
         assert!(!desk.is_cancelled("default", "x").await, "{signal:?}");
