@@ -34,7 +34,7 @@ async fn stop(request: Request, orders: State<Orders>) -> Result<(), HandlerErro
     order(false, &request, &orders).await
 }
 
-/// Defers the answer: the device settles it after the motors have stopped.
+/// Defers the answer: the device settles it when the motors have moved.
 async fn order(run: bool, request: &Request, orders: &Orders) -> Result<(), HandlerError> {
     let within = Duration::from_secs(60);
     let token = request.defer_with_notification(&"on its way", Some(within)).await?;

@@ -24,11 +24,10 @@ use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
 use crate::outcome::{self, Unanswered, give_up};
 use crate::progress_error::ProgressError;
+use crate::redis_timeout::REDIS_TIMEOUT;
 use crate::request::Request;
 use crate::service::{self, ServiceRules};
 
-/// Timeout of one round trip to Redis, before the next attempt.
-const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a job continues after its deadline, while the deadline is read again from Redis.
 pub(crate) const DEADLINE_TIMEOUT: Duration = Duration::from_millis(250);

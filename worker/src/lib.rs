@@ -44,6 +44,7 @@ mod outcome;
 mod overview;
 mod progress_error;
 mod readiness;
+mod redis_timeout;
 mod reload;
 mod request;
 mod retry_delay;

@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::failure::{self, NextStep};
-use crate::handler::bounds::fits;
+use crate::handler::bounds::check_depth;
 use crate::handler::error::{HandlerError, HandlerResult};
 use crate::job::Job;
 use crate::retry_delay::retry_in;
@@ -75,7 +75,7 @@ fn of_job(job: &Job, result: HandlerResult, seq: u64) -> Outcome {
                 format!("the answer has {size} bytes, the limit is {limit} (limits.answer)");
             failed(job, HandlerError::with_code(Code::TooLarge, message), seq)
         }
-        Ok(data) => match fits(data.get().as_bytes(), depth) {
+        Ok(data) => match check_depth(data.get().as_bytes(), depth) {
             Ok(()) => answered(job, &data, seq),
             Err(error) => failed(job, error, seq),
         },
@@ -135,7 +135,7 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
 fn notice(job: &Job, error: &WireError, delay: Duration) -> Option<Box<RawValue>> {
     let (attempt, retry_in_ms) = (job.attempt(), millis(delay));
     let notice = to_raw_value(&RetryNotice { attempt, error, retry_in_ms }).ok()?;
-    if fits(notice.get().as_bytes(), job.shared.limits.depth).is_ok() {
+    if check_depth(notice.get().as_bytes(), job.shared.limits.depth).is_ok() {
         return Some(notice);
     }
     let error = &WireError { data: None, ..error.clone() };

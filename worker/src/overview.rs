@@ -57,7 +57,7 @@ pub struct JobOverview {
 /// The limit of a job over all workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LimitOverview {
-    /// The field of `data` that partitions the limit.
+    /// The field of `data` by whose value the limit counts.
     pub key: Option<String>,
     /// Most runs at once.
     pub concurrency: Option<u32>,

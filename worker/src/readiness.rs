@@ -23,7 +23,7 @@ pub struct Readiness {
     handle: Arc<OnceLock<ReadinessHandle>>,
 }
 
-/// The dispatcher's end.
+/// The end of those who check: requests to the dispatcher, and its pulse.
 #[derive(Clone)]
 pub(crate) struct ReadinessHandle {
     /// Requests for a report; each is answered once.

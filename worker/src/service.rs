@@ -1,7 +1,7 @@
 //! One request to an instance of a service: the input of its task and the change of its state.
 //!
-//! Requests of one instance are leased one at a time, in call order (`poll.lua` partitions them by
-//! instance, as it does the requests of rate-limited names). So the state is read after the lease,
+//! Requests of one instance are leased one at a time, in call order (`poll.lua` sorts them by
+//! instance, as it does the requests of limited names). So the state is read after the lease,
 //! and no other run changes it. If it changes nevertheless, its version does not match: the
 //! settlement is refused, and the request runs again.
 
@@ -14,7 +14,7 @@ use redcall_common::service::{ServiceCall, ServiceOp, TaskData, TaskResult};
 use redcall_store::{InstanceState, SideEffect, StateChange};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::handler::bounds::fits;
+use crate::handler::bounds::check_depth;
 use crate::handler::error::{HandlerError, HandlerResult};
 
 /// Most bytes of a state.
@@ -108,7 +108,7 @@ pub(crate) fn split_result(
     result: HandlerResult,
     depth: usize,
 ) -> (HandlerResult, Option<SideEffect>) {
-    let fitting = result.and_then(|data| fits(data.get().as_bytes(), depth).map(|()| data));
+    let fitting = result.and_then(|data| check_depth(data.get().as_bytes(), depth).map(|()| data));
     match fitting.and_then(|data| change(run, &data)) {
         Ok((answer, change)) => (Ok(answer), Some(SideEffect::State(change))),
         Err(error) => (Err(error), None),

@@ -1,6 +1,8 @@
-//! Waiting for an optional point in time.
+//! Waiting for an optional point in time, and regular ticks.
 
-use tokio::time::{Instant, sleep_until};
+use std::time::Duration;
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 /// Completes at `instant`; never, if it is `None`. Cancel safe.
 pub(crate) async fn until(instant: Option<Instant>) {
@@ -8,4 +10,11 @@ pub(crate) async fn until(instant: Option<Instant>) {
         Some(instant) => sleep_until(instant).await,
         None => std::future::pending().await,
     }
+}
+
+/// Returns ticks without bursts, the first at once: a late tick delays the next ones.
+pub(crate) fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

@@ -99,7 +99,7 @@ fn of_queues(infos: &[QueueInfo]) -> Registry {
         }
     }
     let mut registry = Registry::with_prefix("redcall");
-    let help = "Requests that wait for a worker, including rate-limited and parked ones";
+    let help = "Requests that wait for a worker, including limited and parked ones";
     registry.register("queue_length", help, length);
     let help = "Waiting time of the request at the head of the queue";
     registry.register("queue_oldest_seconds", help, oldest);

@@ -1,16 +1,13 @@
 //! The start of a signed request, which Redis permits once.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use redcall_common::auth::{Refusal, Start, open_until, within_its_time};
 use redcall_store::{Remembered, StoreError};
 
 use super::{Verified, is_first};
 use crate::job::Job;
-
-/// Timeout of one round trip to Redis, before the next attempt.
-const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
+use crate::redis_timeout::REDIS_TIMEOUT;
 
 impl Verified {
     /// Stores the record that `run` starts the request. A request runs once. The start record

@@ -19,13 +19,13 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Refuses data that nest too deep in a frame: JSON readers of many languages fail on them.
+    /// [`check_depth`] with these limits.
     ///
     /// # Errors
     ///
     /// `too_large`.
     pub(super) fn check_depth(&self, data: &[u8]) -> Result<(), HandlerError> {
-        fits(data, self.depth)
+        check_depth(data, self.depth)
     }
 
     /// Returns `true` if the data of an error fit into its frame.
@@ -39,7 +39,7 @@ impl Bounds {
 /// # Errors
 ///
 /// `too_large`.
-pub(crate) fn fits(data: &[u8], depth: usize) -> Result<(), HandlerError> {
+pub(crate) fn check_depth(data: &[u8], depth: usize) -> Result<(), HandlerError> {
     if data_fits(data, depth) {
         return Ok(());
     }

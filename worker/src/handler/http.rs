@@ -159,6 +159,7 @@ impl Handler for HttpHandler {
         // Without its query and fragment, which may be secret.
         let mut url = self.url.clone();
         url.set_query(None);
+        url.set_fragment(None);
         format!("http {} {url}", self.method)
     }
 
@@ -176,7 +177,7 @@ impl Handler for HttpHandler {
             let body = response.into_body();
             if status.is_success() {
                 let body = response::read(body, bounds.max_answer, &tried).await?;
-                return response::answer(&body, bounds);
+                return response::answer(&body);
             }
             let max = bounds.max_answer.min(response::REFUSAL);
             let body = response::read(body, max, &tried).await.unwrap_or_default();

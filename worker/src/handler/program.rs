@@ -42,7 +42,7 @@ pub(super) struct Launch {
 
 impl Program {
     /// `command` is program and arguments. The program is searched for as a shell does, but
-    /// relative to the folder of `place`, in which it also runs. `env` selects variables of the
+    /// relative to the folder of `context`, in which it also runs. `env` selects variables of the
     /// worker's environment.
     ///
     /// # Errors

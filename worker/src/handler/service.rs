@@ -70,12 +70,10 @@ impl Handler for ServiceHandler {
 /// The default tasks: `init` uses its arguments as the state, and `exit` answers with the last
 /// state.
 fn without(request: &Request) -> HandlerResult {
-    let order: ServiceCall = serde_json::from_str(request.job().request.data.get())?;
-    let result = match order.task {
+    let call: ServiceCall = serde_json::from_str(request.job().request.data.get())?;
+    let result = match call.task {
         ServiceOp::Exit => TaskResult { state: None, answer: Some(state(request)?) },
-        ServiceOp::Init | ServiceOp::Execute => {
-            TaskResult { state: Some(order.args), answer: None }
-        }
+        ServiceOp::Init | ServiceOp::Execute => TaskResult { state: Some(call.args), answer: None },
     };
     Ok(to_raw_value(&result)?)
 }

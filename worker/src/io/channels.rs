@@ -27,3 +27,10 @@ pub(crate) struct Channels {
     /// Kept to the end: ticks that a draining fleet enqueues wait for the next workers.
     pub(crate) schedules: Schedules,
 }
+
+impl Channels {
+    /// Returns what a task needs: a connection, and the way back to the dispatcher.
+    pub(crate) fn for_task(&self) -> (Arc<Connection>, mpsc::UnboundedSender<IoEvent>) {
+        (self.heartbeat_conn.clone(), self.events.clone())
+    }
+}

@@ -11,7 +11,7 @@ use redcall_store::{Leased, LimitRule};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use super::channels::Channels;
 use super::control::Control;
@@ -22,16 +22,16 @@ use super::poll::{self, InFlightPoll};
 use super::pops::Popped;
 use super::probe::Probe;
 use super::queue::Queue;
-use super::redis_timeout::REDIS_TIMEOUT;
 use super::schedules::Schedules;
 use crate::causes::with_causes;
 use crate::error::WorkerError;
 use crate::job::{Event, Shared};
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
+use crate::redis_timeout::REDIS_TIMEOUT;
 use crate::reload::Reloaded;
 use crate::stop::Stop;
-use crate::until::until;
+use crate::until::{every, until};
 
 /// Most events handled at once.
 const BATCH_MAX: usize = 1024;
@@ -403,11 +403,4 @@ impl Dispatcher {
         }
         Ok(())
     }
-}
-
-/// Returns an interval without bursts: a late tick delays the next ones.
-fn every(period: Duration) -> Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }

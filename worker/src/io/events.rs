@@ -92,8 +92,7 @@ impl Dispatcher {
             return;
         }
         for dead in heartbeat.dead {
-            let (link, events) =
-                (self.channels.heartbeat_conn.clone(), self.channels.events.clone());
+            let (link, events) = self.channels.for_task();
             let keys = self.queues[queue].keys.clone();
             tokio::spawn(heartbeat::take_over(link, keys, queue, dead, events));
         }
@@ -136,8 +135,7 @@ impl Dispatcher {
             self.promote(queue);
         }
         if let Some(ids) = read.state {
-            let (link, events) =
-                (self.channels.heartbeat_conn.clone(), self.channels.events.clone());
+            let (link, events) = self.channels.for_task();
             let keys = self.queues[queue].keys.clone();
             tokio::spawn(heartbeat::read_state(link, keys, queue, ids, events));
         }
@@ -160,11 +158,11 @@ impl Dispatcher {
     fn promote(&mut self, queue: usize) {
         let is_limited = self.mapping.is_limited();
         let own = &mut self.queues[queue];
-        // A rate may allow more; requests were partitioned since the last heartbeat, too.
+        // A rate may allow more; requests were sorted since the last heartbeat, too.
         if is_limited || !own.limited.is_empty() {
             own.wake();
         }
-        let (link, events) = (self.channels.heartbeat_conn.clone(), self.channels.events.clone());
+        let (link, events) = self.channels.for_task();
         tokio::spawn(heartbeat::promote(link, own.keys.clone(), queue, events));
     }
 

@@ -18,10 +18,10 @@ use tokio::time::sleep;
 
 use super::io_event::IoEvent;
 use super::queue::Queue;
-use super::redis_timeout::REDIS_TIMEOUT;
 use super::repair;
 use crate::causes::with_causes;
 use crate::job::Shared;
+use crate::redis_timeout::REDIS_TIMEOUT;
 
 /// Longest jitter that spreads actions of all workers at the same moment.
 const MAX_JITTER_MS: u64 = 20;
@@ -72,7 +72,7 @@ impl Identity {
     }
 }
 
-/// A queue, and the rules that partition its requests.
+/// A queue, and the rules that sort its requests.
 pub(crate) type Served = (Arc<WorkerKeys>, Arc<[LimitRule]>);
 
 /// Returns the queues of a round of heartbeats; `rules` apply to queues that are not a service's.

@@ -11,10 +11,10 @@ use redcall_common::time::now_ms;
 use redcall_store::{Connection, TopicRetention};
 use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::heartbeat::Identity;
-use super::redis_timeout::REDIS_TIMEOUT;
+use crate::redis_timeout::REDIS_TIMEOUT;
+use crate::until::every;
 
 /// Publishes a heartbeat event at once and then at the configured interval, until the returned task
 /// is dropped. Publishes none without an interval.
@@ -24,14 +24,13 @@ pub(super) fn spawn(
     link: &Arc<Connection>,
 ) -> JoinSet<()> {
     let mut task = JoinSet::new();
-    let Some(every) = settings.events.heartbeat else { return task };
+    let Some(period) = settings.events.heartbeat else { return task };
     let key = Keys::new(&settings.redis.prefix).events(HEARTBEAT);
     let kept = TopicRetention::from(&settings.events);
     let (identity, link) = (identity.clone(), link.clone());
     task.spawn(async move {
-        let mut ticks = interval(every);
         // Missed events are not made up for.
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = every(period);
         loop {
             ticks.tick().await;
             let context = json!({

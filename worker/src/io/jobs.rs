@@ -11,11 +11,11 @@ use redcall_common::error::{Code, WireError};
 use redcall_common::time::millis;
 use redcall_store::inspect::Overdue;
 use redcall_store::{Outcome, Settlement};
+use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use super::launch::Launched;
 use super::queue::PendingSettlement;
-use super::serial::BySerial;
 use crate::execute::{DEADLINE_TIMEOUT, read_deadline};
 use crate::handler::HandlerError;
 use crate::job::Event;
@@ -49,7 +49,8 @@ pub(crate) enum EndReason {
 
 /// See the module.
 pub(crate) struct Jobs {
-    running: HashMap<u64, Running, BySerial>,
+    /// By serial: the worker counts them itself, so that their hash needs no secret.
+    running: FxHashMap<u64, Running>,
     /// Per queue: id to serial.
     by_id: Vec<HashMap<String, u64>>,
     /// Number of runs of the names that are counted.

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_a_queue_are_kept_once_and_returned_once() {
+    fn messages_of_a_queue_are_kept_once_and_taken_once() {
         let notices = notices();
         for message in ["pause", "resume", "work", "due 9", "due 7", "cancel a b", "cancel b"] {
             notices.receive(b"two", message.as_bytes());

@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::queue::{PendingSettlement, Queue, Resend};
-use super::redis_timeout::REDIS_TIMEOUT;
 use crate::causes::with_causes;
 use crate::metrics::{JobMetrics, Metrics};
+use crate::redis_timeout::REDIS_TIMEOUT;
 
 /// Pause after a failed poll.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -91,7 +91,7 @@ pub(crate) fn plan(
         }
         let take = match queue.length {
             _ if !queue.may_have_work() => 0,
-            // The length does not include partitioned requests.
+            // The length does not include sorted requests.
             Some(length) if last != Some(index) && !queue.ready => {
                 room.min(length + queue.parked.len())
             }
@@ -107,7 +107,7 @@ pub(crate) fn plan(
         let Resend { serial, settlements } = queue.resend.take().unwrap_or_else(|| {
             queue.serial += 1;
             let settlements = queue.to_settle.iter().take(BATCH_MAX);
-            let count = batch_len(settlements.map(|settlements| settlements.outcome.size()));
+            let count = batch_len(settlements.map(|pending| pending.outcome.size()));
             Resend { serial: queue.serial, settlements: queue.to_settle.drain(..count).collect() }
         });
         let settlements = settlements.into_iter().map(|l| (l.outcome, (l.notify, l.job_metrics)));
@@ -273,19 +273,13 @@ impl Part {
                 let _ = notify.send(settled);
             }
         }
-        let mut failed = failed.into_iter().peekable();
-        let mut outcomes = self.outcomes.into_iter().enumerate();
-        let mut unsettled = Vec::new();
-        while failed.peek().is_some()
-            && let Some((index, outcome)) = outcomes.next()
-        {
-            let failed = failed.next_if(|(failed, ..)| *failed == index);
-            unsettled.extend(failed.map(|(_, notify, job_metrics)| PendingSettlement {
-                outcome,
-                notify,
-                job_metrics,
-            }));
-        }
+        let mut outcomes = self.outcomes;
+        // From the back: a removal then moves no outcome that is still needed.
+        let unsettled = failed.into_iter().rev().map(|(index, notify, job_metrics)| {
+            PendingSettlement { outcome: outcomes.swap_remove(index), notify, job_metrics }
+        });
+        let mut unsettled: Vec<_> = unsettled.collect();
+        unsettled.reverse();
         unsettled
     }
 

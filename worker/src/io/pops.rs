@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::redis_timeout::REDIS_TIMEOUT;
+use crate::redis_timeout::REDIS_TIMEOUT;
 
 /// Pause between attempts to reconnect.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -76,7 +76,7 @@ impl Pops {
         Self { arm, unblocker, task }
     }
 
-    /// Sends one pop, which blocks for `block` and partitions requests of names with limits.
+    /// Sends one pop, which blocks for `block` and sorts requests of names with limits.
     /// `more`: the queue has more than plain requests. The result comes as a [`Popped`].
     pub(crate) fn arm(&self, rules: &Arc<[LimitRule]>, block: Duration, more: bool) {
         // Never full: the dispatcher arms again only after the last pop has ended.

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::io_event::IoEvent;
 use super::poll::{FinishedPoll, Part, Reply};
-use super::redis_timeout::REDIS_TIMEOUT;
 use crate::readiness::report::Report;
+use crate::redis_timeout::REDIS_TIMEOUT;
 
 /// How long the result of a probe is reused.
 const REUSED_FOR: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// Returns the prober of `worker`, with its own lane of `queue`, one of the worker's queues.
+    /// Returns the probe of `worker`, with its own keys on `queue`, one of the worker's queues.
     pub(crate) fn new(queue: &QueueKeys, worker: &str, lease: Duration) -> Self {
         Self {
             keys: Arc::new(WorkerKeys::probe(queue, worker)),

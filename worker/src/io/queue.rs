@@ -41,7 +41,7 @@ pub(crate) struct Resend {
 pub(crate) struct Queue {
     pub(crate) keys: Arc<WorkerKeys>,
     pub(crate) pops: Pops,
-    /// Rules of a service's queue, which partition its requests.
+    /// Rules of a service's queue, which sort its requests.
     pub(crate) service: Option<Arc<[LimitRule]>>,
     /// Its length at the last poll; `None` before the first and after a failure.
     pub(crate) length: Option<usize>,
@@ -69,9 +69,9 @@ pub(crate) struct Queue {
     pub(crate) serial: u64,
     /// Names whose parked requests the next poll leases first.
     pub(crate) parked: Vec<String>,
-    /// Names with limits that have partitioned requests, by the last heartbeat.
+    /// Names with limits that have sorted requests, by the last heartbeat.
     pub(crate) limited: Vec<String>,
-    /// `true` if partitioned requests of names with limits may be leased now.
+    /// `true` if sorted requests of names with limits may be leased now.
     pub(crate) ready: bool,
     /// `true` if `ready` was set after the last poll was sent: its reply cannot reset it.
     needs_poll: bool,
@@ -115,7 +115,7 @@ impl Queue {
         }
     }
 
-    /// Returns the rules that partition its requests; `others` apply to queues that are not a
+    /// Returns the rules that sort its requests; `others` apply to queues that are not a
     /// service's.
     pub(crate) fn rules<'a>(&'a self, others: &'a Arc<[LimitRule]>) -> &'a Arc<[LimitRule]> {
         self.service.as_ref().unwrap_or(others)
@@ -162,7 +162,7 @@ impl Queue {
         is_open && (self.length != Some(0) || self.ready || !self.parked.is_empty())
     }
 
-    /// Has the next poll lease partitioned requests, regardless of replies in flight.
+    /// Has the next poll lease sorted requests, regardless of replies in flight.
     pub(crate) fn wake(&mut self) {
         self.ready = true;
         self.needs_poll = true;
@@ -173,7 +173,7 @@ impl Queue {
         self.needs_poll = false;
     }
 
-    /// Records whether a reply reported partitioned requests that may be leased.
+    /// Records whether a reply reported sorted requests that may be leased.
     pub(crate) fn note_ready(&mut self, ready: bool) {
         self.ready = ready || self.needs_poll;
     }
@@ -300,17 +300,17 @@ mod tests {
     #[tokio::test]
     async fn poll_that_only_settles_ends_no_pause() {
         let mut queue = queue();
-        let said = |paused, expired| PollReply { paused, expired, ..PollReply::default() };
+        let reply = |paused, expired| PollReply { paused, expired, ..PollReply::default() };
         for (paused, expired) in [(true, false), (false, true)] {
-            assert_eq!(queue.note_stopped(&said(paused, expired), true), expired);
+            assert_eq!(queue.note_stopped(&reply(paused, expired), true), expired);
             assert!(queue.paused.is_some());
-            assert!(!queue.note_stopped(&said(false, false), false));
+            assert!(!queue.note_stopped(&reply(false, false), false));
             assert!(queue.paused.is_some(), "paused {paused}, expired {expired}");
-            assert!(!queue.note_stopped(&said(false, false), true));
+            assert!(!queue.note_stopped(&reply(false, false), true));
             assert!(queue.paused.is_none());
         }
         // It may begin one.
-        queue.note_stopped(&said(true, false), false);
+        queue.note_stopped(&reply(true, false), false);
         assert!(queue.paused.is_some());
     }
 }

@@ -1,5 +1,5 @@
 //! Repairs after a heartbeat, and their log lines: times at Redis too far in the future after its
-//! clock was set back, keys of names with limits that get no poll.
+//! clock was set back, keys of limited names that are in no list of the rotation, or in several.
 //!
 //! Changes nothing while the keys are as Redcall wrote them.
 
@@ -10,7 +10,7 @@ use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 use redcall_store::{Connection, Fault, LimitFault, LimitRule, TimeAhead};
 
-use super::redis_timeout::REDIS_TIMEOUT;
+use crate::redis_timeout::REDIS_TIMEOUT;
 
 /// Repairs one queue, up to the limit of one heartbeat; the next one continues.
 pub(super) async fn repair(

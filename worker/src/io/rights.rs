@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::io_event::IoEvent;
-use super::redis_timeout::REDIS_TIMEOUT;
 use crate::error::WorkerError;
+use crate::redis_timeout::REDIS_TIMEOUT;
 
 /// How long a result is reused for readiness checks.
 const REUSED_FOR: Duration = Duration::from_secs(1);

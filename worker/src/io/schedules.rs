@@ -21,10 +21,10 @@ use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::redis_timeout::REDIS_TIMEOUT;
 use crate::causes::with_causes;
 use crate::error::WorkerError;
 use crate::mapping::Mapping;
+use crate::redis_timeout::REDIS_TIMEOUT;
 
 /// Longest sleep of a task: the offset to Redis's clock is measured every few seconds, and may
 /// jump.

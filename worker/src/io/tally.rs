@@ -8,9 +8,9 @@ use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::settings::Settings;
 use redcall_store::Connection;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 
-use super::redis_timeout::REDIS_TIMEOUT;
+use crate::redis_timeout::REDIS_TIMEOUT;
+use crate::until::every;
 
 /// Interval: answers of that time may exceed the limit.
 const EVERY: Duration = Duration::from_secs(1);
@@ -25,8 +25,7 @@ pub(super) fn spawn(settings: &Settings, link: &Arc<Connection>) -> JoinSet<()> 
     let queues: Vec<(QueueKeys, u64)> = queues.collect();
     let link = link.clone();
     task.spawn(async move {
-        let mut ticks = interval(EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = every(EVERY);
         let mut full = vec![false; queues.len()];
         loop {
             ticks.tick().await;

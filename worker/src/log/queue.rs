@@ -92,7 +92,7 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Waits for work, for `within` at most if that is given. `spare` becomes the next buffer.
+    /// Waits for work, for `timeout` at most if that is given. `spare` becomes the next buffer.
     pub(super) fn next(&self, spare: Vec<u8>, timeout: Option<Duration>) -> Work {
         let is_idle = |state: &mut QueueState| {
             state.buffer.is_empty() && state.requested == state.done && !state.woken
@@ -139,7 +139,7 @@ impl Queue {
         }
     }
 
-    /// Waits until all lines have been written or dropped, for `within` at most.
+    /// Waits until all lines have been written or dropped, for `timeout` at most.
     pub(super) fn flush(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         let mut state = self.lock();

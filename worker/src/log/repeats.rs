@@ -54,7 +54,7 @@ const PASS: [&str; 3] = [
 #[derive(Default)]
 pub(super) struct Repeats {
     sites: Mutex<HashMap<Identifier, CallSite>>,
-    /// `true` if a window is open. Written under the lock of `places`.
+    /// `true` if a window is open. Written under the lock of `sites`.
     pending: AtomicBool,
 }
 
@@ -400,8 +400,8 @@ mod tests {
         let logged = (0..100).filter(|n| admit(*n));
         assert_eq!(logged.count(), TEXTS);
         let (text, held) = (TEXTS.to_string(), 100 - TEXTS as u64);
-        let reports = RepeatReport { level: Level::WARN, text, held, is_mixed: true };
-        assert_eq!(repeats.due(now, true), [reports]);
+        let report = RepeatReport { level: Level::WARN, text, held, is_mixed: true };
+        assert_eq!(repeats.due(now, true), [report]);
     }
 
     #[test]
@@ -429,7 +429,7 @@ mod tests {
         let reports: Vec<_> = repeats
             .due(now + WINDOW, false)
             .into_iter()
-            .map(|reports| (reports.text, reports.held))
+            .map(|report| (report.text, report.held))
             .collect();
         let rest = (1000 - 3) * MAX_LINES_OF_KIND - others;
         let expected = [("flood", 500), ("second", 7), ("other", rest)];

@@ -208,7 +208,7 @@ mod tests {
         queue.push(b"four\n");
         writer.step(Vec::new());
         assert_eq!(disk.text(), "one\ntw\nfour\n");
-        assert!(queue.unreported().is_empty(), "said");
+        assert!(queue.unreported().is_empty(), "reported");
     }
 
     #[test]

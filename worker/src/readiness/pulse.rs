@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use redcall_common::settings::Settings;
 use redcall_common::time::millis;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::Interval;
+
+use crate::until::every;
 
 /// The loop counts as stalled after this many leases without progress ...
 const LEASES: u32 = 3;
@@ -41,9 +43,7 @@ impl Pulse {
 
     /// Returns ticks that keep the loop running often enough.
     pub(crate) fn interval(&self) -> Interval {
-        let mut ticks = interval(EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks
+        every(EVERY)
     }
 
     /// Returns `true` if the loop has begun. Before that the worker connects, with its own

@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use redcall_common::failure::Failure;
 use redcall_common::keys::Keys;
 use redcall_common::output as out;
 use redcall_common::report::Problem;
@@ -15,7 +16,7 @@ use redcall_store::{Connection, Connector, StoreError};
 use redcall_worker::{Overview, ScheduleOverview, Worker, WorkerError, handler_runtime, init_log};
 use serde_json::{Value, json};
 
-use super::{fail, private_server, problem, unwritten};
+use super::{fail, private_server, problem};
 
 /// The findings of a check.
 #[derive(Default)]
@@ -51,10 +52,7 @@ fn print(findings: Findings, as_json: bool) -> ExitCode {
         false => findings.lines().into_iter().try_for_each(out::line),
     };
     match printed {
-        Err(error) => {
-            let (problem, code) = unwritten(error);
-            fail(vec![problem], code)
-        }
+        Err(error) => Failure::from(error).end(false),
         Ok(()) => {
             let code = match (findings.is_without_server, findings.problems.is_empty()) {
                 (true, _) => 1,

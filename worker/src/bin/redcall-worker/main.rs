@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use background::Detached;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use redcall_common::failure;
 use redcall_common::name::is_plain;
 use redcall_common::output::{self as out, Unwritten};
 use redcall_common::report::Problem;
@@ -181,14 +182,7 @@ fn misplaced(cli: &Cli, verb: &Verb) -> Option<String> {
 
 /// Prints a help text, a version or an error about flags, each to its stream.
 fn help(shown: &clap::Error) -> ExitCode {
-    let printed = shown.print().map_err(Unwritten::from).and_then(|()| out::print(""));
-    match printed {
-        Err(error) if !shown.use_stderr() => {
-            let (problem, code) = unwritten(error);
-            fail(vec![problem], code)
-        }
-        _ => ExitCode::from(u8::try_from(shown.exit_code()).unwrap_or(2)),
-    }
+    failure::help(shown.print(), shown.use_stderr(), shown.exit_code())
 }
 
 /// Runs a worker, or starts one in the background.

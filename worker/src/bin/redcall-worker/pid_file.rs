@@ -155,7 +155,7 @@ pub(crate) fn is_free(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Waits until the lock of `file` is free; returns `false` after `within`.
+/// Waits until the lock of `file` is free; returns `false` after `timeout`.
 pub(crate) fn wait_free(file: &File, timeout: Duration) -> io::Result<bool> {
     let since = Instant::now();
     while !is_free(file)? {

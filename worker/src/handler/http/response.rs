@@ -54,11 +54,10 @@ pub(super) async fn read(
 }
 
 /// Returns the answer in a body.
-pub(super) fn answer(body: &[u8], bounds: Bounds) -> HandlerResult {
+pub(super) fn answer(body: &[u8]) -> HandlerResult {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(RawValue::NULL.to_owned());
     }
-    bounds.check_depth(body)?;
     serde_json::from_slice::<Box<RawValue>>(body)
         .map_err(|error| HandlerError::new(format!("the response is not JSON: {error}")))
 }

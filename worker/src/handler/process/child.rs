@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use redcall_common::error::{Code, WireError};
+use redcall_common::error::Code;
 use redcall_common::frame::FrameType;
 use redcall_common::token::CompletionToken;
 use serde_json::value::RawValue;
@@ -286,9 +286,9 @@ pub(super) async fn handle_line(
     bounds: Bounds,
 ) -> Result<LineEffect, HandlerError> {
     match message {
-        // The size of an answer is checked where a job is settled.
+        // The size and the depth of an answer are checked where a job is settled.
         Ok(Incoming::Answer(of, answer)) if of == id => {
-            Ok(LineEffect::Done(bounded(bounds, answer)))
+            Ok(LineEffect::Done(answer.map_err(HandlerError::of)))
         }
         Ok(Incoming::Frame(FrameType::Chunk, of, data)) if of == id => {
             bounds.check_depth(data.get().as_bytes())?;
@@ -327,17 +327,6 @@ pub(super) async fn handle_line(
             Err(HandlerError::new(message))
         }
         Err(what) => Err(HandlerError::new(format!("the process printed {what}"))),
-    }
-}
-
-/// Returns an answer, or an error if its data nest too deep.
-fn bounded(bounds: Bounds, answer: Result<Box<RawValue>, WireError>) -> HandlerResult {
-    match answer {
-        Ok(data) => bounds.check_depth(data.get().as_bytes()).map(|()| data),
-        Err(mut error) => {
-            error.data.take_if(|data| !bounds.is_shallow_detail(data.get()));
-            Err(HandlerError::of(error))
-        }
     }
 }
 

@@ -218,12 +218,12 @@ struct TaskState {
     /// Forgotten requests: further lines about them are ignored.
     forgotten: HashSet<u64>,
     unwritten: Vec<u8>,
-    /// Most bytes of notifications among them.
+    /// Bytes of notifications among them, at most.
     tokens: usize,
     /// A line that its job has not taken yet.
     held: Option<(LineSender, String)>,
     retired: bool,
-    /// No further orders come.
+    /// No further commands come.
     closed: bool,
 }
 
