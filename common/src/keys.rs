@@ -303,7 +303,7 @@ const TABLE: &[[&str; 4]] = &[
     ["live", "hash id -> worker", "leases, and deferred requests", "workers"],
     ["workers", "zset worker -> lease end, ms", "dead ones taken over, TTL 30 days", "workers"],
     ["worker:<worker>", "string, JSON", "TTL two leases", "its worker"],
-    ["names", "zset name -> mapped until, ms", "pruned each heartbeat, TTL 1 day", "workers"],
+    ["names", "zset name -> handled until, ms", "pruned each heartbeat, TTL 1 day", "workers"],
     ["parked", "set of names", "names with parked requests", "workers"],
     ["parked:<name>", "list of requests", "accepted work", "workers"],
     ["schedule", "zset id -> due, ms", "accepted work", "callers, workers that retry"],

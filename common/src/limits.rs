@@ -6,11 +6,11 @@
 /// Upper limits, in bytes unless stated otherwise. `[limits]` in the settings file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// A whole request envelope. Default 2 MiB.
+    /// The maximum size of a request envelope, in bytes. Default 2 MiB.
     pub request: usize,
-    /// The `data` of an answer. Default 8 MiB.
+    /// The maximum size of the `data` of an answer, in bytes. Default 8 MiB.
     pub answer: usize,
-    /// One progress or chunk frame. Default 1 MiB.
+    /// The maximum size of a progress or chunk frame, in bytes. Default 1 MiB.
     pub frame: usize,
     /// The nesting depth of the JSON of a request, an answer or a frame (levels), including its
     /// envelope. Default 64.

@@ -93,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn an_order_says_no_more_than_it_must() {
-        let order: ServiceCall = serde_json::from_str(r#"{"task":"execute"}"#).unwrap();
+    fn call_omits_unset_fields() {
+        let call: ServiceCall = serde_json::from_str(r#"{"task":"execute"}"#).unwrap();
         assert_eq!(
-            (order.task, order.args.get(), order.instance.as_str()),
+            (call.task, call.args.get(), call.instance.as_str()),
             (ServiceOp::Execute, "null", "")
         );
-        assert_eq!(serde_json::to_string(&order).unwrap(), r#"{"task":"execute","args":null}"#);
+        assert_eq!(serde_json::to_string(&call).unwrap(), r#"{"task":"execute","args":null}"#);
         assert!(serde_json::from_str::<ServiceCall>(r#"{"task":"stop"}"#).is_err());
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal as receive};
 
 use crate::error::Code;
-use crate::failure::{Failure, json};
+use crate::failure::Failure;
 use crate::output as out;
 use crate::report::Problem;
 
@@ -48,8 +48,7 @@ impl StopSignal {
     /// Returns the failure of a wait that this signal ended, with `message`.
     #[must_use]
     pub fn failure(self, message: &str) -> Failure {
-        let json = json(Code::Cancelled.as_str(), message);
-        Failure { problems: vec![Problem::new(message)], code: self.exit_code(), json }
+        Failure::of(Problem::new(message), Code::Cancelled.as_str(), self.exit_code())
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use redcall_common::durability::Durability;
 #[cfg(feature = "program")]
-use redcall_common::failure::{Failure, UNREACHABLE, json};
+use redcall_common::failure::{Failure, UNREACHABLE};
 #[cfg(feature = "program")]
 use redcall_common::report::Problem;
 
@@ -101,8 +101,7 @@ impl From<&StoreError> for Failure {
         let is_invalid = matches!(error, StoreError::Config { .. });
         let (name, code) =
             if is_invalid { ("invalid_settings", 2) } else { ("unavailable", UNREACHABLE) };
-        let json = json(name, &error.to_string());
-        Self { problems: vec![Problem::from(error)], code, json }
+        Self::of(Problem::from(error), name, code)
     }
 }
 

@@ -2,12 +2,13 @@
 //! connection.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::connection::{Connector, Peer};
@@ -21,7 +22,8 @@ use redcall_common::keys::{Keys, QueueKeys};
 pub struct Inspector {
     connector: Connector,
     pub(super) keys: Keys,
-    /// The connection to the current primary. Written by each command.
+    /// The connection to the current primary. Locked while it is checked, so that concurrent
+    /// commands open no second one.
     conn: Arc<Mutex<Option<(MultiplexedConnection, Peer)>>>,
 }
 
@@ -121,13 +123,13 @@ impl Inspector {
     /// Returns a connection that answers, within the time limit of a reply.
     pub(super) async fn connection(&self) -> Result<MultiplexedConnection, StoreError> {
         let getting = async {
+            let mut slot = self.conn.lock().await;
             // Taken out until it has answered: a silent one is dropped with this future.
-            let kept = self.kept().take();
-            let (conn, peer) = match self.checked(kept).await {
+            let (conn, peer) = match self.checked(slot.take()).await {
                 Some(kept) => kept,
                 None => self.connector.open().await?,
             };
-            *self.kept() = Some((conn.clone(), peer));
+            *slot = Some((conn.clone(), peer));
             Ok(conn)
         };
         let got = timeout(self.connector.response_timeout(), getting).await;
@@ -145,10 +147,6 @@ impl Inspector {
         }
         redis::cmd("PING").exec_async(&mut conn).await.ok()?;
         Some((conn, peer))
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Option<(MultiplexedConnection, Peer)>> {
-        self.conn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the names of all queues that Redcall's programs have noted, sorted.

@@ -1,7 +1,7 @@
 //! A supervised connection: one task owns it, reconnects it and renews its subscriptions.
 //!
 //! `MultiplexedConnection` never reconnects, and redis-rs's manager does not support sharded
-//! subscriptions. Callers get the current connection from the link and report its failures.
+//! subscriptions. Callers get the current one from [`Connection`] and report its failures.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -70,7 +70,7 @@ struct Shared {
     clock_offset_ms: AtomicI64,
 }
 
-/// A connection that reconnects. Dropping the link closes it.
+/// A connection that reconnects. Dropping it closes it.
 pub struct Connection {
     shared: Arc<Shared>,
     supervisor: JoinHandle<()>,
@@ -288,7 +288,7 @@ impl Connection {
         tokio::select! {
             biased;
             done = doing => self.note(generation, done),
-            // The sender lives as long as this link.
+            // The sender lives as long as this connection.
             _ = states.wait_for(is_another) => Err(given_up()),
         }
     }

@@ -65,7 +65,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached or refuses. Dropping the future is harmless.
+    /// If Redis cannot be reached or refuses. Cancel-safe.
     pub async fn other_queue_names(&self, noted: &[String]) -> Result<Vec<String>, StoreError> {
         let mut names = BTreeSet::new();
         self.find(&mut names).await?;

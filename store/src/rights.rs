@@ -54,11 +54,9 @@ const ALL: &[&str] = &[
 const WORKER: &[&str] =
     &["blmove", "client|reply", "config|get", "exists", "hgetall", "hmget", "zmscore"];
 
-/// Inspection of a queue, by `redcall queues` and for metrics; by a pool of connections.
-const QUEUES: &[&str] = &[
-    "exists", "hlen", "hvals", "lindex", "llen", "ping", "smembers", "unwatch", "xlen", "zcard",
-    "zrange",
-];
+/// Inspection of a queue, by `redcall queues` and for metrics.
+const QUEUES: &[&str] =
+    &["exists", "hlen", "hvals", "lindex", "llen", "ping", "smembers", "xlen", "zcard", "zrange"];
 
 const CLIENT: &[&str] = &[
     "command|info",
@@ -68,6 +66,8 @@ const CLIENT: &[&str] = &[
     "lindex",
     "llen",
     "lrange",
+    "ping",
+    "scan",
     "set",
     "sunsubscribe",
     "unlink",
@@ -94,7 +94,6 @@ const USEFUL: &[&str] = &[
     "scan",
     "smembers",
     "spublish",
-    "unwatch",
     "wait",
     "xlen",
     "zremrangebyrank",
@@ -211,7 +210,7 @@ pub(super) fn as_checked(command: &str) -> String {
 }
 
 fn is_keyless(command: &str) -> bool {
-    const KEYLESS: &[&str] = &["info", "ping", "scan", "time", "unwatch", "wait"];
+    const KEYLESS: &[&str] = &["info", "ping", "scan", "time", "wait"];
     let container = command.split('|').next().unwrap_or_default();
     KEYLESS.contains(&command) || matches!(container, "client" | "command" | "config" | "script")
 }

@@ -8,10 +8,8 @@ use serde_json::value::RawValue;
 use sha2::Sha256;
 
 use super::keyring::{Keyring, Refusal, Token, unhex};
-use super::message::Claims;
-use super::message::{self, feed_all};
-use crate::digest;
-use crate::digest::hex;
+use super::message::{self, Claims, feed_all};
+use crate::digest::{self, hex};
 use crate::error::WireError;
 use crate::frame::{Frame, FrameType};
 use crate::pattern::matches;

@@ -8,9 +8,7 @@ use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::message::Claims;
-use super::message::feed;
-
+use super::message::{Claims, feed};
 use crate::digest::hex;
 use crate::name::is_id;
 use crate::settings::{AuthKey, AuthSettings};

@@ -82,7 +82,8 @@ pub struct JobSettings {
     pub concurrency: Option<usize>,
     /// The retries after a failure. Default: none.
     pub retries: Retries,
-    /// The reaction to a crash of its worker. Default: the job runs again.
+    /// Whether another worker runs the job again after its worker died. Default
+    /// [`OnWorkerLoss::Rerun`].
     pub on_worker_loss: OnWorkerLoss,
     /// The number of crashes after which the job is abandoned, 1 to 1,000. Default 3.
     pub max_crashes: u32,
@@ -105,13 +106,13 @@ pub struct Retries {
     pub max: u32,
     /// The growth of the delay. Default [`Backoff::Exponential`].
     pub backoff: Backoff,
-    /// The cap of the first delay, 1 ms to 1 day. Default 500 ms. Each delay is drawn evenly
-    /// between zero and its cap (full jitter).
+    /// The upper bound of the first delay, 1 ms to 1 day. Default 500 ms. Each delay is drawn
+    /// evenly between zero and its bound (full jitter).
     pub base: Duration,
-    /// The cap of all delays, 1 ms to 30 days. Default 5 minutes.
+    /// The upper bound of every delay, 1 ms to 30 days. Default 5 minutes.
     pub cap: Duration,
-    /// The retried codes, of [`Retries::CODES`]. Default `handler_failed`, `handler_panicked`,
-    /// `timeout`.
+    /// The error codes after which the job is retried. Default `handler_failed`,
+    /// `handler_panicked`, `timeout`.
     pub on: Vec<Code>,
 }
 
@@ -141,7 +142,8 @@ pub struct Limit {
     /// The field of `data` by whose value the limits count, each value separately and in turn.
     /// Default none: one limit for all of the job's requests.
     pub key: Option<String>,
-    /// The number that runs at the same time, 1 to 65,536. Default none.
+    /// The number of its jobs that run at the same time over all workers, 1 to 65,536. Default
+    /// none.
     pub concurrency: Option<u32>,
     /// The rate at which jobs start. Default none.
     pub rate: Option<Rate>,
@@ -185,15 +187,16 @@ impl Default for Retries {
 pub struct ScheduleSettings {
     /// The job's name.
     pub job: String,
-    /// The job's data, as JSON. Default `null`.
+    /// The job's data; stored as JSON. Default `null`.
     pub data: String,
-    /// The queue. Default: that of the job's mapping, else `default`.
+    /// The queue of its ticks. Default: that of the job's mapping, else `default`.
     pub queue: Option<String>,
-    /// A cron expression of five fields, or of six with seconds first. Checked.
+    /// A cron expression of five fields, or of six with seconds first.
     pub cron: String,
-    /// The name of the time zone (IANA) in which `cron` is read. Default `UTC`. Checked.
+    /// The name of the time zone (IANA) in which `cron` is read. Default `UTC`.
     pub timezone: String,
-    /// The treatment of ticks at which no worker ran. Default [`Missed::Skip`].
+    /// The treatment of ticks that are more than two leases late, as no worker ran; `all` enqueues
+    /// at most the latest 1,000. Default [`Missed::Skip`].
     pub missed: Missed,
 }
 
@@ -235,14 +238,14 @@ impl JobSettings {
 pub enum HandlerSettings {
     /// `handler = "NAME"`: Rust compiled into the worker, `builtin:…` or a registered name.
     Compiled(String),
-    /// `command = ["PROGRAM", "ARGUMENT", …]`: one process per job, not through a shell, run in
+    /// `command = ["PROGRAM", "ARGUMENT", …]`: One process per job, not through a shell, run in
     /// [`super::Settings::base_dir`]. Never empty.
     Command(Vec<String>),
-    /// `process = ["PROGRAM", "ARGUMENT", …]`: a pool of long-lived processes.
+    /// `process = ["PROGRAM", "ARGUMENT", …]`: A pool of long-lived processes.
     Process(ProcessSettings),
-    /// `pool = "NAME"`: the processes of a `[pools.NAME]`, shared with other jobs.
+    /// `pool = "NAME"`: The processes of a `[pools.NAME]`, shared with other jobs.
     Pool(String),
-    /// `http = { method = "POST", url = "…" }`: a request to a server.
+    /// `http = { method = "POST", url = "…" }`: A request to a server.
     Http(HttpSettings),
 }
 
@@ -272,11 +275,11 @@ pub struct ProcessSettings {
     /// Program and arguments, not through a shell, run in [`super::Settings::base_dir`]. Never
     /// empty.
     pub command: Vec<String>,
-    /// `instances`: the maximum number of processes, 1 to 1,024. Default 1.
+    /// `instances`: The maximum number of processes, 1 to 1,024. Default 1.
     pub instances: usize,
-    /// `start_timeout`: the time limit for a process to start, 1 ms to 1 hour. Default 10 s.
+    /// `start_timeout`: The time limit for a process to start, 1 ms to 1 hour. Default 10 s.
     pub start_timeout: Duration,
-    /// `env` and `inherit_env`: their environment variables.
+    /// `env` and `inherit_env`: Their environment variables.
     pub env: ProgramEnv,
 }
 
@@ -302,7 +305,7 @@ pub struct QueueSettings {
 /// `[dead]`: the retention of dead letters. The first limit reached removes the oldest ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadSettings {
-    /// The number per queue, 1 to 4,294,967,295. Default 10,000.
+    /// The number of dead letters per queue, 1 to 4,294,967,295. Default 10,000.
     pub max: u64,
     /// The bytes of Redis's memory per queue, 1 MiB to 1,024 GiB; 0 for no limit. Default 256 MiB.
     /// Above it the oldest are removed until usage is a little below; the newest always stays.
@@ -328,8 +331,8 @@ pub struct EventSettings {
     pub max_bytes: u64,
     /// How long a topic is kept after its last event, 1 s to 1 year. Default 1 day.
     pub age: Duration,
-    /// The kinds that are copied to the topic `emergency` from all topics. Default 101 and 102
-    /// (stop and continue, in the older systems), 2001.
+    /// The kinds that are copied to the topic `emergency` from all topics. Default 101,
+    /// 102 and 2001.
     pub emergency: Vec<u32>,
     /// The period of a worker's heartbeat events, 1 s to 1 hour; 5 s is usual. Default none: no
     /// events.

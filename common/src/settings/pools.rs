@@ -15,7 +15,7 @@ const EXAMPLE: &str = "process = [\"python3\", \"redcall_process.py\", \"scorer\
 /// `[pools.NAME]`: processes that are shared by the jobs with `pool = "NAME"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// Their command and number.
+    /// `process`: The command of each process, not through a shell.
     pub process: ProcessSettings,
 }
 

@@ -12,9 +12,11 @@ use crate::pattern::matches;
 /// of Redis with its password, signing secrets, and other settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProgramEnv {
-    /// `env`: names, or prefixes of names followed by `*`. Default none.
+    /// `env`: Further variables that it inherits: names, or prefixes of names followed by `*`.
+    /// Default none.
     pub names: Vec<String>,
-    /// `inherit_env`: `true` for all of the worker's variables. Default false.
+    /// `inherit_env`: `true` passes all of the worker's variables, except those of Redcall.
+    /// Default false.
     pub inherit: bool,
 }
 

@@ -11,9 +11,10 @@ use crate::durability::Durability;
 /// `[redis]`: the address of Redis and its connection options.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisSettings {
-    /// The address: `redis://`, `rediss://` (TLS), `redis+unix://`, `unix://`, or `embedded`, which
-    /// starts a private server. Default `redis://127.0.0.1:6379`. May contain a password: show it
-    /// only through [`RedisSettings::redacted_url`].
+    /// The address: `redis://`, `rediss://` (TLS), `redis+sentinel://` (the primary that Sentinel
+    /// names), `redis+unix://`, `unix://`, or `embedded`, which starts a private server. May contain
+    /// a password. Default `redis://127.0.0.1:6379`.
+    // Shown only through `redacted_url`.
     pub url: String,
     /// `true` if file or environment set `url`; if not, the example uses the embedded server.
     /// Default false.

@@ -19,13 +19,13 @@ const EXAMPLE: &str = "execute = \"counter.execute\" or process = [\"python3\", 
 pub struct ServiceSettings {
     /// The handlers of its tasks.
     pub tasks: ServiceTasks,
-    /// The timeout of one task, 1 ms to 1 year. Default 10 minutes.
+    /// The timeout of one request, 1 ms to 1 year. Default 10 minutes.
     pub timeout: Duration,
     /// The number of crashes after which a request is abandoned and the next one runs, 1 to 1,000.
     /// Default 3.
     pub max_crashes: u32,
-    /// How long an instance keeps its state after its last change, 1 s to 1 year: longer than a
-    /// task may run. Default 30 days.
+    /// How long an instance keeps its state after its last change, 1 s to 1 year; must exceed
+    /// `timeout`. Default 30 days.
     pub idle: Duration,
 }
 
@@ -34,12 +34,13 @@ pub struct ServiceSettings {
 pub enum ServiceTasks {
     /// Compiled-in handlers by their names.
     Compiled {
-        /// `init`: returns the first state. Default none: the arguments of `initialize` are the
-        /// state.
+        /// `init`: The handler that returns the first state. Default none: the arguments of
+        /// `initialize` are the state.
         init: Option<String>,
-        /// `execute`: returns the next state.
+        /// `execute`: The handler that returns the next state. Default: required without `process`.
         execute: String,
-        /// `exit`: receives the last state. Default none: the last state is the answer.
+        /// `exit`: The handler that receives the last state. Default none: the last state is the
+        /// answer.
         exit: Option<String>,
     },
     /// `process`: a pool of processes with the methods `init`, `execute` and `exit`.

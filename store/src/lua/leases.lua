@@ -5,11 +5,11 @@
 -- Derived keys: none.
 -- Cost: O(1) per request.
 
--- Id, element and history of each leased request; `kept` of these entries are from earlier steps.
+-- Id, element and mark of each leased request; `kept` of these entries are from earlier steps.
 local taken, count, kept = {}, 0, 0
 local own = holder(worker)
--- Id and element of each request that this step has leased, the number of these entries; `stored`
--- is true once they are stored.
+-- Id and element of each request that this step has leased, and the number of these entries;
+-- `stored` is true once they are stored.
 local leases, leased, stored = {}, 0, false
 
 -- Undoes all leases of a step: a note for each would cost more than its commands.

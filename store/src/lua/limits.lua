@@ -3,7 +3,7 @@
 -- KEYS: none of its own; permits (hash) and control (channel) are passed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
--- Derived keys: of the queue, whose base is handed in: rotation:<name>, held:<name>,
+-- Derived keys: of the queue, whose base is passed in: rotation:<name>, held:<name>,
 --   running:<name>:<key>, limited:<name>:<key>, limit_keys:<name>.
 -- Cost: O(1) per request.
 
@@ -33,11 +33,12 @@ local function pace_of(rate, now, window)
   return now + window
 end
 
-local function limit_of(permit)
-  return string.match(permit, '^(%S+) (.*)$')
+-- Returns the name and the key of a limit, as permits and throttled keys name it.
+local function limit_of(limit)
+  return string.match(limit, '^(%S+) (.*)$')
 end
 
--- The permit that was returned last.
+-- The permit that was given back last.
 local given = {}
 
 local function retake_permit()
@@ -45,8 +46,8 @@ local function retake_permit()
   redis.pcall('SADD', given.running, given.id)
 end
 
--- Returns the permit of a lease that ends in this step. Returns the name whose key may continue, if
--- one may.
+-- Gives back the permit of a lease that ends in this step. Returns the name whose key may continue,
+-- if one may.
 local function give_back(base, permits, id, permit)
   local name, key = limit_of(permit)
   local running, held = base .. ':running:' .. name .. ':' .. key, base .. ':held:' .. name

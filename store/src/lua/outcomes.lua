@@ -129,7 +129,7 @@ local function history_of(id, run)
 end
 
 -- Defers a request: its id stays live, so that requests with the same id are refused.
-local function deferral(id, raw, at)
+local function defer(id, raw, at)
   local call, within = KEYS[tonumber(ARGV[at + 9])], tonumber(ARGV[at + 6])
   keep_deferred(base, id, KEYS[tonumber(ARGV[at + 7])], within, {
     'raw', raw, 'worker', worker, 'dead_max', dead.max, 'dead_age', dead.age,
@@ -180,7 +180,7 @@ local function store(at, op, raw, permit)
     end
     if twin then return 'T' end
   elseif op == 'defer' then
-    deferral(id, raw, at)
+    defer(id, raw, at)
   elseif op == 'rerun' or op == 'retry' then
     schedule_rerun(id, raw, op, note, run, permit)
   elseif op == 'dead_letter' then
@@ -201,7 +201,7 @@ end
 local function settle(at, op, first, last)
   local id = ARGV[at + 1]
   if (op == 'answer' or op == 'done') and first > last and ARGV[at + 9] == '0' then
-    -- The common case.
+    -- The common case: of the steps below, those that apply to it, without their checks.
     if has_permits then free(id, redis.call('HGET', KEYS[13], id)) end
     local key = KEYS[tonumber(ARGV[at + 2])]
     if key then push(key, ARGV[at + 3], ARGV[at + 4], KEYS[tonumber(ARGV[at + 5])], id) end
@@ -239,6 +239,7 @@ local function find_lost(at)
   local ids = {}
   for i = 1, outcome_count do
     local op, id, last = ARGV[at], ARGV[at + 1], at + 10
+    -- As in `settle_all`: no call for the common ops.
     if op ~= 'answer' and op ~= 'done' then op, at, last = op_of(at) end
     ids[i], at = id, last + 1
   end

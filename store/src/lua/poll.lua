@@ -118,7 +118,7 @@ else
   take_list(KEYS[1], take, accept)
   if has_limited then draw(math.min(max, take - seen)) end
   for _, rule in pairs(rules) do
-    local waits = rule.room ~= 0 and redis.call('EXISTS', base .. ':rotation:' .. rule.name) == 1
+    local waits = rule.room ~= 0 and redis.call('EXISTS', rule.rotation) == 1
     if waits then ready = 1 end
   end
   if throttles then find_due() end

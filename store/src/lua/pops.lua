@@ -23,7 +23,7 @@ local function note_popped(key, raws)
   for i = 1, #raws do bytes = bytes + #raws[i] end
 end
 
--- Returns the elements from `first` on to the list from which this step popped them.
+-- Puts the elements from `first` on back into the list from which this step popped them.
 local function put_back(key, raws, first)
   for i = #raws, first, -1 do
     redis.call('LPUSH', key, raws[i])

@@ -83,11 +83,11 @@ end
 
 -- Checks a key. Returns how many of its requests are sorted; nil if that cannot be read.
 local function check_key(rule, key, times_of)
-  local name, permit = rule.name, rule.name .. ' ' .. key
+  local name, limit = rule.name, rule.name .. ' ' .. key
   local list = base .. ':limited:' .. name .. ':' .. key
   local running = base .. ':running:' .. name .. ':' .. key
   local sorted = ask('LLEN', list)
-  local is_held, ready = ask('SISMEMBER', rule.held, key), ask('ZSCORE', KEYS[3], permit)
+  local is_held, ready = ask('SISMEMBER', rule.held, key), ask('ZSCORE', KEYS[3], limit)
   if not sorted or not ask('SCARD', running) then
     note(name, sorted and running or list, 'type')
     return nil
@@ -96,7 +96,7 @@ local function check_key(rule, key, times_of)
     -- No request waits: remove the key's remains. The rotation drops it by itself.
     write('SREM', rule.keys, key)
     write('SREM', rule.held, key)
-    write('ZREM', KEYS[3], permit)
+    write('ZREM', KEYS[3], limit)
     return 0
   end
   check_running(name, key, running)
@@ -118,7 +118,7 @@ local function check_key(rule, key, times_of)
     note(name, key, what)
     if times == 0 and not into_rotation(rule.rotation, key) then return sorted end
     write('SREM', rule.held, key)
-    write('ZREM', KEYS[3], permit)
+    write('ZREM', KEYS[3], limit)
     if times > 1 then write('LREM', rule.rotation, 1 - times, key) end
   end
   return sorted
@@ -138,8 +138,8 @@ end
 -- The number of throttled keys in all and per name; if there are more than 2,000, only in all.
 local throttled, throttled_of = ask('ZCARD', KEYS[3]), {}
 if throttled and throttled <= 2000 then
-  for _, permit in ipairs(ask('ZRANGE', KEYS[3], 0, -1)) do
-    local name = limit_of(permit)
+  for _, limit in ipairs(ask('ZRANGE', KEYS[3], 0, -1)) do
+    local name = limit_of(limit)
     if name then throttled_of[name] = (throttled_of[name] or 0) + 1 end
   end
 end

@@ -219,15 +219,15 @@ local function find_due()
   throttles, due = first[2] and true, tonumber(first[2] or 0)
 end
 
--- Returns keys to the rotation once their rate allows the next request.
+-- Puts keys back into the rotation once their rate allows the next request.
 local function wake()
   local passed = redis.call('ZRANGEBYSCORE', KEYS[15], '-inf', string.format('%.0f', now_ms()),
     'LIMIT', 0, 1000)
-  for _, permit in ipairs(passed) do
-    local name, key = limit_of(permit)
+  for _, limit in ipairs(passed) do
+    local name, key = limit_of(limit)
     redis.call('RPUSH', base .. ':rotation:' .. name, key)
     undo('RPOP', base .. ':rotation:' .. name)
-    redis.call('ZREM', KEYS[15], permit)
+    redis.call('ZREM', KEYS[15], limit)
     noted = 0
   end
 end

@@ -196,11 +196,11 @@ pub(super) struct OutcomeArgs<'a> {
     run: Cow<'a, str>,
     record: usize,
     keep_ms: u64,
-    side_effects: Vec<ExtraArgs<'a>>,
+    side_effects: Vec<SideEffectArgs<'a>>,
 }
 
 /// Kind, key and two texts.
-type ExtraArgs<'a> = (&'static str, usize, Cow<'a, str>, String);
+type SideEffectArgs<'a> = (&'static str, usize, Cow<'a, str>, String);
 
 impl<'a> OutcomeArgs<'a> {
     /// Adds the keys of `outcome` to `keys`.
@@ -241,8 +241,9 @@ impl<'a> OutcomeArgs<'a> {
             row.keep_ms = call.keep.map_or(0, millis);
         }
         let side_effects = outcome.side_effects.iter();
-        row.side_effects
-            .extend(side_effects.map(|extra| describe_extra(&outcome.id, extra, queue, keys)));
+        let args =
+            side_effects.map(|effect| describe_side_effect(&outcome.id, effect, queue, keys));
+        row.side_effects.extend(args);
         if let Some(until_ms) = outcome.spent {
             keys.push(queue.seen(&outcome.id).into());
             row.side_effects.push(("seen", keys.len(), "".into(), until_ms.to_string()));
@@ -264,13 +265,13 @@ impl<'a> OutcomeArgs<'a> {
     }
 }
 
-fn describe_extra<'a>(
+fn describe_side_effect<'a>(
     id: &str,
-    extra: &'a SideEffect,
+    effect: &'a SideEffect,
     queue: &QueueKeys,
     keys: &mut Vec<Cow<'a, str>>,
-) -> ExtraArgs<'a> {
-    match extra {
+) -> SideEffectArgs<'a> {
+    match effect {
         SideEffect::State(change) => {
             keys.push(queue.state(&change.instance).into());
             let state = change.state.as_deref().unwrap_or_default();

@@ -127,15 +127,10 @@ pub(super) fn reply(value: Value, outcomes: usize) -> Result<Option<PollReply>, 
         settled: settled("poll_fast", &results, outcomes)?,
         length: usize::try_from(length).ok(),
         leased: leased.map(|(id, raw)| Leased { id, raw, mark: LeaseInfo::default() }).collect(),
-        parked: 0,
-        paused: false,
-        expired: false,
-        ready: false,
-        due_ms: None,
-        more: false,
         trouble,
         unsettled,
         refused,
         read: bytes.0,
+        ..PollReply::default()
     }))
 }

@@ -43,7 +43,7 @@ pub(super) fn read<T: redis::FromRedisValue>(
 
 /// Returns the reply of `TIME`, seconds and microseconds, as ms.
 pub(crate) fn millis((seconds, micros): (u64, u64)) -> u64 {
-    seconds * 1000 + micros / 1000
+    seconds.saturating_mul(1000).saturating_add(micros / 1000)
 }
 
 #[cfg(test)]

@@ -41,8 +41,8 @@ impl RightsCheck {
 }
 
 impl Connection {
-    /// Returns the rights that the user of this link lacks for `role` on these queues; sorted,
-    /// required ones first. Only checks; runs none of the commands.
+    /// Returns the rights that the user of this connection lacks for `role` on these queues;
+    /// sorted, required ones first. Only checks; runs none of the commands.
     ///
     /// # Errors
     ///
