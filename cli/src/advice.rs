@@ -30,7 +30,9 @@ pub(crate) fn help(error: &CallError) -> String {
         }
         Code::InvalidData => return data_help(error),
         Code::UnknownJob => "Correct the name, or map the job in the settings of a worker.",
-        Code::TooLarge => "Send less data, or raise the limit (`[limits]` in the settings).",
+        Code::TooLarge if !error.may_be_queued() => {
+            "Send less data, or raise the limit (`[limits]` in the settings)."
+        }
         _ if is_unqueued => "Nothing was queued: calling again is safe.",
         _ => match retry {
             Retry::Safe => "It did not run: calling again is safe.",
@@ -82,6 +84,13 @@ fn unknown_job_help(name: &str, known: &BTreeSet<&str>) -> String {
     let distances = known.iter().map(|known| (distance(name, known), *known));
     let nearest = distances.min().filter(|(distance, _)| *distance <= 1 + name.chars().count() / 4);
     let mut help = match nearest {
+        // They listen on other queues, or the handler itself does not know the name.
+        Some((0, _)) => {
+            return format!(
+                "Live workers handle `{name}`: name their queue with --queue, or correct the \
+                 handler."
+            );
+        }
         Some((_, similar)) => format!("Did you mean `{similar}`? "),
         None => String::new(),
     };
@@ -128,6 +137,8 @@ mod tests {
         let known: BTreeSet<&str> = ["add", "nap"].into();
         let help = unknown_job_help("ad", &known);
         assert!(help.starts_with("Did you mean `add`? Live workers handle: add, nap. "), "{help}");
+        let help = unknown_job_help("add", &known);
+        assert!(help.starts_with("Live workers handle `add`: name their queue"), "{help}");
         let help = unknown_job_help("absent", &known);
         assert!(help.starts_with("Live workers handle: add, nap. Correct the name"), "{help}");
         assert!(unknown_job_help("x", &BTreeSet::new()).starts_with("Correct the name"));

@@ -37,7 +37,7 @@ impl Cancel {
             true => serde_json::json!({ "id": id, "found": found }).to_string(),
             false => format!("{id}: {text}"),
         };
-        let done = || format!("The job {id} : cancellation requested: {text}.");
+        let done = || format!("Cancellation of job {id} was requested: {text}.");
         Ok(out::line(line).map_err(|error| error.after(done()))?)
     }
 }

@@ -100,8 +100,8 @@ impl Doctor {
         report: &mut Report,
     ) -> Result<(), Failure> {
         // Filled step by step, so that a timeout keeps the findings so far.
-        let asking = check_redis(inspector, settings, &mut report.findings);
-        match timeout(CHECK_TIMEOUT, asking).await {
+        let checks = check_redis(inspector, settings, &mut report.findings);
+        match timeout(CHECK_TIMEOUT, checks).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 report.failed(&error);

@@ -41,10 +41,10 @@ impl External {
         let error = command.args(&self.args).exec();
         let message = format!("{program} could not be started: {error}");
         let help = format!(
-            "Install it beside `redcall`: `cargo install --path dev/{}`.",
-            program.trim_start_matches("redcall-")
+            "Install it beside `redcall`: `cargo install --git {} {program}`.",
+            env!("CARGO_PKG_REPOSITORY")
         );
-        Failure::of(Problem::new(message).help(help), "unavailable", 1)
+        Failure::of(Problem::new(message).help(help), "internal", 1)
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Service {
 enum What {
     /// Create its state; print the answer
     Initialize(Given),
-    /// Run a task on its state; print the answer
+    /// Execute a request on its state; print the answer
     Execute(Given),
     /// End it; print the answer
     Terminate(Given),

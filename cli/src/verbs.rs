@@ -19,7 +19,8 @@ const GLOBAL: &str = "Global options";
 ///   2              invalid flags or settings
 ///   3              Redis cannot be reached
 ///   5              standard output cannot be written
-///   129, 130, 143  ended by SIGHUP, SIGINT or SIGTERM; a waited call is cancelled, `follow` is not
+///   129, 130, 143  ended by SIGHUP, SIGINT or SIGTERM; a waited call is cancelled, a followed
+///                  job is not
 ///   141            the reader of a pipe has closed it; a waited call is cancelled
 #[derive(Parser)]
 #[command(name = "redcall", version, verbatim_doc_comment)]

@@ -18,10 +18,14 @@ pub(crate) fn check_id(id: &str) -> Result<(), CallError> {
 
 /// Returns an error unless `queue` is a valid queue name.
 pub(crate) fn check_queue(queue: &str) -> Result<(), CallError> {
-    if is_queue(queue) {
-        return Ok(());
+    match queue_problem(queue) {
+        None => Ok(()),
+        Some(message) => Err(CallError::refused(Code::InvalidRequest, message)),
     }
-    let message =
-        format!("`{queue}` is not a valid queue name: expected 1 to 64 of [A-Za-z0-9_.-]");
-    Err(CallError::refused(Code::InvalidRequest, message))
+}
+
+/// Returns the message of the error unless `queue` is a valid queue name.
+pub(crate) fn queue_problem(queue: &str) -> Option<String> {
+    (!is_queue(queue))
+        .then(|| format!("`{queue}` is not a valid queue name: expected 1 to 64 of [A-Za-z0-9_.-]"))
 }

@@ -133,7 +133,7 @@ pub(super) async fn events(topic: String, mut tailing: Tailing, printer: Printer
             }
             Err(failure) => {
                 let message = failure.json["error"]["message"].as_str().unwrap_or_default();
-                format!("{topic}  unsubscribed:  {}", clean(message))
+                format!("{topic}  unsubscribed: {}", clean(message))
             }
         };
         printer.line(text).await;

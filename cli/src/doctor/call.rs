@@ -26,7 +26,7 @@ impl TestCall {
         let (name, data) = text.split_once('=').unwrap_or((text, "null"));
         let data = serde_json::from_str(data).map_err(|error| {
             format!(
-                "the data are not valid JSON: {error}; quote it for the shell, such as 'add={{}}'"
+                "the data are not valid JSON: {error}; quote them for the shell, such as 'add={{}}'"
             )
         })?;
         Ok(Self { name: name.to_owned(), data })
@@ -79,7 +79,8 @@ async fn called(client: &Client, test_calls: &[TestCall], timeout: Duration) -> 
                 let what = format!("{name} was not answered: {}", with_causes(&error));
                 let means = "Its callers get that error.";
                 let cure = format!(
-                    "See the worker's log for the job's id; docs/reference/errors.md explains {}.",
+                    "Search the worker's log for the job's id; docs/reference/errors.md explains \
+                     {}.",
                     error.code()
                 );
                 Finding::new(CHECK, Level::Problem, what, means, cure)

@@ -1,4 +1,4 @@
-//! Rate and concurrency limits: whether each limit key with waiting requests is polled.
+//! Rate and concurrency limits: whether each limit key with waiting requests gets its turn.
 
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
@@ -30,7 +30,7 @@ pub(super) async fn check(
     found.sort_unstable();
     found.dedup();
     if found.is_empty() {
-        return Ok(Finding::ok(CHECK, "each limit key with waiting requests is polled"));
+        return Ok(Finding::ok(CHECK, "each limit key with waiting requests gets its turn"));
     }
     let what = format!("inconsistent limits: {}", listed(&found));
     let (level, means) = match stuck {

@@ -27,7 +27,7 @@ pub(super) async fn check(inspector: &Inspector, settings: &Settings) -> Vec<Fin
     findings
 }
 
-/// Returns the findings for missing rights of `role`: required and optional ones.
+/// Returns the findings for missing rights of `role_name`: required and optional ones.
 fn of(role_name: &str, missing: &[MissingRight]) -> Vec<Finding> {
     let rules = |is_needed: bool| {
         let rules = missing.iter().filter(|right| right.is_needed == is_needed);

@@ -12,7 +12,7 @@ use redcall_common::error::Code;
 use redcall_common::frame::FrameType;
 use redcall_common::frame_head::FrameHead;
 use redcall_common::limits::TTL_RANGE_MS;
-use redcall_common::name::{is_idempotency_key, is_job_name, is_queue, new_id};
+use redcall_common::name::{is_idempotency_key, is_job_name, new_id};
 use redcall_common::request::{Envelope, ReplyTo, default_response_ttl_ms};
 use redcall_store::{Idempotency, Placement, StatusTracking};
 use serde::Serialize;
@@ -24,6 +24,7 @@ use crate::engine::deadline::deadline_in;
 use crate::engine::sender::Payload;
 use crate::engine::withdrawal::Origin;
 use crate::error::CallError;
+use crate::names::queue_problem;
 use redcall_common::time::{millis, unix_ms};
 
 /// Maximum delay of a request.
@@ -208,8 +209,8 @@ impl RequestBuilder {
     /// job that has not started by then ends with `unauthorized`. Its id is remembered for as long.
     /// The default is [`RequestBuilder::timeout`] plus one minute, or 7 days without a timeout. No
     /// effect without a signing key (the setting `auth.sign_with`).
-    pub fn expires_in(mut self, timeout: Duration) -> Self {
-        self.expires_in = Some(timeout);
+    pub fn expires_in(mut self, validity: Duration) -> Self {
+        self.expires_in = Some(validity);
         self
     }
 
@@ -230,10 +231,8 @@ impl RequestBuilder {
             return Err(invalid(message));
         }
         let queue = self.queue.as_deref().unwrap_or_else(|| inner.queue_of(&self.name));
-        if !is_queue(queue) {
-            return Err(invalid(format!(
-                "`{queue}` is not a valid queue name: expected 1 to 64 of [A-Za-z0-9_.-]"
-            )));
+        if let Some(message) = queue_problem(queue) {
+            return Err(invalid(message));
         }
         if self.idempotency_key.as_deref().is_some_and(|key| !is_idempotency_key(key)) {
             return Err(invalid("an idempotency key has 1 to 256 characters".to_owned()));
@@ -247,7 +246,7 @@ impl RequestBuilder {
         if delay > DELAY_MAX {
             return Err(invalid("a request can be delayed by at most 100 years".to_owned()));
         }
-        if self.expires_in.is_some_and(|timeout| millis(timeout) > LONGEST_MS) {
+        if self.expires_in.is_some_and(|validity| millis(validity) > LONGEST_MS) {
             return Err(invalid("a signature is valid for at most 7 days".to_owned()));
         }
         let status_ttl = self.tracking.or_else(|| inner.status_ttl_of(&self.name));
@@ -314,15 +313,15 @@ impl RequestBuilder {
 
     /// Returns when its signature expires, Redis ms.
     fn expires_at(&self, prepared: &Prepared) -> u64 {
-        let timeout = match (self.expires_in, prepared.budget) {
-            (Some(timeout), _) => millis(timeout),
+        let validity_ms = match (self.expires_in, prepared.budget) {
+            (Some(validity), _) => millis(validity),
             // Other callers that join the call may have more time than this one.
             (None, Some(budget)) if prepared.record.is_none() => {
                 millis(budget).saturating_add(60_000)
             }
             (None, _) => LONGEST_MS,
         };
-        prepared.due_ms.saturating_add(timeout.min(LONGEST_MS))
+        prepared.due_ms.saturating_add(validity_ms.min(LONGEST_MS))
     }
 
     /// Returns the request as the sender writes it.

@@ -30,7 +30,7 @@ const TRIM_AFTER_BYTES: usize = 1 << 20;
 /// A change of a streamed request.
 #[derive(Debug, Clone)]
 pub enum Update {
-    /// The job was started again on another worker; earlier updates may repeat.
+    /// A new attempt has started; earlier updates may repeat.
     Restarted {
         /// Number of the attempt, counted from 1.
         attempt: u32,

@@ -1,5 +1,5 @@
 //! The shared state of a client and its tasks. Knows no call, status or event operation: those are
-//! `impl Client` blocks in the files above.
+//! `impl Client` blocks in the other folders.
 //!
 //! | file | holds |
 //! |---|---|

@@ -260,8 +260,8 @@ impl Sender {
     }
 
     async fn is_served(&self, keys: &QueueKeys) -> bool {
-        let checks = timeout(ATTEMPT_TIMEOUT, self.reads.is_served(keys, ATTEMPT_TIMEOUT));
-        checks.await.is_ok_and(|served| served.unwrap_or(false))
+        let check = timeout(ATTEMPT_TIMEOUT, self.reads.is_served(keys, ATTEMPT_TIMEOUT));
+        check.await.is_ok_and(|served| served.unwrap_or(false))
     }
 
     /// Returns the request unless its caller has given up or its grace period is over.

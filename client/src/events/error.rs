@@ -30,7 +30,7 @@ pub enum EventError {
         most: usize,
     },
     /// The context nests deeper than `limits.depth`. Nothing was published.
-    #[error("the context nests deeper than {most} levels (`limits.depth`)")]
+    #[error("the context nests deeper than {most} levels (limits.depth)")]
     TooDeep {
         /// The limit, levels.
         most: usize,

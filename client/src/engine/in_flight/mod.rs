@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::sink::Sink;
-pub(crate) use self::sink::{FinalFrame, Frames};
+pub(crate) use self::sink::{FrameResult, Frames};
 
 use crate::engine::withdrawal::{Origin, Withdrawal};
 use crate::error::CallError;
@@ -165,7 +165,7 @@ impl InFlight {
         response_key: &str,
         stage: Stage,
         origin: Option<Origin>,
-    ) -> (Guard, oneshot::Receiver<FinalFrame>) {
+    ) -> (Guard, oneshot::Receiver<FrameResult>) {
         let (sender, receiver) = oneshot::channel();
         (self.register(id, response_key, stage, Sink::Final(sender), origin), receiver)
     }

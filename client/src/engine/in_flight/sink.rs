@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::CallError;
 
-/// The final frame of a request, or the error that ends the wait.
-pub(crate) type FinalFrame = Result<Frame, CallError>;
+/// A frame, or the error that ends the wait.
+pub(crate) type FrameResult = Result<Frame, CallError>;
 
 /// Maximum frames, and bytes of their data, buffered in this process for one stream. A single
 /// reader never reaches it: the writer blocks when half as many frames are unread in Redis. A
@@ -28,17 +28,17 @@ pub(super) struct Unread {
 
 /// The frames of one request, in order.
 pub(crate) struct Frames {
-    frames: mpsc::UnboundedReceiver<FinalFrame>,
+    frames: mpsc::UnboundedReceiver<FrameResult>,
     unread: Arc<Unread>,
 }
 
 /// The receiving end of a waiter.
 pub(super) enum Sink {
     /// Receives the final frame only.
-    Final(oneshot::Sender<FinalFrame>),
+    Final(oneshot::Sender<FrameResult>),
     /// Receives every frame. The channel is unbounded, since `unread` limits it.
     All {
-        frames: mpsc::UnboundedSender<FinalFrame>,
+        frames: mpsc::UnboundedSender<FrameResult>,
         unread: Arc<Unread>,
         next_seq: u64,
         attempt: u32,
@@ -53,7 +53,7 @@ pub(super) enum Sink {
 
 impl Frames {
     /// Polls for the next frame; `None` after the last.
-    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<FinalFrame>> {
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
         let received = self.frames.poll_recv(cx);
         if let Poll::Ready(Some(Ok(frame))) = &received {
             self.unread.note(frame, AtomicUsize::fetch_sub);
@@ -62,7 +62,7 @@ impl Frames {
     }
 
     /// Returns the next frame if there is one.
-    pub(crate) fn try_next(&mut self) -> Option<FinalFrame> {
+    pub(crate) fn try_next(&mut self) -> Option<FrameResult> {
         let frame = self.frames.try_recv().ok()?;
         if let Ok(frame) = &frame {
             self.unread.note(frame, AtomicUsize::fetch_sub);
@@ -98,7 +98,7 @@ impl Sink {
     }
 
     /// Ends the wait. The receiver may be dropped already.
-    pub(super) fn end(self, result: FinalFrame) {
+    pub(super) fn end(self, result: FrameResult) {
         match self {
             Self::Final(sender) => drop(sender.send(result)),
             Self::All { frames, unread, .. } => {
