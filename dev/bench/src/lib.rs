@@ -3,7 +3,6 @@
 //!
 //! | file | holds |
 //! |---|---|
-//!
 //! | `load/` | [`call`], [`enqueue`], [`drain`]: load on the existing Redis and workers |
 //! | `figures.rs` | their figures |
 //!

@@ -5,7 +5,6 @@
 //! | `baseline/` | the baselines: plain sockets, nothing of Redcall |
 //! | `competitors/` | other job queues, and NATS |
 //! | `rig.rs`, `rig/` | a private Redis, workers, where each process runs and what it uses |
-//!
 //! | `relay.rs` | a network with a delay |
 //! | `scenarios.rs`, `scenarios/` | the measurements: S1 to S10 |
 //! | `table.rs` | medians, spreads and ratios |

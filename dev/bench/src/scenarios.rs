@@ -2,7 +2,6 @@
 //!
 //! | file | holds |
 //! |---|---|
-//!
 //! | `compare.rs` | waited calls in turns, their costs, and their table |
 //! | `one.rs` | S1, S5 |
 //! | `many.rs` | S2 |
@@ -12,7 +11,6 @@
 //! | `memory.rs` | S8 |
 //! | `latency.rs` | S9 |
 //! | `streams.rs` | S10 |
-//!
 //! | `persistence.rs` | S1 to S3 for each persistence of Redis |
 
 mod backlog;
@@ -104,8 +102,8 @@ impl Args {
         }
         let (rounds, lasts) = (self.rounds, self.lasts);
         say!(
-            "{rounds} rounds of {lasts} ms each, median (least to most); worker with {} slots; \
-             persistence {:?}; costs are per call",
+            "{rounds} rounds of {lasts} ms each, median (least to most); worker with a capacity of \
+             {}; persistence {:?}; costs are per call",
             self.concurrency,
             self.persistence
         );

@@ -45,7 +45,7 @@ pub(crate) enum Kind {
     Waited,
     /// Fire and forget.
     Forgotten,
-    /// EventItem, frame by frame.
+    /// Followed, frame by frame.
     Streamed,
     /// Delayed; its answer is fetched later.
     Scheduled,

@@ -4,15 +4,12 @@
 //! | file | holds |
 //! |---|---|
 //! | `options.rs` | [`Options`]: how long, how many, which seed |
-//!
 //! | `plan.rs` | the attacks and their times, drawn from the seed |
 //! | `run.rs` | [`run()`]: the whole, from the first server to the judgement |
 //! | `stage.rs` | the private Redis, its disk, rights and clock, and the roads to it |
-//!
 //! | `worker_pool.rs` | the worker processes: starts, holds, kills and stops them |
 //! | `attacks.rs` | carries out the plan |
 //! | `load/` | the callers |
-//!
 //! | `work.rs` | the handlers, inside the worker processes: [`serve`] |
 //! | `history.rs` | the lines of callers, handlers and attackers |
 //! | `judge/` | the findings: lost, settled twice, hung |

@@ -64,11 +64,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(shown) => return failure::help(shown.print(), shown.use_stderr(), shown.exit_code()),
     };
-    let done = match (cli.verb, Runtime::new()) {
+    let done = match cli.verb {
         // It has a runtime of its own.
-        (Some(Verb::Worker(worker)), _) => worker.serve().map(|()| 0),
-        (None, Ok(runtime)) => runtime.block_on(cli.chaos.run(cli.json)),
-        (None, Err(error)) => Err(Failure::system(&error)),
+        Some(Verb::Worker(worker)) => worker.serve().map(|()| 0),
+        None => match Runtime::new() {
+            Ok(runtime) => runtime.block_on(cli.chaos.run(cli.json)),
+            Err(error) => Err(Failure::system(&error)),
+        },
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -232,8 +234,7 @@ impl ChaosWorker {
     /// Runs jobs until standard input ends.
     fn serve(self) -> Result<(), Failure> {
         let Self { url, lease, folder } = self;
-        redcall_chaos::serve(&Post { url, lease, folder })
-            .map_err(|error| Failure::of(Problem::of(&error), "internal", 1))
+        redcall_chaos::serve(&Post { url, lease, folder }).map_err(|error| Failure::system(&error))
     }
 }
 

@@ -167,7 +167,7 @@ impl WorkerPool {
     }
 }
 
-/// Copies a worker's log into the run's file, until the file is to be read.
+/// Copies a worker's log into the run's file, while logs are to be read.
 async fn read_log(mut from: ChildStderr, mut log: File, mut reads: watch::Receiver<bool>) {
     let mut buffer = vec![0; 65_536];
     // If the run ends while it is not read, so does this.

@@ -6,7 +6,6 @@
 //! | how | runs |
 //! |---|---|
 //! | `cargo xtask fuzz` | every target for a while, from `corpus/`, on stable Rust |
-//!
 //! | `cargo fuzz run --sanitizer none TARGET` | one target, if cargo-fuzz is installed |
 //! | `tests/corpus.rs` | the inputs of `corpus/`, with all other tests |
 //! | a target, built as usual | the files that it is given: for a debugger |

@@ -3,7 +3,6 @@
 //!
 //! | module | holds |
 //! |---|---|
-//!
 //! | [`store`] | the state of one queue in Redis, and the effect of each script on it |
 //! | [`world`] | workers, callers and faults around it: every possible step, in any order |
 //!

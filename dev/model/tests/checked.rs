@@ -28,7 +28,7 @@ fn explored(bounds: Bounds) -> usize {
 }
 
 #[test]
-fn crashes_a_stall_and_a_lost_reply_break_no_property() {
+fn with_crashes_a_stall_and_a_lost_reply_every_property_holds() {
     let faults = Faults { crashes: 2, stops: 1, lost: 1, ..Faults::default() };
     // Delayed requests are in the other exploration; here they would add a third more worlds.
     let states = explored(Bounds { delayed: false, ..bounds(3, faults) });

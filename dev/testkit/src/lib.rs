@@ -5,15 +5,11 @@
 //! |---|---|
 //! | `test_redis.rs` | [`TestRedis`]: a server per test, plain or with TLS |
 //! | `clock.rs`, `clock.c` | a clock of its own for such a server |
-//!
 //! | `restartable.rs` | [`RestartableRedis`]: one that may be killed and keeps its data |
 //! | `replicated.rs` | [`ReplicatedRedis`]: a primary, its replica, and Sentinels |
-//!
 //! | `fake_sentinel.rs` | [`FakeSentinel`]: one whose replies a test sets |
 //! | `certificates.rs` | a private certificate authority for it |
-//!
 //! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that a test can break |
-//!
 //! | `raw_reader.rs` | [`RawReader`]: reads lists with plain commands |
 //! | `eventually.rs` | [`eventually()`] |
 //!

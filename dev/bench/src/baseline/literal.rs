@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use super::wire::{Receiving, Wire};
 use redcall_bench::{CallFigures, Times};
 
-const QUEUE: &[u8] = b"bound:queue";
-const OWN: &[u8] = b"bound:own";
+const QUEUE: &[u8] = b"baseline:queue";
+const OWN: &[u8] = b"baseline:own";
 /// The most commands in flight, as in a batch.
 const BATCH: usize = 64;
-/// A request without its id, and with an answer key.
-const REST: &str = r#","name":"add","data":{"a":1,"b":2},"response_key":"bound:response:"#;
+/// The text between a request's id and the id in its response key.
+const REST: &str = r#","name":"add","data":{"a":1,"b":2},"response_key":"baseline:response:"#;
 
 /// Keeps `callers` calls in flight until the time is over.
 pub(crate) fn call(address: &str, callers: usize, lasts: Duration) -> io::Result<CallFigures> {
@@ -42,7 +42,7 @@ pub(crate) fn call(address: &str, callers: usize, lasts: Duration) -> io::Result
                 let id = format!("{number:032}");
                 let request = format!(r#"{{"id":"{id}"{REST}{id}"}}"#);
                 pushes.add(&[b"RPUSH", QUEUE, request.as_bytes()]);
-                pops.add(&[b"BLPOP", format!("bound:response:{id}").as_bytes(), b"0"]);
+                pops.add(&[b"BLPOP", format!("baseline:response:{id}").as_bytes(), b"0"]);
                 begun.push_back(Instant::now());
             }
             pushes.send()?;
@@ -89,7 +89,7 @@ pub(crate) fn answer(address: &str) -> io::Result<()> {
         for request in &requests {
             let text = String::from_utf8_lossy(request);
             let id = text.get(7..39).unwrap_or_default();
-            let key = format!("bound:response:{id}");
+            let key = format!("baseline:response:{id}");
             let answer = format!(r#"{{"id":"{id}","type":"result","data":{{"answer":3}}}}"#);
             wire.add(&[b"RPUSH", key.as_bytes(), answer.as_bytes()]);
             wire.add(&[b"PEXPIRE", key.as_bytes(), b"60000"]);

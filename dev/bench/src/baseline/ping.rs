@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::wire::Wire;
 use redcall_bench::{CallFigures, Times};
 
-const THERE: &[u8] = b"bound:there";
-const BACK: &[u8] = b"bound:back";
+const THERE: &[u8] = b"baseline:there";
+const BACK: &[u8] = b"baseline:back";
 /// How long it may take until everything is warm.
 const WARM: Duration = Duration::from_millis(200);
 

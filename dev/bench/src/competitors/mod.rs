@@ -2,7 +2,6 @@
 //!
 //! | file | holds |
 //! |---|---|
-//!
 //! | `adapter.rs` | an installed adapter: its program, its worker, its server |
 //! | `table.rs` | the output |
 //!
@@ -93,7 +92,7 @@ impl Args {
         say!(
             "{} rounds of {} ms each (slow competitors: at most {MOST_ROUNDS} of {LONGEST_MS} ms), \
              in turns, each after {} ms of warm-up; median (least to most). {}, without \
-             persistence; one process each. Redcall's worker with {} slots.",
+             persistence; one process each. Redcall's worker with a capacity of {}.",
             self.rounds,
             self.lasts,
             self.warm_up,

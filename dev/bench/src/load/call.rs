@@ -15,7 +15,7 @@ use crate::figures::{CallFigures, Times};
 pub struct Calls {
     /// The job.
     pub job: Job,
-    /// Numbers of callers, each with one call at a time.
+    /// The number of callers, each with one call at a time.
     pub callers: usize,
     /// How long they call.
     pub duration: Duration,

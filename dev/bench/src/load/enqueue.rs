@@ -13,7 +13,7 @@ use crate::figures::JobFigures;
 pub struct Enqueue {
     /// The job.
     pub job: Job,
-    /// Numbers of callers.
+    /// The number of callers.
     pub callers: usize,
     /// How many jobs each hands over at once.
     pub batch: usize,

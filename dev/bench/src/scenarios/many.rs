@@ -21,7 +21,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
             Row::new("F2", &rig, Side::f2(callers, args)),
             Row::new("Redcall", &rig, Side::Redcall(load())),
             Row::new(
-                format!("Redcall, {DEFAULT_SLOTS} slots"),
+                format!("Redcall, capacity {DEFAULT_SLOTS}"),
                 &rig,
                 Side::Redcall(load().with(&["--queue", NARROW])),
             ),
@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let tail = redcall.p99.median() / redcall.p50.median();
         say!(
             "per s: {:.2} x F2, {:.2} x F1; p99: {tail:.2} x p50; \
-             with {DEFAULT_SLOTS} slots {:.2} x F2, {:.2} x F1\n",
+             with a capacity of {DEFAULT_SLOTS} {:.2} x F2, {:.2} x F1\n",
             to(&redcall, &two),
             to(&redcall, &one),
             to(&narrow, &two),

@@ -2,14 +2,13 @@
 //!
 //! | word | means |
 //! |---|---|
-//! | lost | it was confirmed as queued, and never had its effect; or its answer was not there |
-//!
 //! | lost | it was confirmed as queued, but never had its effect or its answer was missing |
 //! | settled twice | two different outcomes of one job were received, or found at its key |
 //! | hung | an operation ended more than a second after its timeout, or not at all |
 //! | run twice | its effect occurred more than once: permitted, and reported |
 //! | out of order | frames of a followed job arrived in another order than they were sent |
 //! | unexplained | an error, an answer or a run without a cause in the history |
+
 mod case;
 mod recovery;
 

@@ -18,7 +18,7 @@ use crate::history::CallResult;
 
 /// How long after the answer: longer than any worker is stopped, and shorter than a second answer
 /// would be kept there, which is 30 s and the call's timeout.
-const DEFERRED: Duration = Duration::from_secs(20);
+const CHECK_AFTER: Duration = Duration::from_secs(20);
 /// The number of keys per read.
 const AT_ONCE: usize = 500;
 
@@ -62,7 +62,7 @@ impl ResultsPoller {
             tokio::select! {
                 _ = tick.tick() => {
                     // Redis may be away just now: then the next time.
-                    let _ = self.check(&log, DEFERRED).await;
+                    let _ = self.check(&log, CHECK_AFTER).await;
                 }
                 _ = &mut last => return self.check(&log, Duration::ZERO).await,
             }

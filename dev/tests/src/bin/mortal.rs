@@ -2,7 +2,6 @@
 //!
 //! | variable | means |
 //! |---|---|
-//!
 //! | `MORTAL_FOLDER` | the folder of the file `effects`, in which it notes its steps |
 //! | `MORTAL_DIES` | `before`, `in` or `after` its handler; unset: it does not die |
 //!

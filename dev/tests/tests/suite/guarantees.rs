@@ -20,7 +20,7 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
 
 /// Where tests are; each module of tests is a file there, or `tests` in the file of its module.
 const FOLDERS: [&str; 5] =
-    ["dev/tests/tests/suite", "common/src", "common/tests", "dev/chaos/tests", "dev/model/tests"];
+    ["dev/tests/tests/suite", "common/src", "common/tests", "store/src", "dev/model/tests"];
 
 /// Returns `true` if there is a test of this name below `folder` of the suite, or in another crate.
 fn exists(folder: &str, name: &str) -> bool {

@@ -94,10 +94,10 @@ async fn queue_key_of_another_type_does_not_block_other_queues() {
         let call = client.request("add").data(&json!({"a": n, "b": 1}));
         call.timeout(Duration::from_secs(10))
     };
-    for poll in 0..5 {
+    for round in 0..5 {
         let answers = client.wait_many((0..100).map(call)).await;
         for (n, answer) in answers.into_iter().enumerate() {
-            assert!(answer.is_ok(), "{poll}, {n}: {answer:?}");
+            assert!(answer.is_ok(), "{round}, {n}: {answer:?}");
         }
     }
     // As soon as it is a list again, it is served.

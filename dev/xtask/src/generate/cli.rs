@@ -24,8 +24,10 @@ pub(super) fn reference(files: &[SourceFile]) -> String {
 /// Returns the command of a recorded help text; `redcall-worker` is a program of its own.
 fn command(name: &str) -> String {
     match name.strip_prefix("redcall-worker") {
-        Some(verb) => format!("redcall-worker{}", verb.replace('-', " ")),
-        None => name.replacen('-', " ", 1),
+        Some(verb) if verb.is_empty() || verb.starts_with('-') => {
+            format!("redcall-worker{}", verb.replace('-', " "))
+        }
+        _ => name.replace('-', " "),
     }
 }
 
@@ -41,6 +43,8 @@ mod tests {
         };
         let text = reference(&[file("redcall-call"), file("redcall-worker-check"), file("keys")]);
         assert!(text.starts_with("### `redcall call`\n\n```text\nhelp of redcall-call\n```\n"));
-        assert!(text.contains("### `redcall-worker check`") && !text.contains("keys"), "{text}");
+        assert!(text.contains("### `redcall-worker check`"), "{text}");
+        assert_eq!(command("redcall-workers"), "redcall workers");
+        assert!(!text.contains("keys"), "{text}");
     }
 }

@@ -16,7 +16,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("[jobs.NAME] http", &["HttpSettings"]),
     ("[jobs.NAME] retries", &["Retries"]),
     ("[jobs.NAME] limit", &["Limit"]),
-    ("[pools.NAME]", &["ProcessSettings", "ProgramEnv"]),
+    ("[pools.NAME]", &["PoolSettings", "ProcessSettings", "ProgramEnv"]),
     ("[services.NAME]", &["ServiceTasks", "ServiceSettings", "ProcessSettings", "ProgramEnv"]),
     ("[schedules.NAME]", &["ScheduleSettings"]),
     ("[queues.NAME]", &["QueueSettings"]),
@@ -42,6 +42,18 @@ const SKIPPED: &[(&str, &str)] = &[
     ("RedisSettings", "url_named"),
     ("ServiceSettings", "tasks"),
 ];
+
+/// Types that the type of a field does not tell, by key.
+const TYPES: &[(&str, &str)] = &[
+    ("answer", BYTES),
+    ("answers_max_bytes", BYTES),
+    ("data", "any value"),
+    ("frame", BYTES),
+    ("max_bytes", BYTES),
+    ("request", BYTES),
+];
+
+const BYTES: &str = "bytes, such as `\"64MiB\"`";
 
 /// Where the structs are.
 const FOLDERS: &[&str] =
@@ -118,7 +130,9 @@ impl Types {
             (text, _) if field.is_choice => (text, "one of them is required".to_owned()),
             with_default => with_default,
         };
-        [format!("`{key}`"), self.kind(&field.kind), default, cell(&text)]
+        let known = TYPES.iter().find(|(of, _)| *of == key);
+        let kind = known.map_or_else(|| self.kind(&field.kind), |(_, kind)| (*kind).to_owned());
+        [format!("`{key}`"), kind, default, cell(&text)]
     }
 
     /// Returns the type as the settings file has it.

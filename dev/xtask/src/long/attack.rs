@@ -10,7 +10,6 @@
 //! | `attack/calls.rs` | the legitimate calls |
 //! | `attack/row.rs` | the figures of one attack, and its bounds |
 //! | `attack/refusals.rs`, `junk.rs`, `types.rs`, `logs.rs`, `deferred.rs` | through Redis |
-//!
 //! | `attack/children.rs`, `endpoints.rs` | through the worker's child processes and endpoints |
 //! | `attack/admin.rs`, `frames.rs` | on its probes, and on its answers |
 

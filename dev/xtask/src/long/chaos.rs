@@ -12,15 +12,16 @@ use crate::workspace::{Workspace, run as succeeds, verdict};
 /// The scripts that settle, each with the check that fences a lost lease, and its replacement.
 const FENCES: &[(&str, &str, &str)] = &[
     (
-        "store/src/lua/poll.lua",
-        "if redis.call('HDEL', KEYS[3], id) == 0 then return '0' end",
+        "store/src/lua/outcomes.lua",
+        "if redis.call('HDEL', KEYS[3], id) == 0 then error(LOST, 0) end -- the fence",
         "redis.call('HDEL', KEYS[3], id)",
     ),
     (
-        "store/src/lua/poll_fast.lua",
-        "local owned = of_ids('HDEL', KEYS[3]) < count and fence()",
-        "of_ids('HDEL', KEYS[3]); local owned",
+        "store/src/lua/outcomes.lua",
+        "if not lost[i] then ok, result = attempt(settle, at, op, first, last) end",
+        "ok, result = attempt(settle, at, op, first, last)",
     ),
+    ("store/src/lua/poll_fast.lua", "if ok and found == count then", "if ok then"),
 ];
 
 /// Five minutes with the usual attacks: 60 kills, 15 stops, 10 restarts of Redis, 20 cuts.
@@ -80,4 +81,18 @@ fn copy_sources(from: &Path, to: &Path) -> miette::Result<()> {
         write().into_diagnostic().wrap_err_with(|| format!("{}", target.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fence_is_in_its_script() {
+        let workspace = Workspace::find().unwrap();
+        for (script, fence, _) in FENCES {
+            let text = std::fs::read_to_string(workspace.root().join(script)).unwrap();
+            assert!(text.contains(fence), "{script} has no {fence}");
+        }
+    }
 }

@@ -81,7 +81,7 @@ async fn sound_rotation_is_left_alone() {
 }
 
 #[tokio::test]
-async fn key_that_is_in_no_place_gets_its_poll_again() {
+async fn key_in_no_place_returns_to_the_rotation() {
     for place in ["rotation:order", "held:order"] {
         let (mut store, own) = busy(&["a", "b"]).await;
         let () = store.conn.del(key(&store, place)).await.unwrap();
@@ -96,8 +96,8 @@ async fn key_that_is_in_no_place_gets_its_poll_again() {
     // The same in the rotation.
     let (mut store, own) = busy(&["a"]).await;
     let [order] = ["a-1".to_owned()];
-    let poll = [outcome(&order, Settlement::Done)];
-    let settle = QueuePoll { outcomes: &poll, more: true, ..QueuePoll::take(&own, 0) };
+    let ended = [outcome(&order, Settlement::Done)];
+    let settle = QueuePoll { outcomes: &ended, more: true, ..QueuePoll::take(&own, 0) };
     store.link.poll(&[settle], WITHIN).await.unwrap().remove(0).unwrap();
     let () = store.conn.del(key(&store, "rotation:order")).await.unwrap();
     assert_eq!(leased(&store, &own, &[]).await, [""; 0]);
@@ -117,13 +117,13 @@ async fn workers_are_notified_of_a_free_limit_key() {
 #[tokio::test]
 async fn key_that_is_in_several_places_is_in_one_again() {
     let (mut store, own) = busy(&["a", "b"]).await;
-    let polls = key(&store, "rotation:order");
-    let () = store.conn.rpush(&polls, &["a", "a", "b"]).await.unwrap();
+    let rotation = key(&store, "rotation:order");
+    let () = store.conn.rpush(&rotation, &["a", "a", "b"]).await.unwrap();
     let () = store.conn.zadd(store.keys.throttled(), "order a", 1).await.unwrap();
     let twice = ["a", "b"].map(|key| (key.to_owned(), Fault::Twice));
     assert_eq!(repaired(&store).await, twice);
-    let polls: Vec<String> = store.conn.lrange(&polls, 0, -1).await.unwrap();
-    assert_eq!(polls, ["a", "b"]);
+    let rotation: Vec<String> = store.conn.lrange(&rotation, 0, -1).await.unwrap();
+    assert_eq!(rotation, ["a", "b"]);
     all_run(&mut store, &own, &["a", "b"]).await;
 }
 
@@ -142,7 +142,7 @@ async fn request_that_does_not_run_holds_no_key() {
 }
 
 #[tokio::test]
-async fn key_that_is_held_although_one_more_may_run_gets_its_poll() {
+async fn held_key_with_a_free_permit_returns_to_the_rotation() {
     let (mut store, own) = busy(&["a"]).await;
     let () = store.conn.del(key(&store, "running:order:a")).await.unwrap();
     let () = store.conn.del(store.keys.permits()).await.unwrap();
@@ -151,7 +151,7 @@ async fn key_that_is_held_although_one_more_may_run_gets_its_poll() {
 }
 
 #[tokio::test]
-async fn key_stays_in_its_place_while_its_poll_cannot_be_stored() {
+async fn key_stays_in_its_place_while_the_rotation_cannot_take_it() {
     let (mut store, own) = busy(&["a"]).await;
     let () = store.conn.del(key(&store, "running:order:a")).await.unwrap();
     let () = store.conn.del(store.keys.permits()).await.unwrap();
@@ -228,7 +228,7 @@ async fn wrong_type_is_reported_and_repaired_once_it_is_gone() {
 }
 
 #[tokio::test]
-async fn key_that_is_throttled_longer_than_its_rate_can_gets_its_poll() {
+async fn key_throttled_beyond_its_rate_returns_to_the_rotation() {
     let (mut store, _) = busy(&["a"]).await;
     let ahead = store.link.now_ms() + 3_600_000;
     let () = store.conn.del(key(&store, "held:order")).await.unwrap();

@@ -304,7 +304,7 @@ async fn refused_twin_is_dead_lettered_without_touching_the_other() {
     };
     let mut store = Store::new().await;
     let own = store.worker("own");
-    store.push_ids(&["told", "lettered", "delayed", "answered", "begun"]).await;
+    store.push_ids(&["told", "dead", "delayed", "answered", "begun"]).await;
     assert_eq!(store.lease(&own, 5).await.len(), 5);
     let record = r#"{"attempt":1,"fails":1,"crashes":0}"#;
     let () = store.conn.hset(store.keys.scheduled(), "delayed", envelope("delayed")).await.unwrap();
@@ -317,7 +317,7 @@ async fn refused_twin_is_dead_lettered_without_touching_the_other() {
     let () = store.conn.rpush(store.keys.response("begun"), &progress).await.unwrap();
     let outcomes = [
         refuse(&store, "told", false),
-        refuse(&store, "lettered", true),
+        refuse(&store, "dead", true),
         refuse(&store, "delayed", true),
         refuse(&store, "answered", false),
         refuse(&store, "begun", false),
@@ -326,7 +326,7 @@ async fn refused_twin_is_dead_lettered_without_touching_the_other() {
     let refused = r#"{"refused":1}"#;
     for (id, expected) in [
         ("told", vec![refused]),
-        ("lettered", vec![refused]),
+        ("dead", vec![refused]),
         ("delayed", vec![]),
         ("answered", vec![&*end]),
         ("begun", vec![&*progress, refused]),
@@ -337,5 +337,5 @@ async fn refused_twin_is_dead_lettered_without_touching_the_other() {
     assert_eq!((kept.as_str(), store.live().await), (record, vec![]));
     let dead = redis::cmd("XLEN").arg(store.keys.dead()).to_owned();
     let dead: usize = dead.query_async(&mut store.conn).await.unwrap();
-    assert_eq!(dead, 3, "lettered, delayed, answered");
+    assert_eq!(dead, 3, "dead-lettered, delayed, answered");
 }

@@ -133,7 +133,7 @@ async fn stop_finishes_running_jobs() {
     place.is_gone(pid).await;
     // It has taken its file away.
     let (code, said) = place.status().await;
-    assert!(code == 3 && said.starts_with("not running") && !said.contains("dead"), "{said}");
+    assert!(code == 3 && said.starts_with("not running") && !said.contains("stale"), "{said}");
     assert!(!place.file("pid").exists());
     assert_eq!(place.run(&["stop"]).await.code, 3);
 }

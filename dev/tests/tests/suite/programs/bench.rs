@@ -147,10 +147,10 @@ const CPU: std::ops::Range<usize> = 5..8;
 #[tokio::test]
 async fn scenarios_run_with_their_baselines() {
     let report = scenarios(&["s1", "s2", "s5", "--samples", "3", "--quiet", "50"], "50").await;
-    report.says(&[" x F1\n", " x F2, ", "; with 64 slots ", "Callers: 100; "]);
+    report.says(&[" x F1\n", " x F2, ", "; with a capacity of 64 ", "Callers: 100; "]);
     // Two placements of S1 and of S5, three times S2.
     assert_eq!((report.rows("F1").len(), report.rows("F2").len()), (4, 3));
-    assert_eq!(report.rows("Redcall, 64 slots").len(), 3);
+    assert_eq!(report.rows("Redcall, capacity 64").len(), 3);
     for row in report.rows("Redcall") {
         // Push, lease, answer and the commands around them; and every process has worked.
         assert!((3.0..100.0).contains(&row[COMMANDS]), "{row:?}");

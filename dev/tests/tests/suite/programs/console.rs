@@ -286,7 +286,7 @@ async fn console_shows_and_cancels_jobs_and_prints_events() {
     assert_eq!(status["status"], "Processing", "{status}");
     desk.client.settle(&token, Ok(1)).await.unwrap();
     assert_eq!(console.answer(&format!("monitor {id}")).await["status"], "Success");
-    // EventItem and cancelled while it is to be answered later.
+    // Followed, and cancelled while it is deferred.
     let sent = console.answer("command later").await;
     let id = sent["sent"].as_str().unwrap();
     let pending = json!({"nonce": 1, "command": "later", "deferred": "on its way"});

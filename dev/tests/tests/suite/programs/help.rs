@@ -109,6 +109,16 @@ async fn the_help_of_redcall_status_and_monitor_is_as_recorded() {
 }
 
 #[tokio::test]
+async fn the_help_of_other_verbs_is_as_recorded() {
+    for verb in ["cancel", "pause", "queues", "resume", "workers"] {
+        golden("redcall", &[verb, "--help"], &format!("redcall-{verb}")).await;
+    }
+    for verb in ["purge", "show"] {
+        golden("redcall", &["dead", verb, "--help"], &format!("redcall-dead-{verb}")).await;
+    }
+}
+
+#[tokio::test]
 async fn the_help_of_redcall_worker_is_as_recorded() {
     golden("redcall-worker", &["--help"], "redcall-worker").await;
     for verb in ["check", "status", "stop"] {

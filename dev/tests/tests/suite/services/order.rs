@@ -14,7 +14,7 @@ async fn append(task: ServiceRequest<Vec<Value>, Value>) -> Next<Vec<Value>, usi
     let mut state = task.state;
     state.push(task.args);
     let answer = state.len();
-    // So that others get their poll: two that run at once would lose one.
+    // So that others get their turn: two that run at once would lose one.
     tokio::task::yield_now().await;
     Next { state, answer }
 }

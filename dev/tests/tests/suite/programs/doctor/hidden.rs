@@ -10,7 +10,7 @@ use super::{at, doctor};
 use crate::support::{QUEUE, Ran, SettingsFile, keys};
 
 /// A request of a foreign client, with no more than has to be.
-const POLL_FAST: &str = r#"{"id":"a","name":"add","data":{"a":1,"b":1}}"#;
+const REQUEST: &str = r#"{"id":"a","name":"add","data":{"a":1,"b":1}}"#;
 
 /// The queues that `redcall queues --json` shows, and all that it prints.
 async fn queues(bench: &Bench) -> (Vec<Value>, Value) {
@@ -32,10 +32,10 @@ async fn push(conn: &mut MultiplexedConnection, queue: &str, request: &str) {
 async fn queue_that_only_rpush_has_used_is_shown_and_found() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
-    push(&mut conn, "foreign", POLL_FAST).await;
+    push(&mut conn, "foreign", REQUEST).await;
     // Not queues of this deployment.
     for key in ["other:{theirs}:queue", "redcall2:{theirs}:queue", "redcall:{}:queue", "x"] {
-        let () = conn.rpush(key, POLL_FAST).await.unwrap();
+        let () = conn.rpush(key, REQUEST).await.unwrap();
     }
     let before = keys(&mut conn).await;
     assert_eq!(names(&bench).await, ["foreign"]);
@@ -53,12 +53,12 @@ async fn queue_is_found_by_any_key_that_holds_its_work() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     // As when their names have been forgotten: they are kept for 30 days.
-    let () = conn.hset("redcall:{later}:scheduled", "a", POLL_FAST).await.unwrap();
+    let () = conn.hset("redcall:{later}:scheduled", "a", REQUEST).await.unwrap();
     let () = conn.zadd("redcall:{later}:schedule", "a", 9e12).await.unwrap();
     let add = redis::cmd("XADD").arg("redcall:{dead}:dead").arg("*").arg("id").arg("a").to_owned();
     let _: String = add.query_async(&mut conn).await.unwrap();
     let () = conn.sadd("redcall:{parked}:parked", "absent").await.unwrap();
-    let () = conn.rpush("redcall:{parked}:parked:absent", POLL_FAST).await.unwrap();
+    let () = conn.rpush("redcall:{parked}:parked:absent", REQUEST).await.unwrap();
     assert_eq!(names(&bench).await, ["dead", "later", "parked"]);
     let seen = doctor(&[], &at(&bench.redis)).await;
     seen.has("workers", "problem", "no worker listens on parked, where 1 wait");
@@ -77,7 +77,7 @@ async fn queue_is_found_among_many_keys_or_a_cut_scan_reported() {
         }
         let () = pipe.query_async(&mut conn).await.unwrap();
     }
-    push(&mut conn, "foreign", POLL_FAST).await;
+    push(&mut conn, "foreign", REQUEST).await;
     let (found, shown) = queues(&bench).await;
     assert!(found.iter().any(|queue| queue["queue"] == "foreign"), "{shown}");
     // Without the right to SCAN, the listing reports that queues may be missing.
@@ -98,7 +98,7 @@ async fn queue_that_cannot_be_read_hides_no_other() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
     let () = conn.set("redcall:{broken}:queue", "not a list").await.unwrap();
-    push(&mut conn, "good", POLL_FAST).await;
+    push(&mut conn, "good", REQUEST).await;
     let (found, shown) = queues(&bench).await;
     assert_eq!((found.len(), &found[0]["queue"]), (1, &json!("good")), "{shown}");
     assert_eq!(shown["unreadable"][0]["queue"], "broken", "{shown}");
@@ -122,7 +122,7 @@ async fn jobs_of_unknown_age_are_never_ok() {
         (conn.hlen::<_, u64>(live).await.unwrap() == 1).then_some(())
     })
     .await;
-    push(&mut conn, "default", POLL_FAST).await;
+    push(&mut conn, "default", REQUEST).await;
     let seen = doctor(&[], &at(&bench.redis)).await;
     seen.has("oldest", "warning", "jobs of unknown age wait, and none was taken within 1");
     let (found, _) = queues(&bench).await;
@@ -158,7 +158,7 @@ async fn retried_dead_letter_keeps_its_age_and_restarts_its_budget() {
     let (seconds, _): (u64, u64) = redis::cmd("TIME").query_async(&mut conn).await.unwrap();
     let since = (seconds - 3600) * 1000;
     let times = format!(r#","enqueued_at":{since},"budget_ms":30000}}"#);
-    let request = POLL_FAST.replace("1}}", "1}") + &times;
+    let request = REQUEST.replace("1}}", "1}") + &times;
     let mut dead_letter = redis::cmd("XADD");
     dead_letter
         .arg("redcall:{default}:dead")

@@ -177,11 +177,15 @@ async fn keys_without_their_ttl_are_found_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn limited_key_without_a_poll_is_a_problem() {
+async fn limited_key_in_no_place_is_a_problem() {
     let bench = Bench::new().await;
     let (mut conn, env) = (bench.redis.connection().await, at(&bench.redis));
     note(&mut conn).await;
-    doctor(&[], &env).await.has("limits", "ok", "each limit key with waiting requests is polled");
+    doctor(&[], &env).await.has(
+        "limits",
+        "ok",
+        "each limit key with waiting requests gets its turn",
+    );
     let key = |what: &str| format!("redcall:{{default}}:{what}");
     let () = conn.rpush(key("limited:order:a"), "{}").await.unwrap();
     let () = conn.hset(key("limited"), "order", 1).await.unwrap();

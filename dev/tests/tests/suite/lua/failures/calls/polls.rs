@@ -94,7 +94,7 @@ fn dead_letter(world: &World, id: &str, is_answered: bool) -> Outcome {
 }
 
 fn retry(world: &World, id: &str) -> Outcome {
-    let notice = r#"{"type":"pending"}"#.to_owned();
+    let notice = r#"{"type":"progress"}"#.to_owned();
     let notice = Some((reply(&world.keys, id), notice));
     run(Outcome::new(id, Settlement::Retry { delay: MINUTE, notice }))
 }
@@ -119,7 +119,7 @@ fn later(world: &World, id: &str) -> Outcome {
         status_ttl_ms: Some(60_000),
         seal: None,
     };
-    let notice = Some((reply(&world.keys, id), r#"{"type":"pending"}"#.to_owned()));
+    let notice = Some((reply(&world.keys, id), r#"{"type":"deferred"}"#.to_owned()));
     let record = Box::new(record);
     Outcome::new(id, Settlement::Deferred { within: MINUTE, record, notice })
 }
