@@ -37,7 +37,6 @@ use clap::{Parser, Subcommand};
 use miette::{IntoDiagnostic as _, miette};
 use redcall_common::failure;
 use redcall_common::output::{CLOSED, Unwritten};
-use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// The worker's allocator: calls are many small allocations.
 #[global_allocator]
@@ -114,9 +113,7 @@ fn run() -> miette::Result<ExitCode> {
         Verb::Competitors(args) => args.run(),
         Verb::Baseline(baseline) => baseline.run().map(|()| ExitCode::SUCCESS),
         Verb::Pin { cpu, command } => {
-            let mut cpus = CpuSet::new();
-            cpus.set(cpu);
-            sched_setaffinity(None, &cpus).into_diagnostic()?;
+            rig::pin(None, cpu).into_diagnostic()?;
             let [program, args @ ..] = command.as_slice() else {
                 return Err(miette!("no program to run"));
             };

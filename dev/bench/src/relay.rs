@@ -8,7 +8,6 @@
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -96,7 +95,8 @@ fn read(mut from: TcpStream, delay: Duration, arrive: &SyncSender<Chunk>) {
 
 fn write(arrived: &Receiver<Chunk>, mut to: &TcpStream) -> io::Result<()> {
     // Else a sleep may take 50 us longer. A system without it is only less exact.
-    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
     let (mut waiting, mut out) = (VecDeque::new(), Vec::new());
     loop {
         let Some((due, _)) = waiting.front() else {

@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 
 pub(crate) use commands::{Commands, Shares};
 use place::program;
-pub(crate) use place::{Placement, free_address, pinned};
+pub(crate) use place::{Placement, free_address, pin, pinned};
 pub(crate) use process::{Memory, Process, memory_left};
 use process::{children_cpu_us, cpu_us, own_cpu_us, printed};
 

@@ -1,12 +1,12 @@
 //! Where processes run.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// On which CPUs the processes run. Figures of one caller move more with that than with code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +41,7 @@ impl Placement {
 
     pub(super) fn pin_redis(pid: u32) -> miette::Result<()> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let mut cpus = CpuSet::new();
-        cpus.set(0);
-        sched_setaffinity(pid, &cpus).into_diagnostic().wrap_err("pinning Redis")
+        pin(pid, 0).into_diagnostic().wrap_err("pinning Redis")
     }
 
     /// A program that runs where callers and workers do.
@@ -57,6 +55,20 @@ pub(crate) fn pinned(cpu: usize, program: &Path) -> miette::Result<Command> {
     let mut command = Command::new(std::env::current_exe().into_diagnostic()?);
     command.arg("pin").arg(cpu.to_string()).arg("--").arg(program);
     Ok(command)
+}
+
+/// Restricts a process, or this one, to that CPU.
+#[cfg(target_os = "linux")]
+pub(crate) fn pin(pid: Option<Pid>, cpu: usize) -> io::Result<()> {
+    let mut cpus = rustix::thread::CpuSet::new();
+    cpus.set(cpu);
+    Ok(rustix::thread::sched_setaffinity(pid, &cpus)?)
+}
+
+/// Restricts a process, or this one, to that CPU.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn pin(_: Option<Pid>, _: usize) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "only Linux can restrict a process to a CPU"))
 }
 
 /// Returns an unused loopback address.
