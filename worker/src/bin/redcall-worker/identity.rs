@@ -67,13 +67,23 @@ fn look(pid: i32) -> io::Result<Identity> {
     let mut ps = std::process::Command::new("/bin/ps");
     ps.env("LC_ALL", "C").args(["-o", "uid=", "-o", "lstart=", "-o", "comm=", "-p"]);
     let listed = ps.arg(pid.to_string()).output()?;
-    let line = String::from_utf8_lossy(&listed.stdout).trim().to_owned();
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let [user, started @ .., program] = words.as_slice() else {
-        return Err(io::ErrorKind::NotFound.into());
-    };
-    let user = user.parse().map_err(io::Error::other)?;
-    Ok(Identity { user, started: started.join(" "), program: (*program).to_owned() })
+    let line = String::from_utf8_lossy(&listed.stdout);
+    listed_identity(&line).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Reads a line of `ps`: the user, the five words of the start time, and the path of the program,
+/// which may contain blanks.
+#[cfg(any(test, not(target_os = "linux")))]
+fn listed_identity(line: &str) -> Option<Identity> {
+    let (user, mut rest) = line.trim().split_once(char::is_whitespace)?;
+    let mut started = Vec::new();
+    for _ in 0..5 {
+        let (word, after) = rest.trim_start().split_once(char::is_whitespace)?;
+        started.push(word);
+        rest = after;
+    }
+    let program = rest.trim_start().to_owned();
+    Some(Identity { user: user.parse().ok()?, started: started.join(" "), program })
 }
 
 /// A handle of a process: it signals this process only, even if its number is reused.
@@ -124,6 +134,16 @@ impl ProcessHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn line_of_ps_is_read_with_blanks_in_the_path() {
+        let line = "  501 Mon Nov  3 09:24:26 2026     /Users/a b/My Worker/redcall-worker\n";
+        let identity = listed_identity(line).unwrap();
+        assert_eq!((identity.user, &*identity.started), (501, "Mon Nov 3 09:24:26 2026"));
+        assert_eq!(identity.program, "/Users/a b/My Worker/redcall-worker");
+        // `ps` prints nothing of a process that has ended.
+        assert_eq!(listed_identity("\n"), None);
+    }
 
     #[test]
     fn reused_number_is_another_process() {
