@@ -1,4 +1,4 @@
-//! What a verb implements: [`ClientVerb`] if it needs a client, else [`Verb`].
+//! The traits of a verb: [`ClientVerb`] if it needs a client, else [`Verb`].
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

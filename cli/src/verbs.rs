@@ -1,7 +1,7 @@
 //! The registry of verbs: their modules, and one row each in a table.
 //!
 //! A new verb needs a file, its `mod` line and its row here; the help texts in
-//! `docs/reference/cli.md` are then recorded anew by a test.
+//! `docs/reference/cli.md` are then recorded by a test.
 
 /// About one job: call it, follow it, settle or cancel it.
 pub(crate) mod calls {
@@ -45,10 +45,7 @@ macro_rules! all_verbs {
         #[command(disable_help_flag = true)]
         Chaos(crate::verbs::external::Chaos);
         /// Interactive session or script: call, wait, stream, commands and events
-        ///
-        /// At a terminal it has a history and completes names with Tab; `help` lists the verbs.
-        /// Otherwise it reads stdin as a script, a verb per line, and exits with 1 if a line failed.
-        #[command(verbatim_doc_comment)]
+        #[command(long_about = crate::verbs::console::HELP)]
         Console(crate::verbs::console::Console);
         /// Dead letters: list, show, retry or purge them
         #[command(subcommand)]
@@ -80,10 +77,7 @@ macro_rules! all_verbs {
         /// Call an instance of a service, or print its state
         Service(crate::verbs::calls::service::Service);
         /// Settle a deferred answer with its completion token
-        ///
-        /// The token is read from REDCALL_TOKEN, or else from the first line of stdin: other users of
-        /// this machine can see arguments.
-        #[command(verbatim_doc_comment)]
+        #[command(long_about = crate::verbs::calls::settle::HELP)]
         Settle(crate::verbs::calls::settle::Settle);
         /// Print the status of a tracked job: Pending, Processing, Success or Error, with its
         /// time
@@ -92,7 +86,7 @@ macro_rules! all_verbs {
         /// List the workers: their queues, running jobs, and jobs that exceed their timeout
         Workers(crate::verbs::queues::workers::Workers)
             console("List the workers", "interrupted");
-        }
+            }
     };
 }
 

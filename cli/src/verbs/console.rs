@@ -36,10 +36,14 @@ use names::Names;
 use print::Printer;
 use redcall_common::failure::Failure;
 use redcall_common::signals::{Signals, StopSignal, is_signal_exit};
-use session::{Flow, Session};
+use session::{Flow, INTERRUPTED, Session};
 
-/// Message of a signal that ends the session.
-const INTERRUPTED: &str = "interrupted";
+/// The long help of the verb.
+pub(crate) const HELP: &str = "\
+Interactive session or script: call, wait, stream, commands and events
+
+At a terminal it has a history and completes names with Tab; `help` lists the verbs.
+Otherwise it reads stdin as a script, a verb per line, and exits with 1 if a line failed.";
 /// How long the first prompt waits for the names of the workers.
 const FIRST_NAMES: Duration = Duration::from_secs(1);
 

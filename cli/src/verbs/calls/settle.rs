@@ -12,6 +12,12 @@ use crate::verb::ClientVerb;
 use crate::verbs::calls::call;
 use redcall_common::failure::{Failure, json};
 
+/// The long help of the verb.
+pub(crate) const HELP: &str = "\
+Settle a deferred answer with its completion token
+
+The token is read from REDCALL_TOKEN, or else from the first line of stdin: other users of
+this machine can see arguments.";
 /// Environment variable that holds the token.
 const VARIABLE: &str = "REDCALL_TOKEN";
 

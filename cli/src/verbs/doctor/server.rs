@@ -19,7 +19,7 @@ const TOO_FAR: Duration = Duration::from_millis(50);
 /// Maximum clock difference, ms.
 const APART_MS: u64 = 1000;
 /// Percent of the memory in use.
-const FILLING: u64 = 80;
+const MEMORY_FILLING: u64 = 80;
 const FULL: u64 = 95;
 
 /// Runs all checks of the server.
@@ -109,7 +109,7 @@ fn memory(server: &ServerInfo) -> Finding {
     };
     let percent = used.saturating_mul(100) / limit;
     let what = format!("{percent} % of {name} in use ({} of {} MiB)", used >> 20, limit >> 20);
-    if percent < FILLING {
+    if percent < MEMORY_FILLING {
         return Finding::ok(CHECK, what);
     }
     let level = if percent < FULL { Level::Warning } else { Level::Problem };
