@@ -13,6 +13,6 @@ mod load;
 
 pub use figures::{CallFigures, JobFigures, Times};
 pub use load::call::{Calls, call};
-pub use load::drain::{Drain, DrainError, drain};
+pub use load::drain::{CHECK_PAUSE, Drain, DrainError, drain};
 pub use load::enqueue::{Enqueue, enqueue};
 pub use load::{Job, LoadError, NotPadded};

@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `args.rs` | the options of a run |
 //! | `compare.rs` | waited calls in turns, their costs, and their table |
 //! | `one.rs` | S1, S5 |
 //! | `many.rs` | S2 |
@@ -13,6 +14,7 @@
 //! | `streams.rs` | S10 |
 //! | `persistence.rs` | S1 to S3 for each persistence of Redis |
 
+mod args;
 mod backlog;
 mod compare;
 mod jobs;
@@ -28,48 +30,7 @@ use std::process::ExitCode;
 
 use miette::miette;
 
-use crate::rig::{Persistence, Placement, Rig};
-
-/// The scenarios to run.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Scenarios, such as s1 s2; all of them if none is named
-    names: Vec<String>,
-    /// Number of measurements of each
-    #[arg(long, default_value_t = 5, value_parser = some())]
-    rounds: usize,
-    /// Duration of each measurement, ms
-    #[arg(long, default_value_t = 2000)]
-    lasts: u64,
-    /// Capacity of the worker
-    #[arg(long, default_value_t = 1024, value_parser = some())]
-    concurrency: usize,
-    /// Persistence of Redis
-    #[arg(long, value_enum, default_value_t = Persistence::None)]
-    persistence: Persistence,
-    /// S5: calls of each, over all rounds
-    #[arg(long, default_value_t = 100, value_parser = some())]
-    samples: usize,
-    /// S5: pause before each, ms
-    #[arg(long, hide = true, default_value_t = 2000)]
-    quiet: u64,
-    /// S4, S7: drained jobs
-    #[arg(long, default_value_t = 100_000, value_parser = some())]
-    jobs: usize,
-    /// S7: queued jobs; each takes some 140 bytes of memory
-    #[arg(long, default_value_t = 5_000_000, value_parser = some())]
-    backlog: usize,
-    /// S9: delay to Redis and from it, ms
-    #[arg(long, default_value_t = 1)]
-    latency: u64,
-    /// Divides the numbers of callers, for a quick check
-    #[arg(long, hide = true, default_value_t = 1, value_parser = some())]
-    fewer: usize,
-}
-
-fn some() -> clap::builder::RangedU64ValueParser<usize> {
-    clap::builder::RangedU64ValueParser::new().range(1..=100_000_000)
-}
+pub(crate) use args::Args;
 
 /// One scenario.
 struct Scenario {
@@ -114,14 +75,5 @@ impl Args {
             }
         }
         Ok(ExitCode::SUCCESS)
-    }
-
-    /// Returns the number of callers, divided for a quick check.
-    fn fewer(&self, callers: usize) -> usize {
-        (callers / self.fewer).max(1)
-    }
-
-    fn rig(&self, placement: Placement) -> miette::Result<Rig> {
-        Rig::start(placement, self.persistence, self.concurrency)
     }
 }

@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::error::ChaosError;
 use crate::history::{Affected, AttackEvent, AttackLine, Log, ReplyFault, Step, now_us};
 use crate::plan::{Attack, Planned, Right};
 use crate::report::Progress;
-use crate::run::ChaosError;
 use crate::stage::Stage;
 use crate::worker_pool::{Held, WorkerHandle, WorkerPool};
 

@@ -13,12 +13,14 @@
 //! | `work.rs` | the handlers, inside the worker processes: [`serve`] |
 //! | `history.rs` | the lines of callers, handlers and attackers |
 //! | `judge/` | the findings: lost, settled twice, hung |
+//! | `error.rs` | [`ChaosError`] |
 //! | `report.rs` | [`Report`]: the figures, and the verdict |
 //!
 //! The judge reads only those lines: no counter, key or metric of Redcall. `redcall chaos` runs it;
 //! the rest of the project does not need it.
 
 mod attacks;
+mod error;
 mod history;
 mod judge;
 mod load;
@@ -30,7 +32,8 @@ mod stage;
 mod work;
 mod worker_pool;
 
+pub use error::ChaosError;
 pub use options::{Counts, Options};
 pub use report::{Calls, Found, Progress, Recovery, Report, Stage};
-pub use run::{ChaosError, run};
+pub use run::run;
 pub use work::{Post, serve};

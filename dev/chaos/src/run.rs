@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_client::{Client, Settings, StoreError};
-use redcall_store::embedded::EmbeddedError;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::attacks::Attackers;
+use crate::error::ChaosError;
 use crate::history::{AttackEvent, AttackLine, Files, Log, now_us};
 use crate::judge::Judge;
 use crate::load::{CallLog, Caller, ResultsPoller};
@@ -29,32 +29,6 @@ const DONE_WITHIN: Duration = Duration::from_secs(30);
 const CHECK_PAUSE: Duration = Duration::from_millis(100);
 /// How long after their time callers are waited for.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// The reason why a run could not be made. A finding is not an error.
-#[derive(Debug, thiserror::Error)]
-pub enum ChaosError {
-    /// No private Redis.
-    #[error(transparent)]
-    Redis(#[from] EmbeddedError),
-    /// A caller cannot connect.
-    #[error("a caller cannot connect to the private Redis")]
-    Caller(#[from] StoreError),
-    /// No worker process.
-    #[error("a worker process could not be started")]
-    Worker(#[source] io::Error),
-    /// No folder, or no file in it.
-    #[error("cannot write the history or read the private Redis")]
-    History(#[from] io::Error),
-    /// A part of the run has panicked: a fault of Redcall.
-    #[error("a part of the run has failed: {0}")]
-    Panicked(String),
-}
-
-impl ChaosError {
-    pub(crate) fn panicked(error: JoinError) -> Self {
-        Self::Panicked(error.to_string())
-    }
-}
 
 /// Runs chaos. When `interrupted` fires, callers stop and the calls so far are judged.
 ///

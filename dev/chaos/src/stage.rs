@@ -17,8 +17,8 @@ use redcall_testkit::{FaultProxy, Odds};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
+use crate::error::ChaosError;
 use crate::history::Affected;
-use crate::run::ChaosError;
 use crate::work::QUEUES;
 
 /// How many requests are pushed at a time, each worth a line of a worker's log.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Long enough for a loaded machine: it is only ever used up by a test that fails.
-const WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const WITHIN: Duration = Duration::from_secs(10);
 
 const PERIOD: Duration = Duration::from_millis(5);
 

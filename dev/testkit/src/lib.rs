@@ -7,6 +7,7 @@
 //! | `clock.rs`, `clock.c` | a clock of its own for such a server |
 //! | `restartable.rs` | [`RestartableRedis`]: one that may be killed and keeps its data |
 //! | `replicated.rs` | [`ReplicatedRedis`]: a primary, its replica, and Sentinels |
+//! | `free_port.rs` | ports for servers that cannot choose one |
 //! | `fake_sentinel.rs` | [`FakeSentinel`]: one whose replies a test sets |
 //! | `certificates.rs` | a private certificate authority for it |
 //! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that a test can break |
@@ -26,6 +27,7 @@ mod certificates;
 mod clock;
 mod eventually;
 mod fake_sentinel;
+mod free_port;
 mod proxy;
 mod raw_reader;
 mod replicated;

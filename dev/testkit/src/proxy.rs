@@ -25,11 +25,9 @@ pub use dice::Odds;
 use faults::{Faults, Mode, Phase, Replies};
 pub use late::HeldRequest;
 
-use crate::{RestartableRedis, TestRedis};
-
-/// The time limit for replies and requests that a test wants to hold or lose: reached only by a
-/// failing test.
-const WITHIN: Duration = Duration::from_secs(10);
+use crate::eventually::WITHIN;
+use crate::restartable::RestartableRedis;
+use crate::test_redis::TestRedis;
 
 /// A proxy on a loopback port. By default it passes everything on. Requests pass unless they are
 /// held or detained; faults affect connections and replies. Dropping it cuts its connections.

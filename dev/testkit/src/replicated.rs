@@ -1,6 +1,5 @@
 //! A primary, its replica, and Sentinels that make the replica the primary when that one is gone.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -12,7 +11,8 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
-use crate::eventually;
+use crate::eventually::eventually;
+use crate::free_port::{TRIES, free_port};
 
 /// The Sentinels' name of the primary and its replica.
 const SERVICE: &str = "main";
@@ -177,12 +177,9 @@ async fn sentinel(dir: &Path, primary: &str) -> Process {
 
 /// Starts a server with the arguments for the port that it gets, once it answers there.
 async fn start(args: impl Fn(u16) -> Vec<String>) -> Process {
-    // The port is free at the check, but another process may take it before the server does.
-    const TRIES: usize = 5;
     let program = find_server().expect("a Redis or Valkey server").path;
     for _ in 0..TRIES {
-        let port =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut command = Command::new(&program);
         command.args(args(port)).stdin(Stdio::null()).stdout(Stdio::null());
         LEASH.prepare();

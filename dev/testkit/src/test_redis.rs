@@ -1,6 +1,5 @@
 //! A private Redis server for one test.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use redis::aio::MultiplexedConnection;
 use crate::certificates::Certificates;
 #[cfg(target_os = "linux")]
 use crate::clock::Clock;
+use crate::free_port::{TRIES, free_port};
 
 /// The driver's own limits, 1 s and 0.5 s, are too short for a loaded machine and for blocking
 /// commands.
@@ -77,8 +77,6 @@ impl TestRedis {
     /// # Panics
     /// As [`Self::start`]; also when the server was built without TLS.
     pub async fn start_tls() -> Self {
-        // The port is free at the check, but another test may take it before the server does.
-        const TRIES: usize = 5;
         let certificates = Certificates::create();
         let mut last = None;
         for _ in 0..TRIES {
@@ -189,10 +187,6 @@ async fn launch(program: Option<PathBuf>, args: Vec<String>) -> Result<Embedded,
     let often = ["--hz", "100"].map(str::to_owned);
     let extra_args = often.into_iter().chain(args).collect();
     Embedded::start(EmbeddedOptions { program, extra_args, ..EmbeddedOptions::default() }).await
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn tls_args(port: u16, certificates: &Certificates) -> Vec<String> {

@@ -4,8 +4,8 @@ use std::process::{Command, ExitCode};
 
 use miette::miette;
 
-use crate::competitors::Competitors;
-use crate::redis_server;
+use crate::programs::competitors::Competitors;
+use crate::programs::redis_server;
 use crate::workspace::{Workspace, run as succeeds, verdict};
 
 /// The arguments of `bench`.

@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
-use crate::redis_server;
+use crate::programs::redis_server;
 use crate::workspace::{Workspace, run as succeeds};
 
 /// The arguments of `demo`.

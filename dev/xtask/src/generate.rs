@@ -3,7 +3,6 @@
 //! In any Markdown file, the lines between `<!-- gen:NAME -->` and `<!-- /gen:NAME -->` are
 //! replaced by the text of the generator of that name.
 
-mod cli;
 mod settings;
 
 use std::fs;
@@ -26,7 +25,6 @@ const ALL: &[Generator] = &[
     ("keys", |_| redcall_common::keys::table()),
     ("rights", |_| redcall_store::rights::table()),
     ("result-kinds", |_| redcall_common::result_kind::table()),
-    ("cli", cli::reference),
     ("settings", settings::reference),
 ];
 

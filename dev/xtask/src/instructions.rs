@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode};
 use baseline::{Baseline, Counts};
 use miette::{IntoDiagnostic as _, miette};
 
-use crate::valgrind;
+use crate::programs::valgrind;
 use crate::workspace::{Workspace, output, run as succeeds, verdict};
 
 /// The measured crates. Only they are optimised: all other crates are shared with the tests'

@@ -1,34 +1,40 @@
 //! The project's own commands, as `cargo xtask NAME`.
 //!
-//! One file per command, and shared modules: `workspace.rs` (paths, running cargo), `steps.rs`
-//! (several checks, one verdict), `language.rs` (avoided words), `redis_server.rs`, `valgrind.rs`
-//! and `python.rs` (programs that a fresh machine may lack), `competitors.rs` (adapters of other
-//! job queues), `apt.rs` and `draft.rs` (unpacking). Nothing here is part of the product; only here
-//! may anything be downloaded.
+//! One file per command, and shared modules: `workspace.rs` (paths, running cargo),
+//! `checks/steps.rs` (several checks, one verdict), `words/language.rs` (avoided words), and
+//! `programs/`: `redis_server.rs`, `valgrind.rs`, `python.rs` and `node.rs` (programs that a fresh
+//! machine may lack), `competitors.rs` (adapters of other job queues), `apt.rs` and `draft.rs`
+//! (unpacking). Nothing here is part of the product; only here may anything be downloaded.
 
-mod apt;
 mod bench;
-mod check;
-mod competitors;
+/// Checks of the workspace: format, lints, tests, fuzz targets.
+mod checks {
+    pub(crate) mod check;
+    pub(crate) mod fuzz;
+    pub(crate) mod steps;
+    pub(crate) mod test;
+}
 mod demo;
-mod draft;
-mod fuzz;
 mod generate;
 mod instructions;
-mod language;
 mod long;
-mod node;
-mod python;
-mod redis_server;
-mod steps;
-mod test;
+/// Programs that a fresh machine may lack.
+mod programs {
+    pub(crate) mod apt;
+    pub(crate) mod competitors;
+    pub(crate) mod draft;
+    pub(crate) mod node;
+    pub(crate) mod python;
+    pub(crate) mod redis_server;
+    pub(crate) mod valgrind;
+}
 mod tidy;
-mod valgrind;
 mod words;
 mod workspace;
 
 use std::process::ExitCode;
 
+use checks::{check, fuzz, test};
 use clap::Parser;
 use workspace::Workspace;
 

@@ -2,35 +2,20 @@
 
 mod arrows;
 mod circles;
+mod constants;
 mod documents;
 pub(crate) mod files;
+mod finding;
+mod folders;
 mod imports;
 mod lua;
 pub(crate) mod prose;
 mod rules;
 mod types;
 
-use std::fmt;
 use std::process::ExitCode;
 
 use crate::workspace::{Workspace, verdict};
-
-/// One breach of a rule.
-#[derive(Debug, PartialEq, Eq)]
-struct Finding {
-    /// Relative to the workspace's root.
-    path: String,
-    line: usize,
-    what: String,
-    /// The remedy.
-    fix: &'static str,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {} – {}", self.path, self.line, self.what, self.fix)
-    }
-}
 
 /// Checks and prints the findings, one line each.
 pub(crate) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
@@ -47,6 +32,8 @@ pub(crate) fn passes(workspace: &Workspace) -> miette::Result<bool> {
         findings.extend(lua::check(file));
     }
     findings.extend(circles::check(&files));
+    findings.extend(constants::check(&files));
+    findings.extend(folders::check(&files));
     findings.extend(types::check(&files));
     findings.extend(documents::check(&files));
     findings.extend(prose::check(&files));

@@ -1,13 +1,15 @@
 //! `cargo xtask words`: counts the words that the project avoids, per folder, and lists the banned
 //! ones with their places.
 
+pub(crate) mod language;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use crate::language::{Kind, OWN_FILES, Word, count, passages, uses};
 use crate::tidy::files::{self, SourceFile};
 use crate::tidy::prose::{folder, name};
 use crate::workspace::Workspace;
+use language::{Kind, OWN_FILES, Word, count, passages, uses};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -58,13 +60,7 @@ impl<'a> Counts<'a> {
         counts
     }
 
-    fn add(
-        &mut self,
-        file: &'a SourceFile,
-        kind: Kind,
-        words: usize,
-        uses: &[crate::language::Use],
-    ) {
+    fn add(&mut self, file: &'a SourceFile, kind: Kind, words: usize, uses: &[language::Use]) {
         let row = self.rows.entry((kind, folder(&file.path))).or_default();
         row.words += words;
         for found in uses {

@@ -26,8 +26,8 @@ use crate::failure::Failure;
 use crate::{index, mapping, worker};
 use crew::Crew;
 use interrupts::Interrupts;
+use process::LOG_LEVEL;
 
-const LOG_LEVEL: &str = "REDCALL__LOG__LEVEL";
 const QUIET: &str = "warn";
 
 /// Arguments of the demo.

@@ -14,10 +14,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
-use super::LOG_LEVEL;
 use crate::root::Root;
 use crate::worker::{SKIP_SAFETY_WARNING, UNTIL_STDIN_CLOSES, WITHOUT_PYTHON};
 
+/// Environment variable of the log level.
+pub(super) const LOG_LEVEL: &str = "REDCALL__LOG__LEVEL";
 /// Time to end beyond the worker's own drain timeout.
 const GRACE: Duration = Duration::from_secs(5);
 

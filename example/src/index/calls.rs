@@ -6,6 +6,7 @@ use redcall_client::{CallError, Client, Receipt, Update};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::answers::{Counted, Hashed, Summary};
 use super::bar::Bar;
 use super::tally::Tally;
 use crate::walk::kind;
@@ -23,33 +24,11 @@ struct Sum {
     answer: i64,
 }
 
-/// Answer of `hash_file`: the fields used.
-#[derive(Deserialize)]
-pub(super) struct Hashed {
-    pub(super) bytes: u64,
-}
-
-/// Answer of `word_count`: the fields used.
-#[derive(Deserialize)]
-pub(super) struct Counted {
-    pub(super) words: u64,
-}
-
 /// A progress frame of `summarize`.
 #[derive(Deserialize)]
 struct Progress {
     done: u64,
     total: u64,
-}
-
-/// Answer of `summarize`: the fields used.
-#[derive(Deserialize)]
-pub(super) struct Summary {
-    pub(super) files: u64,
-    pub(super) bytes: u64,
-    /// Number of progress frames before it.
-    #[serde(skip)]
-    pub(super) frames: u64,
 }
 
 /// Result of the calls for one file.

@@ -3,10 +3,12 @@
 //! | file | holds |
 //! |---|---|
 //! | `calls.rs` | the calls: one, many in flight, fire and forget, streamed |
+//! | `answers.rs` | the answers of the jobs |
 //! | `tally.rs` | totals of the answers |
 //! | `report.rs` | printing of the totals |
 //! | `bar.rs` | progress bar on a terminal |
 
+mod answers;
 mod bar;
 mod calls;
 mod report;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use redcall_client::{CallError, Receipt};
 
-use super::calls::{Counted, Hashed, Summary};
+use super::answers::{Counted, Hashed, Summary};
 use crate::walk::kind;
 
 /// Files with one extension.

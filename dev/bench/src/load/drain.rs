@@ -12,7 +12,7 @@ use crate::figures::JobFigures;
 /// How many are handed over at once.
 const BATCH: usize = 1000;
 /// The pause between two checks whether all are done. Each takes some µs of Redis's time.
-const CHECK_PAUSE: Duration = Duration::from_millis(5);
+pub const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The jobs to drain.
 #[derive(Debug, Clone)]

@@ -7,20 +7,19 @@ use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::Envelope;
 use serde_json::value::RawValue;
 
-use super::Args;
+use super::args::{Args, WITHIN};
 use super::compare::{Load, Row, Side, compare};
 use super::jobs::{ASIDE, WAYS, enqueue};
 use crate::baseline::wire::Wire;
 use crate::rig::{Placement, Rig, memory_left};
 use crate::table::Rounds;
 
-/// The number of elements in one command, and of commands in flight.
-const BATCH: usize = 1000;
+/// The number of elements in one command.
+const PER_COMMAND: usize = 1000;
+/// The number of commands in flight.
 const COMMANDS_IN_FLIGHT: usize = 16;
 /// The most memory of a queued job at Redis, bytes, including its part of drained memory.
 const PER_JOB: u64 = 250;
-/// How long a drain may take.
-const WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {
     let amounts = [0, args.backlog / 50, args.backlog];
@@ -124,7 +123,7 @@ impl Backlog {
         let mut in_flight = 0;
         while missing > 0 || in_flight > 0 {
             while missing > 0 && in_flight < COMMANDS_IN_FLIGHT {
-                let batch = missing.min(BATCH);
+                let batch = missing.min(PER_COMMAND);
                 missing -= batch;
                 let envelopes = (0..batch).map(|_| {
                     self.made += 1;

@@ -3,7 +3,7 @@
 use miette::miette;
 use redcall_bench::CallFigures;
 
-use super::Args;
+use super::args::Args;
 use crate::rig::{Rig, Shares, Spent};
 use crate::table::Rounds;
 

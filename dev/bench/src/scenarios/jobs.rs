@@ -2,7 +2,7 @@
 
 use redcall_bench::JobFigures;
 
-use super::Args;
+use super::args::Args;
 use crate::rig::{Persistence, Placement, Rig};
 use crate::table::Rounds;
 

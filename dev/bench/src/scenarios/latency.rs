@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Args;
+use super::args::Args;
 use super::compare::{Load, Row, Side, compare};
 use crate::rig::{Network, Persistence, Placement, Rig};
 

@@ -1,6 +1,6 @@
 //! S2: many callers at once, also with the slots that a worker has by default.
 
-use super::Args;
+use super::args::Args;
 use super::compare::{Load, Measured, Row, Side, compare};
 use crate::rig::Placement;
 

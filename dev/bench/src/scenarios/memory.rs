@@ -1,12 +1,13 @@
 //! S8: the memory of a queued job at Redis beyond its envelope, and the memory of client and worker
 //! with 1,000 calls in flight.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use miette::{IntoDiagnostic as _, miette};
+use redcall_bench::CHECK_PAUSE;
 use redcall_common::keys::Keys;
 
-use super::Args;
+use super::args::{Args, WITHIN};
 use super::compare::Load;
 use super::jobs::{ASIDE, enqueue};
 use crate::baseline::wire::Wire;
@@ -14,10 +15,6 @@ use crate::rig::{Memory, Placement, Process, Rig};
 use crate::table::Rounds;
 
 const CALLS: usize = 1000;
-/// The pause between two checks.
-const CHECK_PAUSE: Duration = Duration::from_millis(5);
-/// The time limit until all calls are in flight, or have ended.
-const WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {
     let [mut jobs, mut envelope, mut per_job, mut of_queue] = [(); 4].map(|()| Rounds::default());

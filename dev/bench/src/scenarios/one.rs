@@ -1,6 +1,6 @@
 //! S1 and S5: one caller, whose calls follow each other at once or after a quiet time.
 
-use super::Args;
+use super::args::Args;
 use super::compare::{Load, Row, Side, compare};
 use crate::rig::Placement;
 

@@ -1,6 +1,6 @@
 //! S6: requests of 100 B, 10 kB and 1 MB, with small answers and with answers as large.
 
-use super::Args;
+use super::args::Args;
 use super::compare::{Load, Row, Side, compare};
 use crate::rig::Placement;
 

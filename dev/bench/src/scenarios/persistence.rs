@@ -2,7 +2,7 @@
 
 use clap::ValueEnum as _;
 
-use super::Args;
+use super::args::Args;
 use super::compare::{Load, Row, Side, compare};
 use super::jobs::{WAYS, enqueue_alone};
 use crate::rig::{Persistence, Placement, Rig};

@@ -1,6 +1,6 @@
 //! S10: answers in parts, compared with as many plain calls.
 
-use super::Args;
+use super::args::Args;
 use super::compare::{Load, Measured, Row, Side, compare};
 use crate::rig::Placement;
 

@@ -10,19 +10,20 @@
 //! | unexplained | an error, an answer or a run without a cause in the history |
 
 mod case;
+mod judgement;
 mod recovery;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
 use case::Case;
+pub(crate) use judgement::Judgement;
 use recovery::Recoveries;
 
 use crate::history::{
     AttackEvent, AttackLine, CallLine, EffectLine, Files, Lines, ReplyFault, Step,
 };
-use crate::report::{Calls, Found, Recovery};
 
 /// Reads a history as it is written.
 pub(crate) struct Judge {
@@ -32,18 +33,6 @@ pub(crate) struct Judge {
     cases: HashMap<String, Case>,
     struck: Vec<AttackLine>,
     lease: Duration,
-}
-
-/// The findings of a history.
-#[derive(Debug, Default)]
-pub(crate) struct Judgement {
-    pub(crate) calls: Calls,
-    pub(crate) found: Found,
-    pub(crate) run_twice: u64,
-    pub(crate) recovery: Recovery,
-    pub(crate) struck: BTreeMap<&'static str, u64>,
-    /// The subjects of the findings, the first of each kind.
-    pub(crate) examples: Vec<String>,
 }
 
 /// The number of findings of a kind that are described in words.

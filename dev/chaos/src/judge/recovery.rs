@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::Judgement;
 use super::case::{Case, Run};
+use super::judgement::Judgement;
 use crate::history::{AttackEvent, AttackLine};
 
 /// How long clients and workers may take to be back after Redis is, µs.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redcall_client::{CallError, Code, Response};
 use tokio::sync::{mpsc, watch};
 
-use super::results_poller::Finished;
+use super::finished::Finished;
 use crate::history::{CallLine, CallResult, Kind, Log, now_us};
 use crate::report::Progress;
 use crate::work::Answer;

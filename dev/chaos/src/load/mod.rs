@@ -2,6 +2,7 @@
 
 mod call_log;
 mod caller;
+mod finished;
 mod results_poller;
 
 pub(crate) use call_log::CallLog;

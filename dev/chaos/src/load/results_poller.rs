@@ -11,9 +11,10 @@ use std::time::Duration;
 use redcall_testkit::RawReader;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, interval};
+use tokio::time::interval;
 
 use super::call_log::CallLog;
+use super::finished::Finished;
 use crate::history::CallResult;
 
 /// How long after the answer: longer than any worker is stopped, and shorter than a second answer
@@ -21,20 +22,6 @@ use crate::history::CallResult;
 const CHECK_AFTER: Duration = Duration::from_secs(20);
 /// The number of keys per read.
 const AT_ONCE: usize = 500;
-
-/// A call whose caller has received its answer.
-pub(crate) struct Finished {
-    job: String,
-    op: u64,
-    key: String,
-    at: Instant,
-}
-
-impl Finished {
-    pub(crate) fn now(job: String, op: u64, key: String) -> Self {
-        Self { job, op, key, at: Instant::now() }
-    }
-}
 
 /// Checks the response keys of finished calls.
 pub(crate) struct ResultsPoller {

@@ -1,7 +1,7 @@
 //! The callers' scripts: `enqueue.lua`, `place.lua`, `cancel.lua`, `pause.lua`, `tick.lua`,
 //! `unique.lua`, `revive.lua`; and `frame.lua`, by which a worker sends frames before the end.
 
-use super::{Frame, Id, Letter, Registered, Store, UNREADABLE, WorkerId};
+use super::state::{Frame, Id, Letter, Registered, Store, UNREADABLE, WorkerId};
 
 /// The result of `place.lua` for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

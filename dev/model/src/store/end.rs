@@ -1,7 +1,6 @@
 //! How a run ends: the first half of `poll.lua`.
 
-use super::poll::Said;
-use super::{Fault, Frame, Id, Letter, Store, WorkerId};
+use super::state::{Fault, Frame, Id, Letter, Said, Store, WorkerId};
 
 /// The end of one request's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

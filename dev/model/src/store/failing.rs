@@ -4,8 +4,8 @@
 //! or the one outcome that failed. The faults [`Fault::NotUndone`] and [`Fault::RemovedFirst`]
 //! leave the effects of the commands before the failing one.
 
-use super::poll::{PollStep, Reply, Said, State};
-use super::{Fault, Store};
+use super::poll::{PollStep, Reply, State};
+use super::state::{Fault, Said, Store};
 
 impl Store {
     /// A command of a script has run.

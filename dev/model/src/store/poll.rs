@@ -1,20 +1,7 @@
 //! `poll.lua`, and the blocked pop before it.
 
 use super::end::RunOutcome;
-use super::{Fault, Id, Letter, Record, Registered, Store, UNREADABLE, WorkerId};
-
-/// The result of one outcome in a poll.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Said {
-    /// It took effect.
-    Yes,
-    /// The lease was gone.
-    LeaseLost,
-    /// Another worker will run it.
-    Parked,
-    /// A command failed: the lease is still there, and the next poll settles it.
-    Kept,
-}
+use super::state::{Fault, Id, Letter, Record, Registered, Said, Store, UNREADABLE, WorkerId};
 
 /// The history of a request before it was leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

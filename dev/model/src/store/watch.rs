@@ -1,7 +1,7 @@
 //! The scripts by which workers stay registered and detect expired ones: `heartbeat.lua`,
 //! `release.lua`, `promote.lua`.
 
-use super::{Fault, Holder, Id, Registered, Store, WorkerId};
+use super::state::{Fault, Holder, Id, Registered, Store, WorkerId};
 
 /// A heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,7 +43,7 @@ impl Store {
         }
         self.holder_mut(beat.worker).registered = Registered::Alive;
         self.mapped |= beat.maps;
-        let of = |(worker, holder): (usize, &super::Holder)| {
+        let of = |(worker, holder): (usize, &Holder)| {
             let ended = holder.registered == Registered::Ended;
             ended.then(|| WorkerId::try_from(worker).unwrap_or(WorkerId::MAX))
         };

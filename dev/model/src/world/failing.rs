@@ -4,23 +4,11 @@
 //! Polls and pops are steps: their worker gets an error, or one outcome keeps its lease. With an
 //! injected fault, each script leaves the effects of its commands so far.
 
-use super::{Bounds, Life, Pop, Send, Step, World};
-use crate::store::{Id, PollStep, Registered, Reply, Store, WorkerId};
-
-/// A script that may fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Script {
-    /// A worker's poll.
-    PollStep(WorkerId),
-    /// The one behind a blocked pop.
-    Leases(WorkerId),
-    /// The script that moves due requests.
-    Promote(Id),
-    /// The script that returns a worker's leases to the queue.
-    TakeOver(WorkerId),
-    /// The one that withdraws a request.
-    Cancel(Id),
-}
+use super::script::Script;
+use super::state::{Bounds, World};
+use super::step::Step;
+use super::worker::{Life, Pop, Send};
+use crate::store::{PollStep, Registered, Reply, Store, WorkerId};
 
 impl Bounds {
     /// The ways in which a script may fail, as steps.

@@ -2,7 +2,7 @@
 
 use stateright::Property;
 
-use super::{Bounds, Faults, World, Wrong};
+use super::state::{Bounds, Faults, World, Wrong};
 
 /// A called request that has not ended is in some place.
 pub const NOTHING_LOST: &str = "no request is lost";

@@ -1,8 +1,8 @@
 //! Requests are alike: which of them has which number changes nothing. They are numbered by where
 //! they are met first, so that worlds that differ by numbers alone are one.
 
-use super::worker::{Pop, Send, Taken};
-use super::{Worker, World};
+use super::state::World;
+use super::worker::{Pop, Send, Taken, Worker};
 use crate::store::{Id, PollStep, RunOutcome};
 
 /// Old numbers to new ones.

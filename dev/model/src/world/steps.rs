@@ -5,86 +5,13 @@
 //! is free: handlers, heartbeats, the script of a pop, take-overs, the poll of a stopped worker.
 //! Calls come first: to the queue, a late call equals a request that becomes due late.
 
-use super::worker::Taken;
-use super::{Bounds, END, Faults, Life, Pop, Script, Send, World, Wrong};
+use super::script::Script;
+use super::state::{Bounds, Faults, World, Wrong};
+use super::step::Step;
+use super::worker::{END, Life, Pop, Send, Taken, Worker};
 use crate::store::{
     Beat, Fault, Id, Leased, Op, Place, PollStep, Registered, Reply, RunOutcome, WorkerId,
 };
-
-/// One step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// A caller calls for the next request.
-    Call,
-    /// A caller withdraws one; `true` if its worker is notified at once.
-    Cancel(Id, bool),
-    /// A request becomes due, and a worker moves it.
-    Promote(Id),
-    /// A worker sends a blocked pop.
-    Pop(WorkerId),
-    /// Redis serves it.
-    Moves(WorkerId),
-    /// The script behind it runs.
-    Leases(WorkerId),
-    /// It ends without an element.
-    PopEnds(WorkerId),
-    /// Its reply arrives.
-    HearPop(WorkerId),
-    /// A worker sends a poll.
-    Send(WorkerId),
-    /// The worker's leases are read back before it.
-    ReadBack(WorkerId),
-    /// The script runs.
-    PollStep(WorkerId),
-    /// Its reply arrives.
-    HearPoll(WorkerId),
-    /// A handler begins.
-    Begin(WorkerId, Id),
-    /// It ends; `true` if it succeeds.
-    End(WorkerId, Id, bool),
-    /// A worker sends a heartbeat, and receives the reply.
-    Beat(WorkerId),
-    /// The lease of a worker without heartbeats ends.
-    LeaseEnds(WorkerId),
-    /// Another worker takes over its leases; if it has crashed, its lease ends before.
-    TakeOver(WorkerId),
-    /// The reply to a pop, or the pop, is lost.
-    LosePop(WorkerId),
-    /// The reply to a poll is lost.
-    LosePoll(WorkerId),
-    /// A worker crashes, another is started; `true` if Redis still runs the script of its pop.
-    Crash(WorkerId, bool),
-    /// A worker is stopped.
-    Stop(WorkerId),
-    /// It continues.
-    Go(WorkerId),
-    /// A script fails, in one of the ways that it can.
-    Fails(Script, u8),
-}
-
-impl Step {
-    /// Returns `true` if it is a new call, a fault, or the end of one: nothing that has to come.
-    fn is_free(self) -> bool {
-        matches!(
-            self,
-            Self::Call
-                | Self::Cancel(..)
-                | Self::LosePop(_)
-                | Self::LosePoll(_)
-                | Self::Crash(..)
-                | Self::Stop(_)
-                | Self::Go(_)
-                | Self::Fails(..)
-        )
-    }
-
-    /// Returns `true` if it is the effect of a command.
-    fn is_reply(self) -> bool {
-        use Step::{Begin, HearPoll, HearPop, Moves, PollStep, Pop, ReadBack, Send};
-        let own = matches!(self, Send(_) | ReadBack(_) | PollStep(_) | HearPoll(_) | Begin(..));
-        own || matches!(self, Pop(_) | Moves(_) | HearPop(_))
-    }
-}
 
 impl Bounds {
     /// Returns `true` if there is a step without a new call or fault.
@@ -144,7 +71,7 @@ impl Bounds {
                 self.fails(world, Script::Cancel(id), steps);
             }
         }
-        let any_runs = world.workers.iter().any(super::Worker::runs);
+        let any_runs = world.workers.iter().any(Worker::runs);
         if any_runs {
             // Requests that a failing promote has left are promoted again.
             let again =
@@ -397,7 +324,7 @@ impl Bounds {
 }
 
 /// Returns the steps in which a worker receives a reply and starts jobs.
-fn hearing(worker: &super::Worker, at: WorkerId, steps: &mut Vec<Step>) {
+fn hearing(worker: &Worker, at: WorkerId, steps: &mut Vec<Step>) {
     if matches!(worker.pop, Pop::Replied(..)) {
         steps.push(Step::HearPop(at));
     }
@@ -409,7 +336,7 @@ fn hearing(worker: &super::Worker, at: WorkerId, steps: &mut Vec<Step>) {
 }
 
 impl World {
-    pub(super) fn worker(&mut self, at: WorkerId) -> &mut super::Worker {
+    pub(super) fn worker(&mut self, at: WorkerId) -> &mut Worker {
         &mut self.workers[usize::from(at)]
     }
 

@@ -3,7 +3,8 @@
 
 use crate::store::{Fault, Id, Leased, Op, PollStep, Reply, RunOutcome, Said, State, WorkerId};
 
-use super::END;
+/// The frame that ends a request.
+pub(super) const END: u8 = 1;
 
 /// How many handlers run at once in a worker.
 pub(super) const SLOTS: usize = 1;

@@ -5,8 +5,8 @@ use std::fmt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::WITHIN;
 use super::catch::{Exchange, Wanted};
+use crate::eventually::WITHIN;
 
 /// Raised when the server has answered; dropped when it will not.
 pub(super) type Answered = oneshot::Sender<()>;

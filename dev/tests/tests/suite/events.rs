@@ -7,15 +7,14 @@ mod heartbeats;
 mod live;
 mod wire;
 
-use std::time::Duration;
-
+use crate::support::PATIENCE;
 use futures_util::future::try_join_all;
 use redcall_client::{Client, EventItem, EventStream, Kind};
 use redcall_tests::Bench;
 use tokio::time::timeout;
 
-/// Longer than anything may take: only ever used up by a test that fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The events of the topic `door`.
+const KEY: &str = "redcall:{events:door}:events";
 
 /// A server whose topics keep `max` events.
 async fn bench(max: u64) -> Bench {

@@ -11,7 +11,6 @@ mod messages;
 mod pauses;
 mod restarts;
 mod retries;
-mod rotation;
 mod takeover;
 mod tokens;
 
@@ -28,9 +27,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 
-use crate::support::DEAD;
-
-const WITHIN: Duration = Duration::from_secs(5);
+use crate::support::{DEAD, WITHIN};
 
 /// The settings of a job that the tests run.
 fn job<'a>(bench: &'a mut Bench, name: &str) -> &'a mut JobSettings {

@@ -1,35 +1,43 @@
 //! Every script of the store and every one of its result codes, through the typed calls.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
-mod again;
 mod bytes;
 mod callers;
 mod cancel;
-mod claims;
-mod codes;
 mod dead;
 mod deferred;
 mod events;
 mod failures;
-mod flush;
-mod lease;
-mod limits;
 mod place;
-mod probe;
-mod reading;
-mod registry;
-mod robust;
-mod rotation;
-mod settle;
 mod states;
 mod status;
 mod ticks;
-mod times;
 mod trims;
+
+/// The scripts by which a worker settles and leases.
+mod polls {
+    mod again;
+    mod claims;
+    mod codes;
+    mod lease;
+    mod limits;
+    mod reading;
+    mod rotation;
+    mod settle;
+}
+/// The scripts by which workers keep a queue in order, and faults of their server.
+mod upkeep {
+    mod flush;
+    mod probe;
+    pub(super) mod registry;
+    mod robust;
+    mod times;
+}
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::WITHIN;
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::ReplyTo;
 use redcall_store::{
@@ -41,10 +49,10 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 
-/// How long a call may wait for its connection.
-const WITHIN: Duration = Duration::from_secs(5);
 /// A lease that does not end within a test.
 const LONG: Duration = Duration::from_secs(600);
+/// Bytes.
+const MIB: u64 = 1 << 20;
 /// The channel that the tests listen on.
 const CHANNEL: &str = "redcall:{q}:notify:me";
 

@@ -8,35 +8,51 @@
 
 mod bad_input;
 mod bounds;
-mod calls;
-mod commands;
-mod costs;
 mod events;
-mod guarantees;
-mod http;
 mod isolation;
-mod kills;
 mod life;
 mod load;
-mod logs;
 mod lua;
-mod placed;
-mod probes;
-mod processes;
 mod programs;
-mod protocol;
-mod readme;
-mod reconnect;
 mod runtime;
 mod schedules;
-mod services;
-mod settings;
-mod sharing;
-mod status;
-mod still;
-mod streams;
 mod support;
-mod tls;
-mod trouble;
-mod waits;
-mod withdraw;
+
+/// The documents, against the programs and the tests.
+mod documents {
+    mod guarantees;
+    mod protocol;
+    mod readme;
+}
+/// Redis, workers and connections that fail.
+mod faults {
+    mod kills;
+    pub(crate) mod reconnect;
+    mod tls;
+    mod trouble;
+}
+/// The kinds of handlers.
+mod handlers {
+    mod commands;
+    mod http;
+    mod processes;
+    mod services;
+}
+/// Settings, logs and probes of a worker.
+mod operation {
+    mod logs;
+    pub(crate) mod probes;
+    mod settings;
+}
+/// Calls and their requests: enqueued, waited for, followed, withdrawn.
+mod requests {
+    mod calls;
+    mod costs;
+    mod placed;
+    mod sharing;
+    mod status;
+    pub(crate) mod still;
+    mod streams;
+    mod waits;
+    mod withdraw;
+}

@@ -1,29 +1,39 @@
 //! The programs as users run them.
 
-mod asked;
-mod background;
 mod bench;
-mod call;
-mod cancel;
 mod chaos;
 mod competitors;
 mod console;
-mod dead;
-mod device;
 mod doctor;
-mod embedded;
-mod ends;
 mod events;
-mod follow;
 mod foreign;
 mod help;
 mod output;
-mod pause;
-mod reload;
-mod rights;
-mod safety;
-mod show;
 mod signals;
-mod status;
-mod tokens;
 mod wrong_server;
+
+/// The verbs about one job.
+mod calls {
+    mod asked;
+    mod call;
+    mod cancel;
+    mod device;
+    mod follow;
+    mod status;
+}
+/// The verbs about queues.
+mod queues {
+    mod dead;
+    mod pause;
+    mod show;
+}
+/// The worker as a program.
+mod workers {
+    mod background;
+    mod embedded;
+    mod ends;
+    mod reload;
+    mod rights;
+    mod safety;
+    mod tokens;
+}

@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::RESPONSE_KEY;
 use redcall_client::{Client, Code, CompletionToken, Kind, StatusStream};
 use redcall_common::name::new_id;
 use redcall_tests::Bench;
 
 /// Far below each timeout.
 const AT_ONCE: Duration = Duration::from_secs(2);
-const KEY: &str = "redcall:{default}:response:x";
 
 /// The operations of a client without its runtime.
 async fn after(bench: &Bench, used_before: bool) -> Client {
@@ -48,8 +48,8 @@ async fn client_without_its_runtime_answers_at_once() {
             client.request("echo").stream().await.err().map_or(Code::Internal, |e| e.code()),
             client.request("echo").submit().await.err().unwrap().code(),
             client.request("echo").delay(AT_ONCE).send().await.unwrap_err().code(),
-            client.fetch(KEY).await.unwrap_err().code(),
-            client.follow(KEY, 1).await.err().unwrap().code(),
+            client.fetch(RESPONSE_KEY).await.unwrap_err().code(),
+            client.follow(RESPONSE_KEY, 1).await.err().unwrap().code(),
             client.settle(&token, Ok(1)).await.unwrap_err().code(),
             client.publish("news", Kind(7), &1).await.unwrap_err().code(),
             client.events("news").subscribe().await.err().unwrap().code(),

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use redcall_client::{CallError, Client, Code, WireError};
 use redcall_testkit::eventually;
@@ -21,11 +22,23 @@ use serde_json::{Value, json};
 pub(crate) const QUEUE: &str = "redcall:{default}:queue";
 pub(crate) const DEAD: &str = "redcall:{default}:dead";
 pub(crate) const LIVE: &str = "redcall:{default}:live";
+pub(crate) const CANCELLED: &str = "redcall:{default}:cancelled";
+pub(crate) const SCHEDULE: &str = "redcall:{default}:schedule";
+pub(crate) const WORKERS: &str = "redcall:{default}:workers";
+/// The response key of a request with the id `x`.
+pub(crate) const RESPONSE_KEY: &str = "redcall:{default}:response:x";
+
+/// How long a call may wait for its connection.
+pub(crate) const WITHIN: Duration = Duration::from_secs(5);
+/// The time limit for expected events, longer than any takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than a test.
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A lease that does not end within a test, and no later than any can (Redis ms).
 pub(crate) fn in_an_hour() -> f64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    (now + std::time::Duration::from_secs(3_000)).as_millis() as f64
+    (now + Duration::from_secs(3_000)).as_millis() as f64
 }
 
 /// A worker is in the registry of `queue`, and takes nothing: requests stay where they are.

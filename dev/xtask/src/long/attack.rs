@@ -5,16 +5,16 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `attack/rig.rs` | Redis, the worker, their memory |
-//! | `attack/wire.rs` | a connection to Redis, past the store |
-//! | `attack/calls.rs` | the legitimate calls |
-//! | `attack/row.rs` | the figures of one attack, and its bounds |
+//! | `attack/run.rs` | the arguments, and the rows so far |
+//! | `attack/stage/rig.rs` | Redis, the worker, their memory |
+//! | `attack/stage/wire.rs` | a connection to Redis, past the store |
+//! | `attack/stage/calls.rs` | the legitimate calls |
+//! | `attack/stage/row.rs` | the figures of one attack, and its bounds |
 //! | `attack/refusals.rs`, `junk.rs`, `types.rs`, `logs.rs`, `deferred.rs` | through Redis |
 //! | `attack/children.rs`, `endpoints.rs` | through the worker's child processes and endpoints |
 //! | `attack/admin.rs`, `frames.rs` | on its probes, and on its answers |
 
 mod admin;
-mod calls;
 mod children;
 mod deferred;
 mod endpoints;
@@ -22,10 +22,15 @@ mod frames;
 mod junk;
 mod logs;
 mod refusals;
-mod rig;
-mod row;
+mod run;
+/// The server, the worker, the legitimate calls, and the figures of an attack.
+mod stage {
+    pub(super) mod calls;
+    pub(super) mod rig;
+    pub(super) mod row;
+    pub(super) mod wire;
+}
 mod types;
-mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,28 +38,12 @@ use std::time::Duration;
 
 use clap::Parser;
 use miette::miette;
-use rig::Rig;
-use row::{Bounds, Row};
+use run::{Args, Run};
+use stage::rig::Rig;
+use stage::row::Bounds;
+use stage::{rig, row};
 
 use crate::workspace::{Workspace, run as succeeds, verdict};
-
-/// The arguments of `long attack`.
-#[derive(Parser)]
-#[command(name = "cargo xtask long attack", disable_version_flag = true)]
-struct Args {
-    /// Attacks, all of them if none is named: calm, refusals, junk, types, logs, deferred,
-    /// children, endpoints, admin, frames
-    names: Vec<String>,
-    /// Only the cases whose name contains this text
-    #[arg(long, value_name = "TEXT")]
-    case: Option<String>,
-    /// Fewer cases and shorter ones: 2 min in place of 8
-    #[arg(long)]
-    short: bool,
-    /// Another worker program, in place of a release build of this one
-    #[arg(long, value_name = "PROGRAM")]
-    worker: Option<PathBuf>,
-}
 
 /// One attack: its name, and the function that runs its cases.
 type Attack = (&'static str, fn(&mut Run) -> miette::Result<()>);
@@ -71,13 +60,6 @@ const ALL: &[Attack] = &[
     ("admin", admin::run),
     ("frames", frames::run),
 ];
-
-/// A run: its arguments, and the rows so far.
-struct Run {
-    worker: PathBuf,
-    args: Args,
-    rows: Vec<Row>,
-}
 
 /// Builds the worker, runs the attacks, and prints the table.
 pub(super) fn run(workspace: &Workspace, args: &[String]) -> miette::Result<ExitCode> {
@@ -112,36 +94,6 @@ fn built(workspace: &Workspace) -> miette::Result<PathBuf> {
         return Err(miette!("the worker could not be built"));
     }
     Ok(workspace.target_dir()?.join("release").join("redcall-worker"))
-}
-
-impl Run {
-    /// Returns `true` if the case was requested.
-    fn wants(&self, case: &str) -> bool {
-        self.args.case.as_ref().is_none_or(|part| case.contains(part.as_str()))
-    }
-
-    /// The longer or the shorter of two times.
-    fn lasts(&self, long: Duration) -> Duration {
-        if self.args.short { long / 2 } else { long }
-    }
-
-    /// Notes a row, and prints it.
-    fn note(&mut self, row: Row) {
-        println!("{row}");
-        self.rows.push(row);
-    }
-
-    /// Prints all rows once more, with their violations; returns `true` if there are none.
-    fn table(&self) -> bool {
-        println!("\n{}", row::heading());
-        self.rows.iter().for_each(|row| println!("{row}"));
-        let missed: Vec<&Row> = self.rows.iter().filter(|row| !row.missed.is_empty()).collect();
-        println!("\n{} attacks, {} with a missed bound", self.rows.len(), missed.len());
-        for row in &missed {
-            println!("  {}: {}", row.name, row.missed.join("; "));
-        }
-        missed.is_empty()
-    }
 }
 
 /// The legitimate calls alone, to compare the others with.

@@ -11,14 +11,13 @@ use miette::miette;
 use redcall_common::keys::Keys;
 
 use super::killed::Killed;
-use super::server::Server;
+use super::server::{PATIENCE, Server};
 use crate::workspace::{Workspace, run as succeeds};
 
 const JOBS: usize = 50_000;
 const ROUNDS: usize = 5;
 /// How many values the key of a limit has.
 const CUSTOMERS: usize = 1000;
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A name, and the settings of the mapping.
 const KINDS: [(&str, &[(&str, &str)]); 6] = [

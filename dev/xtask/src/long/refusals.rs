@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use miette::{IntoDiagnostic as _, miette};
 use redcall_common::keys::Keys;
 
-use super::server::Server;
+use super::server::{PATIENCE, Server};
 use crate::workspace::{Workspace, run as succeeds};
 
-const PATIENCE: Duration = Duration::from_secs(120);
 /// The concurrency, the length of the backlog, and the goal, requests per second.
 const BACKLOGS: [(usize, usize, f64); 2] = [(64, 60_000, 20_000.0), (1, 15_000, 5_000.0)];
 const TOGETHER: usize = 10;

@@ -3,11 +3,15 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use miette::{IntoDiagnostic as _, miette};
 use redcall_store::embedded::{Embedded, EmbeddedOptions};
 
-use crate::redis_server;
+use crate::programs::redis_server;
+
+/// How long Redis, or a step of a run, may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Ends with this.
 pub(super) struct Server {

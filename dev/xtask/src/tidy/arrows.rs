@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::Finding;
+use super::finding::Finding;
 
 /// The permitted dependencies of each crate, besides crates from elsewhere.
 const ARROWS: &[(&str, &[&str])] = &[

@@ -6,12 +6,24 @@ use std::collections::BTreeMap;
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::DiGraph;
 
-use super::Finding;
 use super::files::SourceFile;
+use super::finding::Finding;
 use super::imports::{Crate, Module, graph};
 
 /// The folders with the root of a crate.
-const CRATES: &[&str] = &["client/src", "cli/src", "common/src", "store/src", "worker/src"];
+const CRATES: &[&str] = &[
+    "cli/src",
+    "client/src",
+    "common/src",
+    "dev/bench/src",
+    "dev/chaos/src",
+    "dev/model/src",
+    "dev/testkit/src",
+    "dev/xtask/src",
+    "example/src",
+    "store/src",
+    "worker/src",
+];
 
 /// Circles that are allowed, by a file of each, with the reason.
 const ALLOWED: &[(&str, &str)] = &[];

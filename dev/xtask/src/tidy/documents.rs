@@ -8,8 +8,8 @@ mod markdown;
 mod mermaid;
 mod paths;
 
-use super::Finding;
 use super::files::SourceFile;
+use super::finding::Finding;
 
 /// Checks the documents among `files`, which are all text files of the workspace.
 pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {

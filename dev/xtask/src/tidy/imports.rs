@@ -32,7 +32,12 @@ impl<'a> Crate<'a> {
             }
             Some((module, file))
         });
-        Self { files: own.collect() }
+        // A program beside a library is a crate of its own: `lib.rs`, the first, is the root.
+        let mut all = BTreeMap::new();
+        for (module, file) in own {
+            all.entry(module).or_insert(file);
+        }
+        Self { files: all }
     }
 
     /// Returns the imports of the file of `module`; empty if it does not parse, which the compiler

@@ -1,8 +1,8 @@
 //! The header of every Lua script. Reason: a script's keys and arguments are numbers, and its
 //! result codes are read in another language; a call can be checked only with the header.
 
-use super::Finding;
 use super::files::SourceFile;
+use super::finding::Finding;
 
 /// The parts of the header, in this order.
 const PARTS: &[&str] = &["Purpose", "KEYS", "ARGV", "Returns", "Derived keys", "Cost"];

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Finding;
 use super::files::SourceFile;
-use crate::language::{Kind, OWN_FILES, Word, count, passages, uses};
+use super::finding::Finding;
+use crate::words::language::{Kind, OWN_FILES, Word, count, passages, uses};
 
 /// The permitted uses of "who" and of "what" as a subject in a set of texts, per 1,000 words.
 const PERMITTED: f64 = 0.2;
@@ -112,7 +112,7 @@ mod tests {
         let files = [
             file("a.md", "Begins anew, `anew`."),
             file("store/src/a.rs", "// Anew.\nfn stirred() { f(\"for ever\") }\n"),
-            file("dev/xtask/src/language.rs", "fn anew() {}"),
+            file("dev/xtask/src/words/language.rs", "fn anew() {}"),
         ];
         assert_eq!(
             found(&files),

@@ -1,7 +1,7 @@
 //! Rules about the text of one file, each with its reason.
 
-use super::Finding;
 use super::files::SourceFile;
+use super::finding::Finding;
 
 /// Reason: a file that needs scrolling for its outline holds more than one noun.
 const MOST_LINES: usize = 500;

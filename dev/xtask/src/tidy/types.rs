@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Finding;
 use super::files::SourceFile;
+use super::finding::Finding;
 
 /// Where the types of shipped crates are.
 const FOLDERS: &[&str] = &["client/src/", "common/src/", "store/src/", "worker/src/"];

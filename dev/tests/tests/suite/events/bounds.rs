@@ -7,9 +7,7 @@ use redcall_testkit::{FaultProxy, TestRedis};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
-use super::{bench, expect, next, publish};
-
-const KEY: &str = "redcall:{events:door}:events";
+use super::{KEY, bench, expect, next, publish};
 
 #[tokio::test]
 async fn a_topic_keeps_its_bound_and_goes_by_itself() {

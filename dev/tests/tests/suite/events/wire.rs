@@ -6,9 +6,7 @@ use redcall_client::{EventItem, Kind};
 use redcall_common::event::EventId;
 use serde_json::json;
 
-use super::{bench, next};
-
-const KEY: &str = "redcall:{events:door}:events";
+use super::{KEY, bench, next};
 
 #[tokio::test]
 async fn an_event_is_an_entry_with_four_fields() {

@@ -18,10 +18,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
 use super::{connection, dead_letter, keys, nothing_is_left};
-use crate::support::failed;
-
-/// The time limit for expected events.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::{PATIENCE, failed};
 
 /// Where handlers leave their tokens.
 type Tokens = mpsc::UnboundedSender<CompletionToken>;

@@ -1,5 +1,7 @@
 //! Jobs with concurrency limits: per worker, over all workers, and per customer.
 
+mod rotation;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use redcall_client::{Cancellation, Client, Code, Ticket};
 use redcall_testkit::eventually;
@@ -13,8 +13,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
 use super::{connection, keys};
-
-const HOUR: Duration = Duration::from_secs(3600);
+use crate::support::HOUR;
 
 /// How many runs have started, and how many may end.
 #[derive(Default)]

@@ -14,9 +14,8 @@ use redcall_testkit::eventually;
 use redis::AsyncCommands;
 
 use super::place::{keyed, placement};
-use super::{LONG, Store, WITHIN, envelope, item, outcome};
+use super::{LONG, MIB, Store, WITHIN, envelope, item, outcome};
 
-const MIB: u64 = 1 << 20;
 const AGE: Duration = Duration::from_secs(3600);
 
 impl Store {

@@ -9,8 +9,8 @@ use redcall_store::{
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope, outcome};
+use crate::support::HOUR;
 
-const HOUR: Duration = Duration::from_secs(3600);
 /// The start of the final frames of these tests, after id and response key.
 const LATE: &str = r#","late":1}"#;
 const GONE: &str = r#","gone":1}"#;

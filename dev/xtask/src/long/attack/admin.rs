@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use miette::IntoDiagnostic as _;
 
-use super::Run;
-use super::rig::{Rig, Setup};
-use super::row::{Bounds, Figures};
+use super::run::Run;
+use super::stage::rig::{Rig, Setup};
+use super::stage::row::{Bounds, Figures};
 
 /// How many mute connections there are at any time, and how many scrapers.
 const MUTE: usize = 400;

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::Run;
-use super::rig::{Rig, Setup};
-use super::row::{Bounds, Figures};
+use super::run::Run;
+use super::stage::rig::{Rig, Setup};
+use super::stage::row::{Bounds, Figures};
 
 /// How many run at once.
 const AT_ONCE: usize = 2;

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::Run;
-use super::rig::{Rig, Setup};
-use super::row::{Bounds, Figures};
+use super::run::Run;
+use super::stage::rig::{Rig, Setup};
+use super::stage::row::{Bounds, Figures};
 
 /// Defers its first job over and over, a million times at most, and ends with its pipe.
 const FLOOD: &str = r#"read -r line

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use miette::IntoDiagnostic as _;
 
-use super::Run;
 use super::children::ask;
-use super::rig::{Rig, Setup};
-use super::row::Bounds;
+use super::run::Run;
+use super::stage::rig::{Rig, Setup};
+use super::stage::row::Bounds;
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 

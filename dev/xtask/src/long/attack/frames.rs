@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::Run;
-use super::calls::{CALLERS, id_of};
-use super::rig::{Rig, Setup};
-use super::row::{Bounds, Figures};
+use super::run::Run;
+use super::stage::calls::{CALLERS, id_of};
+use super::stage::rig::{Rig, Setup};
+use super::stage::row::{Bounds, Figures};
 
 /// How long before a caller's next call: they call every 100 ms.
 const PACE: Duration = Duration::from_millis(100);

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::Run;
-use super::rig::{Rig, Setup};
-use super::row::{Bounds, Figures};
-use super::wire::Wire;
+use super::run::Run;
+use super::stage::rig::{Rig, Setup};
+use super::stage::row::{Bounds, Figures};
+use super::stage::wire::Wire;
 
 /// How long a case may take until its queue is empty.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::Run;
-use super::rig::{Log, Rig, Setup};
-use super::row::{Bounds, Figures};
+use super::run::Run;
+use super::stage::rig::{Log, Rig, Setup};
+use super::stage::row::{Bounds, Figures};
 
 /// How many requests are pushed at a time, each worth a line of the log.
 const BATCH: usize = 200;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::Run;
-use super::rig::{Rig, Setup};
-use super::row::{Bounds, Figures};
+use super::run::Run;
+use super::stage::rig::{Rig, Setup};
+use super::stage::row::{Bounds, Figures};
 
 /// How many are queued at most: a legitimate call has to wait for them.
 const AHEAD: i64 = 2000;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use miette::miette;
 use redcall_common::keys;
 
-use super::Run;
-use super::calls::{ECHO, Job};
-use super::rig::{Rig, Setup};
-use super::row::{Bounds, Figures};
-use super::wire::Wire;
+use super::run::Run;
+use super::stage::calls::{ECHO, Job};
+use super::stage::rig::{Rig, Setup};
+use super::stage::row::{Bounds, Figures};
+use super::stage::wire::Wire;
 
 /// The duration of the wrong type.
 const BROKEN: Duration = Duration::from_millis(400);

@@ -1,8 +1,8 @@
 //! The summary lists every page of the book once; decisions are numbered without holes.
 
 use super::markdown;
-use crate::tidy::Finding;
 use crate::tidy::files::SourceFile;
+use crate::tidy::finding::Finding;
 
 /// The table of contents, from which mdBook takes the pages.
 const SUMMARY: &str = "docs/SUMMARY.md";

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::markdown;
-use crate::tidy::Finding;
 use crate::tidy::files::SourceFile;
+use crate::tidy::finding::Finding;
 
 /// The folder of the book. Its pages are also rendered on their own.
 const BOOK: &str = "docs/";

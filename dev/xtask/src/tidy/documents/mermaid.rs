@@ -4,8 +4,8 @@
 //! nodes with an arrow, per line.
 
 use super::markdown;
-use crate::tidy::Finding;
 use crate::tidy::files::SourceFile;
+use crate::tidy::finding::Finding;
 
 /// The brackets around a node's text, the longer ones first.
 const SHAPES: &[(&str, &str)] = &[("[(", ")]"), ("[", "]"), ("(", ")"), ("{", "}")];

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::markdown;
-use crate::tidy::Finding;
 use crate::tidy::files::SourceFile;
+use crate::tidy::finding::Finding;
 
 /// The ends of names of files that documents speak about.
 const KINDS: &[&str] = &["rs", "lua", "sh", "py", "json", "toml", "md"];

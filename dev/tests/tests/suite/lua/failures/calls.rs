@@ -6,11 +6,14 @@ mod polls;
 mod workers;
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use redcall_store::StoreError;
 
 use super::fill::State;
 use super::world::{Party, World};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Makes the call under test; the last argument is `true` the second time.
 type Call = for<'a> fn(&'a World, &'a Party, bool) -> Calling<'a>;

@@ -9,9 +9,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 
 use super::{at, doctor};
-use crate::support::{DEAD, LIVE, QUEUE, keys};
-
-const WORKERS: &str = "redcall:{default}:workers";
+use crate::support::{DEAD, LIVE, QUEUE, WORKERS, keys};
 
 async fn now_ms(conn: &mut MultiplexedConnection) -> u64 {
     let time: (u64, u64) = redis::cmd("TIME").query_async(conn).await.unwrap();

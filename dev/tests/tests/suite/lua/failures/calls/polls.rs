@@ -15,9 +15,7 @@ use super::super::super::WITHIN;
 use super::super::fill::State::{Full, Plain};
 use super::super::fill::{LEASED, frame, reply};
 use super::super::world::{Party, World};
-use super::{Case, case};
-
-const MINUTE: Duration = Duration::from_secs(60);
+use super::{Case, MINUTE, case};
 
 /// The work of a poll besides settling.
 #[derive(Clone, Copy)]

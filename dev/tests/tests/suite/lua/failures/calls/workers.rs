@@ -10,9 +10,7 @@ use super::super::super::{LONG, WITHIN};
 use super::super::fill::State::{Full, Plain};
 use super::super::fill::{envelope, reply};
 use super::super::world::{Party, World};
-use super::{Case, case};
-
-const MINUTE: Duration = Duration::from_secs(60);
+use super::{Case, MINUTE, case};
 
 fn own(world: &World) -> WorkerKeys {
     WorkerKeys::new(world.keys.clone(), "own", 1000, Duration::from_secs(3600))

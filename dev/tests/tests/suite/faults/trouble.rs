@@ -1,0 +1,16 @@
+//! Redis in trouble, one module per kind: no queued request is lost, every wait ends in time, and
+//! everything recovers when the trouble is over.
+
+#[cfg(target_os = "linux")]
+mod clocks;
+mod connections;
+mod durability;
+mod full;
+mod refusals;
+mod restarts;
+mod sentinels;
+
+use std::time::Duration;
+
+/// The time limit for recovery after Redis is back.
+const SOON: Duration = Duration::from_secs(1);

@@ -1,0 +1,73 @@
+//! The number of Rust files at one level of a folder. Reason: in a long list of files, a newcomer
+//! finds a noun only by knowing its name.
+
+use std::collections::BTreeMap;
+
+use super::files::SourceFile;
+use super::finding::Finding;
+
+/// The limit, about as many names as a reader takes in at once.
+const MOST_FILES: usize = 12;
+
+/// Folders with more files, each with the reason.
+const ALLOWED: &[(&str, &str)] = &[
+    ("common/src", "temporary: being grouped"),
+    ("common/src/settings", "temporary: one file per section, being grouped"),
+    ("store/src", "temporary: being grouped"),
+    ("store/src/ops", "temporary: being grouped"),
+    ("worker/src", "temporary: being grouped"),
+    ("worker/src/handler", "temporary: being grouped"),
+    ("worker/src/io", "temporary: being grouped"),
+];
+
+/// Checks all folders that have files among `files`.
+pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
+    let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
+    for file in files.iter().filter(|file| file.has_extension("rs")) {
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        *folders.entry(folder).or_default() += 1;
+    }
+    let is_allowed = |folder: &str| ALLOWED.iter().any(|(allowed, _)| *allowed == folder);
+    let full = folders.into_iter().filter(|(folder, count)| {
+        let is_full = *count > MOST_FILES;
+        is_full && !is_allowed(folder)
+    });
+    let finding = |(folder, count): (&str, usize)| Finding {
+        path: folder.to_owned(),
+        line: 1,
+        what: format!("{count} Rust files at one level, {MOST_FILES} are the limit"),
+        fix: "group them in folders by subject",
+    };
+    full.map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(folder: &str, count: usize, extension: &str) -> Vec<String> {
+        let file = |number| SourceFile {
+            path: format!("{folder}/f{number}.{extension}"),
+            text: String::new(),
+        };
+        let below = SourceFile { path: format!("{folder}/below/a.rs"), text: String::new() };
+        let files: Vec<SourceFile> = (0..count).map(file).chain([below]).collect();
+        check(&files).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn full_folder_is_found_and_its_subfolders_do_not_count() {
+        assert_eq!(found("client/src", MOST_FILES, "rs"), [""; 0]);
+        assert_eq!(
+            found("client/src", MOST_FILES + 1, "rs"),
+            ["client/src:1: 13 Rust files at one level, 12 are the limit – group them in folders \
+              by subject"]
+        );
+    }
+
+    #[test]
+    fn other_files_and_allowed_folders_pass() {
+        assert_eq!(found("store/src/lua", 40, "lua"), [""; 0]);
+        assert_eq!(found(ALLOWED[0].0, 40, "rs"), [""; 0]);
+    }
+}
