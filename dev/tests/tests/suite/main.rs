@@ -13,6 +13,7 @@ mod commands;
 mod costs;
 mod events;
 mod guarantees;
+mod held;
 mod http;
 mod isolation;
 mod kills;

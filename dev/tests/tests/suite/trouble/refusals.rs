@@ -14,8 +14,11 @@ use serde_json::json;
 use crate::life::works;
 use crate::probes::Served;
 
-/// The time limit for recovery after Redis is back.
-const SOON: Duration = Duration::from_secs(1);
+/// The time limit for recovery after Redis is back: a second, as promised, and two for a machine
+/// that stops its processes meanwhile.
+const SOON: Duration = Duration::from_secs(3);
+/// Longer than pauses between attempts grow.
+const LONG_ENOUGH: Duration = Duration::from_millis(1500);
 
 async fn set(conn: &mut MultiplexedConnection, name: &str, value: &str) {
     let set = redis::cmd("CONFIG").arg("SET").arg(name).arg(value).to_owned();
@@ -50,7 +53,7 @@ async fn stage(bench: &Bench) -> (Served, Client, MultiplexedConnection) {
 /// The worker is not ready and calls are refused, for longer than pauses between attempts grow.
 async fn is_away(served: &Served, client: &Client) {
     served.becomes(503).await;
-    let call = client.request("echo").data(&1).timeout(SOON + SOON / 2);
+    let call = client.request("echo").data(&1).timeout(LONG_ENOUGH);
     let error = call.wait().await.unwrap_err();
     assert_eq!((error.code(), error.may_be_queued()), (Code::Unavailable, false), "{error}");
     let reasons = served.get("/ready").await.reasons();
@@ -111,10 +114,11 @@ async fn idle_worker_continues_when_memory_is_free_again() {
     })
     .await;
     // It retries now and then, and does not spin.
-    let before = pops(&mut conn).await;
+    let (before, since) = (pops(&mut conn).await, Instant::now());
     works(Duration::from_secs(1)).await;
     let asked = pops(&mut conn).await - before;
-    assert!((3..60).contains(&asked), "{asked} pops of three queues in a second");
+    let most = 60.0 * since.elapsed().as_secs_f64();
+    assert!(asked >= 3 && (asked as f64) < most, "{asked} pops of three queues, not below {most}");
     served.becomes(503).await;
     set(&mut conn, "maxmemory", "0").await;
     goes_on(&served, &client).await;
