@@ -29,6 +29,10 @@ use tokio::sync::watch;
 pub use counter::{counter, counter_service};
 pub use program::{Program, binary};
 
+/// The lease of workers. A heartbeat comes every third of it: with half a second, a worker that its
+/// machine stops for a moment would count as dead, and others would take over what it runs.
+pub const LEASE: Duration = Duration::from_millis(1500);
+
 /// A private Redis, and the settings of its users.
 pub struct Bench {
     /// The server.
@@ -39,7 +43,7 @@ pub struct Bench {
 
 impl Bench {
     /// A fresh server, a mapping of `add`, `echo`, `sleep` and `fail` to the built-in handlers,
-    /// and a lease of 500 ms.
+    /// and the lease [`LEASE`].
     pub async fn new() -> Self {
         Self::on(TestRedis::start().await)
     }
@@ -48,7 +52,7 @@ impl Bench {
     #[must_use]
     pub fn on(redis: TestRedis) -> Self {
         let mut settings = Settings { redis: redis.settings(), ..Settings::default() };
-        settings.worker.lease = Duration::from_millis(500);
+        settings.worker.lease = LEASE;
         settings.client.timeout = Duration::from_secs(20);
         let jobs = ["add", "echo", "sleep", "fail"];
         settings.jobs = jobs.map(|name| (name.to_owned(), builtin(name))).into_iter().collect();
@@ -111,7 +115,7 @@ impl Bench {
     pub fn environment(&self) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::from([
             ("REDIS_URL".to_owned(), self.redis.url()),
-            ("REDCALL__WORKER__LEASE".to_owned(), "500ms".to_owned()),
+            ("REDCALL__WORKER__LEASE".to_owned(), format!("{}ms", LEASE.as_millis())),
         ]);
         for name in ["add", "echo", "sleep", "fail"] {
             let key = format!("REDCALL__JOBS__{}__HANDLER", name.to_uppercase());

@@ -11,39 +11,47 @@ use redcall_tests::Bench;
 use redcall_worker::{Json, State};
 use serde_json::json;
 
-type Runs = Arc<AtomicUsize>;
+/// How often a job was started that spins until it may end.
+#[derive(Default)]
+struct Spin {
+    starts: AtomicUsize,
+    may_end: AtomicBool,
+}
 
 /// Blocks its thread without ever awaiting.
-async fn spin(runs: State<Runs>, Json(ms): Json<u64>) -> Json<usize> {
-    let until = Instant::now() + Duration::from_millis(ms);
-    while Instant::now() < until {
+async fn spin(spin: State<Arc<Spin>>) -> Json<usize> {
+    let start = spin.starts.fetch_add(1, Ordering::SeqCst) + 1;
+    while !spin.may_end.load(Ordering::Acquire) {
         std::hint::spin_loop();
     }
-    Json(runs.fetch_add(1, Ordering::SeqCst) + 1)
+    Json(start)
 }
 
 #[tokio::test]
 async fn spinning_handler_keeps_its_lease_and_others_run() {
     let bench = Bench::new().await;
     let lease = bench.settings.worker.lease;
-    let runs = Runs::default();
-    let shared = runs.clone();
+    let state = Arc::<Spin>::default();
+    let shared = state.clone();
     let _worker = bench.worker_with(|w| w.state(shared).handler("spin", spin)).await;
     // Would take the job over if the lease were lost.
-    let other = runs.clone();
+    let other = state.clone();
     let _other = bench.worker_with(|w| w.state(other).handler("spin", spin)).await;
     let client = bench.client().await;
-    let spinning = client.request("spin").data(&(3 * lease.as_millis() as u64));
+    let spinning = client.request("spin").timeout(Duration::from_secs(60));
     let spinning = tokio::spawn(spinning.wait());
-    let mut meanwhile = 0;
-    while !spinning.is_finished() {
+    eventually("it to spin", async || (state.starts.load(Ordering::SeqCst) > 0).then_some(()))
+        .await;
+    let (since, mut meanwhile) = (Instant::now(), 0);
+    // For three leases, and until many others were answered.
+    while since.elapsed() < 3 * lease || meanwhile < 100 {
         let answer = client.call_and_wait("add", &json!({"a": meanwhile, "b": 0})).await;
         assert_eq!(answer.unwrap().data.get(), format!(r#"{{"answer":{meanwhile}}}"#));
         meanwhile += 1;
     }
+    state.may_end.store(true, Ordering::Release);
     assert_eq!(spinning.await.unwrap().unwrap().json::<usize>().unwrap(), 1);
-    assert_eq!(runs.load(Ordering::SeqCst), 1, "it was run again");
-    assert!(meanwhile > 100, "only {meanwhile} other jobs in three leases");
+    assert_eq!(state.starts.load(Ordering::SeqCst), 1, "it was run again");
 }
 
 #[tokio::test]

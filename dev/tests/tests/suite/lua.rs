@@ -111,10 +111,18 @@ impl Store {
     async fn lives(&self, own: &WorkerKeys) {
         let id = own.leases.rsplit(':').next().unwrap();
         let mut conn = self.conn.clone();
-        let ends = self.link.now_ms() + 3_000_000;
+        let ends = self.now_ms().await + 3_000_000;
         let add =
             redis::cmd("ZADD").arg(own.queue.workers()).arg("NX").arg(ends).arg(id).to_owned();
         let _: i64 = add.query_async(&mut conn).await.unwrap();
+    }
+
+    /// Redis time, ms: its own word, since that of the link is off by as much as the machine delays
+    /// one way of a round trip more than the other.
+    async fn now_ms(&self) -> u64 {
+        let (seconds, micros): (u64, u64) =
+            redis::cmd("TIME").query_async(&mut self.conn.clone()).await.unwrap();
+        seconds * 1000 + micros / 1000
     }
 
     /// Takes up to `count` requests; their ids.

@@ -9,6 +9,7 @@
 mod bad_input;
 mod bounds;
 mod events;
+mod held;
 mod isolation;
 mod life;
 mod load;

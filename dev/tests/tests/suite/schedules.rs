@@ -109,7 +109,8 @@ async fn last_tick_beyond_the_calendar_is_logged_and_skipped() {
         Some(enqueued(&mut conn, "second").await).filter(|ticks| ticks.len() >= 2)
     })
     .await;
-    assert!(ticks[0] > now && ticks[0] <= now + 3000, "{ticks:?} after {now}");
+    // Soon after it was reset, and not in that year; later where the machine is slow.
+    assert!(ticks[0] > now && ticks[0] <= now + 15_000, "{ticks:?} after {now}");
     assert_eq!(worker.log().matches("resetting a schedule").count(), 1, "{}", worker.log());
 }
 
@@ -125,13 +126,19 @@ async fn tick_without_room_is_logged_once() {
     let worker = Logged::start("redcall-worker", &[], &env);
     let line = worker.line("its queue is full").await;
     assert!(line.contains("schedule=\"second\"") && line.contains("queue=\"aside\""), "{line}");
+    // Not again while the queue stays full: the next ticks find it so as well.
+    let two_more = now(&mut conn).await + 2_500;
+    eventually("two further ticks to be due", async || {
+        (now(&mut conn).await > two_more).then_some(())
+    })
+    .await;
+    assert_eq!(worker.log().matches("its queue is full").count(), 1, "{}", worker.log());
     // It continues as soon as there is room.
     let () = conn.del(ASIDE).await.unwrap();
     eventually("a further tick", async || {
         (!enqueued(&mut conn, "second").await.is_empty()).then_some(())
     })
     .await;
-    assert_eq!(worker.log().matches("its queue is full").count(), 1, "{}", worker.log());
 }
 
 #[tokio::test]
@@ -141,8 +148,9 @@ async fn a_tick_comes_in_time() {
     bench.settings.schedules.insert("second".to_owned(), every_second);
     let mut conn = bench.redis.connection().await;
     let _workers = [bench.worker().await, bench.worker().await];
-    let mut late = Vec::new();
-    for _ in 0..3 {
+    let mut late = vec![u64::MAX];
+    // The best of some: the machine may be busy with other tests.
+    while late.len() < 10 && late.iter().all(|late| *late > 50) {
         // Blocks until it is there.
         let pop = redis::cmd("BLPOP").arg(ASIDE).arg(5).to_owned();
         let (_, element): (String, String) = pop.query_async(&mut conn).await.unwrap();
@@ -150,7 +158,6 @@ async fn a_tick_comes_in_time() {
         let now = now(&mut conn).await;
         late.push(now.checked_sub(element["enqueued_at"].as_u64().unwrap()).expect("not early"));
     }
-    // The best of some: the machine may be busy with other tests.
     assert!(late.iter().min().is_some_and(|late| *late <= 50), "{late:?} ms late");
 }
 
@@ -212,18 +219,21 @@ async fn a_tick_is_run_once_by_the_worker_that_maps_its_job() {
     let every_second = ScheduleSettings { queue: None, ..schedule("* * * * * *", Missed::All) };
     bench.settings.schedules.insert("second".to_owned(), every_second);
     let _ticks = [bench.worker().await, bench.worker().await];
-    let noted = eventually("three runs", async || {
+    let ids = |noted: &[(String, String)]| {
+        let time = |(id, _): &(String, String)| id.strip_prefix("tick-second-")?.parse().ok();
+        let mut ids: Vec<u64> = noted.iter().map(|run| time(run).unwrap()).collect();
+        // Runs side by side may end in any order.
+        ids.sort_unstable();
+        ids
+    };
+    let noted = eventually("three ticks in a row to have run", async || {
         let noted = notes.lock().unwrap().clone();
-        (noted.len() >= 3).then_some(noted)
+        let all = ids(&noted).windows(2).all(|pair| pair[1] - pair[0] <= 1000);
+        (noted.len() >= 3 && all).then_some(noted)
     })
     .await;
     assert!(noted.iter().all(|(_, data)| data == r#"{"to":["all"]}"#), "{noted:?}");
-    let mut ids: Vec<u64> = noted
-        .iter()
-        .map(|(id, _)| id.strip_prefix("tick-second-").unwrap().parse().unwrap())
-        .collect();
-    // Runs side by side may end in any order.
-    ids.sort_unstable();
+    let ids = ids(&noted);
     assert!(ids.windows(2).all(|pair| pair[1] - pair[0] == 1000), "{ids:?}");
     let dead: bool = conn.exists("redcall:{default}:dead").await.unwrap();
     assert!(!dead, "there are dead letters");

@@ -4,9 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use redcall_client::{CallError, Client, Code, WireError};
@@ -17,6 +20,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 /// The keys that foreign clients script against.
 pub(crate) const QUEUE: &str = "redcall:{default}:queue";
@@ -136,6 +140,30 @@ pub(crate) fn is_registry(key: &str) -> bool {
             let of_workers = ["worker:", "poll:"].iter().any(|start| what.starts_with(start));
             matches!(what, "workers" | "names") || of_workers
         })
+}
+
+/// A loopback address that refuses connections. Bound for as long as the socket lives: no other
+/// program can listen there meanwhile.
+pub(crate) fn closed_port() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+/// A loopback address at which a program can listen that cannot report the one it has. Other
+/// programs of this machine, which take any free port, get none of these: they are below those that
+/// Linux gives away. Tests that run at once are processes of their own, and so have other ones.
+pub(crate) fn unused_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 1_000).unwrap();
+    loop {
+        let port = 20_000 + 10 * process + NEXT.fetch_add(1, Ordering::Relaxed) % 10;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// How often a command was carried out, in scripts as well.
@@ -355,6 +383,8 @@ impl Ran {
 pub(crate) struct Logged {
     child: Child,
     log: Arc<Mutex<String>>,
+    /// Ends with the program's stderr.
+    reader: JoinHandle<()>,
 }
 
 impl Logged {
@@ -372,14 +402,14 @@ impl Logged {
             .unwrap();
         let (log, stderr) = (Arc::<Mutex<String>>::default(), child.stderr.take().unwrap());
         let written = log.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut log = written.lock().unwrap();
                 log.push_str(&line);
                 log.push('\n');
             }
         });
-        Self { child, log }
+        Self { child, log, reader }
     }
 
     /// Its process id.
@@ -401,6 +431,13 @@ impl Logged {
     /// Returns its log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until it has ended; returns its whole log: its last lines may be read after its end.
+    pub(crate) async fn ended(&self) -> String {
+        let is_over = || !self.is_running() && self.reader.is_finished();
+        eventually("the program to end", async || is_over().then_some(())).await;
+        self.log()
     }
 
     /// The line of its log that holds `text`, as soon as there is one.

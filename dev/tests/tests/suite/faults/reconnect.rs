@@ -4,6 +4,8 @@ use redcall_tests::Bench;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
+use crate::held::Held;
+
 /// Cuts every connection whose name starts with `prefix`; returns their number.
 pub(crate) async fn cut(conn: &mut MultiplexedConnection, prefix: &str) -> usize {
     let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
@@ -47,21 +49,19 @@ async fn waited_calls_are_answered_despite_broken_connections() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waits_survive_a_broken_connection_of_the_client() {
-    let bench = Bench::new().await;
-    let _worker = bench.worker().await;
+    let (bench, held) = (Bench::new().await, Held::new());
+    let _worker = bench.worker_with(|worker| held.on(worker)).await;
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;
-    let calls = (0..50).map(|_| client.request("sleep").data(&json!({"ms": 300})));
+    let calls = (0..50).map(|_| client.request("held"));
     let calls: Vec<_> = calls.collect();
     let waiting = tokio::spawn({
         let client = client.clone();
         async move { client.wait_many(calls).await }
     });
-    redcall_testkit::eventually("all to run", async || {
-        bench.workers().await.iter().any(|worker| worker.running == 50).then_some(())
-    })
-    .await;
+    held.run(50).await;
     assert!(cut(&mut conn, "redcall-client-").await >= 1);
+    held.end(50);
     for answer in waiting.await.unwrap() {
         answer.unwrap();
     }

@@ -8,6 +8,8 @@ use redcall_tests::Bench;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::closed_port;
+
 /// An error with all its causes, on one line.
 fn told(error: &StoreError) -> String {
     let mut text = Problem::of(error).to_string();
@@ -74,7 +76,7 @@ async fn unknown_authority_is_reported() {
 
 #[tokio::test]
 async fn primary_that_cannot_be_reached_is_named_by_its_address() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_closed, gone) = closed_port();
     let sentinel = FakeSentinel::start(1, gone.port()).await;
     let mut settings = Settings::default();
     settings.redis.url = format!("redis+sentinel://{}/main", sentinel.address());

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Logged, SettingsFile, failed};
+use crate::support::{Logged, SettingsFile, closed_port, failed};
 
 /// A request as the server got it: its first line and headers in lower case, and its body.
 #[derive(Clone, Debug)]
@@ -205,7 +205,7 @@ async fn invalid_http_answer_is_a_failure() {
     assert_eq!(error.code, Code::HandlerFailed);
     assert!(error.message.starts_with("the response is not JSON"), "{error}");
     assert_eq!(served.error(&json!({})).await.code, Code::TooLarge);
-    let unreachable = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_closed, unreachable) = closed_port();
     let mut bench = Bench::new().await;
     bench.http("ask", "POST", &format!("http://{unreachable}/?key=secret"));
     let (_worker, client) = (bench.worker().await, bench.client().await);
@@ -227,7 +227,7 @@ async fn error_with(url: &str, variables: &[(&str, String)]) -> WireError {
 
 #[tokio::test]
 async fn error_names_the_proxy_that_was_tried() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_closed, gone) = closed_port();
     let proxy = format!("http://user:secret@{gone}");
     let url = "http://api.invalid/?key=secret";
     for (variable, url) in [

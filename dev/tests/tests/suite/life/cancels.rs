@@ -14,6 +14,17 @@ use serde_json::json;
 use super::{connection, keys};
 use crate::support::is_running;
 
+/// A fraction of a second, plus what only a machine takes that stops its processes meanwhile. Far
+/// below the minutes until the next heartbeat of [`without_heartbeats`].
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// A bench whose workers learn of a cancellation by its message alone.
+async fn without_heartbeats() -> Bench {
+    let mut bench = Bench::new().await;
+    bench.settings.worker.lease = Duration::from_secs(600);
+    bench
+}
+
 /// How many runs of a handler there are at the moment, and how many there were.
 #[derive(Clone, Default)]
 struct Count(Arc<(AtomicUsize, AtomicUsize)>);
@@ -59,7 +70,7 @@ async fn worker(bench: &Bench, count: &Count) -> RunningWorker {
 
 #[tokio::test]
 async fn a_thousand_dropped_waits_leave_nothing_that_runs_or_starts() {
-    let mut bench = Bench::new().await;
+    let mut bench = without_heartbeats().await;
     bench.settings.worker.concurrency = 100;
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
@@ -97,7 +108,7 @@ async fn a_thousand_dropped_waits_leave_nothing_that_runs_or_starts() {
         (!children.iter().any(|child| is_running(*child))).then_some(())
     })
     .await;
-    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
     assert_eq!((count.now(), count.ever()), (0, 90));
     // The rest expires.
     for key in crate::support::keys(&mut conn).await {
@@ -108,7 +119,7 @@ async fn a_thousand_dropped_waits_leave_nothing_that_runs_or_starts() {
 
 #[tokio::test]
 async fn a_command_and_its_children_end_with_their_call() {
-    let mut bench = Bench::new().await;
+    let mut bench = without_heartbeats().await;
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
     bench.command("children", &["sh", "-c", &format!("sleep 600 & echo $! > {path}; sleep 600")]);
@@ -123,7 +134,7 @@ async fn a_command_and_its_children_end_with_their_call() {
     waiting.abort();
     let since = Instant::now();
     eventually("the child to end", async || (!is_running(pid)).then_some(())).await;
-    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
 }
 
 /// A command that notes its process id and each SIGTERM, and then continues.
@@ -271,14 +282,16 @@ async fn nested_calls_inherit_the_remaining_time() {
     let count = Count::default();
     let (_worker, client) = nesting(&bench, &count).await;
     let since = Instant::now();
-    let call = client.request("nested").timeout(Duration::from_millis(300));
+    // Time enough to start both on a machine that stops processes for a moment.
+    let call = client.request("nested").timeout(Duration::from_secs(2));
     // Both end at the same instant; the outer one may still receive the inner one's end.
     match call.wait().await {
         Ok(answer) => assert_eq!(answer.json::<String>().unwrap(), "deadline_exceeded"),
         Err(error) => assert_eq!(error.code(), Code::DeadlineExceeded),
     }
     count.are(0).await;
-    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    // Far below the minute of the inner one.
+    assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
     assert_eq!(count.ever(), 2, "both have run");
 }
 

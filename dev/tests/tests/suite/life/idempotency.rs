@@ -11,18 +11,32 @@ use redcall_worker::{HandlerError, Json, Request, State};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::{connection, dies, job, keys};
 use crate::support::waited;
 
-#[derive(Clone, Default)]
-struct Runs(Arc<AtomicUsize>);
+/// How many runs there were, and how many of those that are held may end.
+#[derive(Clone)]
+struct Runs(Arc<AtomicUsize>, Arc<Semaphore>);
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self(Arc::default(), Arc::new(Semaphore::new(0)))
+    }
+}
+
+/// The time of a run that is held until the test ends it.
+const HELD: Option<u64> = Some(u64::MAX);
 
 /// Runs for `ms`, and answers with the number of its run; without a time it fails.
 async fn pay(runs: State<Runs>, Json(ms): Json<Option<u64>>) -> Result<Json<usize>, HandlerError> {
     let run = runs.0.fetch_add(1, Ordering::SeqCst) + 1;
-    let ms = ms.ok_or_else(|| HandlerError::new("no money"))?;
-    super::works(Duration::from_millis(ms)).await;
+    match ms {
+        HELD => runs.1.acquire().await?.forget(),
+        Some(ms) => super::works(Duration::from_millis(ms)).await,
+        None => return Err(HandlerError::new("no money")),
+    }
     Ok(Json(run))
 }
 
@@ -65,18 +79,19 @@ async fn a_caller_that_crashed_finds_its_call_again() {
     let _worker = worker(&bench, &runs).await;
     // Two callers, so that the call continues when the first of them disappears.
     let first = bench.client().await;
-    let crashed = tokio::spawn(async move { payment(&first, Some(400)).wait().await });
+    let crashed = tokio::spawn(async move { payment(&first, HELD).wait().await });
     running(&runs).await;
     let second = bench.client().await;
-    let again = tokio::spawn(async move { payment(&second, Some(400)).wait().await });
-    eventually("the second to have joined", async || {
+    let again = tokio::spawn(async move { payment(&second, HELD).wait().await });
+    let fields = async |count: usize| {
         let record = redcall_common::digest::of_call("pay", "order 7", None);
         let mut conn = connection(&bench).await;
-        let waiters: usize = conn.hlen(keys().idem(&record)).await.unwrap();
-        (waiters == 5).then_some(())
-    })
-    .await;
+        (conn.hlen::<_, usize>(keys().idem(&record)).await.unwrap() == count).then_some(())
+    };
+    eventually("the second to have joined", async || fields(5).await).await;
     crashed.abort();
+    eventually("the first to have gone", async || fields(4).await).await;
+    runs.1.add_permits(1);
     assert_eq!(again.await.unwrap().unwrap().json::<usize>().unwrap(), 1);
     assert_eq!(runs.0.load(Ordering::SeqCst), 1);
 }
@@ -141,12 +156,14 @@ async fn the_longest_time_of_all_callers_counts() {
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
     let client = bench.client().await;
-    let short = payment(&client, Some(600)).timeout(Duration::from_millis(200));
+    // Time enough to start, and to be joined, on a machine that stops processes for a moment.
+    let short = payment(&client, HELD).timeout(Duration::from_secs(2));
     let short = tokio::spawn(short.wait());
     running(&runs).await;
-    let long = payment(&client, Some(600)).timeout(Duration::from_secs(10)).wait().await;
+    let long = payment(&client, HELD).timeout(Duration::from_secs(20)).submit().await.unwrap();
     assert_eq!(short.await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
-    assert_eq!(long.unwrap().json::<usize>().unwrap(), 1);
+    runs.1.add_permits(1);
+    assert_eq!(long.wait().await.unwrap().json::<usize>().unwrap(), 1);
 }
 
 #[tokio::test]
@@ -154,11 +171,11 @@ async fn longest_timeout_counts_for_a_queued_call() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let client = bench.client().await;
-    let short = payment(&client, Some(0)).timeout(Duration::from_millis(50));
+    let short = payment(&client, Some(0)).timeout(Duration::from_secs(1));
     short.submit().await.unwrap();
     let long = payment(&client, Some(0)).timeout(Duration::from_secs(20)).submit().await.unwrap();
     // The time of the first is over.
-    super::works(Duration::from_millis(60)).await;
+    super::works(Duration::from_millis(1010)).await;
     let _worker = worker(&bench, &runs).await;
     assert_eq!(long.wait().await.unwrap().json::<usize>().unwrap(), 1);
 }
@@ -330,7 +347,7 @@ async fn lost_extension_message_is_recovered_at_the_deadline() {
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;
     let client = bench.client().await;
-    let short = payment(&client, Some(600)).timeout(Duration::from_millis(300));
+    let short = payment(&client, HELD).timeout(Duration::from_secs(2));
     let short = tokio::spawn(short.wait());
     running(&runs).await;
     // Another caller has joined it for longer, and its worker was not notified.
@@ -339,6 +356,7 @@ async fn lost_extension_message_is_recovered_at_the_deadline() {
     let longer = [("keep", "1"), ("deadline", "9000000000000")];
     let () = conn.hset_multiple(&record, &longer).await.unwrap();
     assert_eq!(short.await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+    runs.1.add_permits(1);
     let tail: String = eventually("its end to be kept", async || {
         conn.hget::<_, _, Option<String>>(&record, "tail").await.unwrap()
     })

@@ -17,6 +17,10 @@ use serde_json::json;
 
 use super::{connection, dies, job, keys, nothing_is_left};
 
+/// Longer than anything takes that waits neither for minutes nor for a machine that stands for
+/// seconds.
+const SOON: Duration = Duration::from_secs(6);
+
 /// The running jobs, the order of the runs, and the maximum at once, by customer.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Inner>>);
@@ -131,12 +135,16 @@ async fn few_jobs_do_not_wait_for_another_customers_thousands() {
         places.nth(9).map(|(place, _)| place)
     })
     .await;
-    assert!(last < 200, "the last of the ten was number {last}");
+    // Among the first of the hundred thousand. By ends, since handlers note them; the machine may
+    // hold up the thread of one of the ten while others end.
+    assert!(last < 2_000, "the last of the ten was number {last}");
 }
 
 #[tokio::test]
 async fn no_more_start_than_the_rate_allows() {
     let mut bench = Bench::new().await;
+    // No heartbeat comes within the test: it has no part in the starts.
+    bench.settings.worker.lease = Duration::from_secs(600);
     let rate = Rate { count: 5, per: Duration::from_millis(500) };
     job(&mut bench, "order").limit = Some(Limit { key: None, concurrency: None, rate: Some(rate) });
     let log = Log::default();
@@ -147,8 +155,21 @@ async fn no_more_start_than_the_rate_allows() {
     // Five at once, then one each tenth of a second: the twelfth seven of those later.
     let took = started[11] - started[0];
     assert!(took > Duration::from_millis(600), "{took:?}");
-    assert!(took < Duration::from_millis(1500), "{took:?}");
-    assert!(started[4] - started[0] < Duration::from_millis(300), "the burst was held up");
+    assert!(took < SOON, "{took:?}");
+}
+
+#[tokio::test]
+async fn as_many_start_at_once_as_the_rate_counts() {
+    let mut bench = Bench::new().await;
+    // One each minute, after the first five.
+    let rate = Rate { count: 5, per: Duration::from_secs(300) };
+    job(&mut bench, "order").limit = Some(Limit { key: None, concurrency: None, rate: Some(rate) });
+    let log = Log::default();
+    let _worker = worker(&bench, &log).await;
+    orders(&bench, "a", 0, 6).await;
+    log.all_ended(5).await;
+    bench.client().await.call_and_wait("echo", &1).await.unwrap();
+    assert_eq!(log.ended(), 5);
 }
 
 #[tokio::test]
@@ -226,6 +247,7 @@ async fn request_over_worker_concurrency_starts_when_room_frees() {
         gate.acquire().await.unwrap().forget();
     }
     let mut bench = Bench::new().await;
+    bench.settings.worker.lease = Duration::from_secs(600);
     job(&mut bench, "lingers").concurrency = Some(1);
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let handlers = gate.clone();
@@ -242,13 +264,13 @@ async fn request_over_worker_concurrency_starts_when_room_frees() {
         gate.add_permits(1);
     }
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < SOON, "{took:?}");
 }
 
 #[tokio::test]
 async fn request_within_its_rate_does_not_wait_for_a_heartbeat() {
     let mut bench = Bench::new().await;
-    bench.settings.worker.lease = Duration::from_secs(30);
+    bench.settings.worker.lease = Duration::from_secs(600);
     let rate = Rate { count: 1, per: Duration::from_millis(100) };
     job(&mut bench, "order").limit = Some(Limit { key: None, concurrency: None, rate: Some(rate) });
     let log = Log::default();
@@ -257,7 +279,7 @@ async fn request_within_its_rate_does_not_wait_for_a_heartbeat() {
     orders(&bench, "a", 0, 4).await;
     log.all_ended(4).await;
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < SOON, "{took:?}");
 }
 
 #[tokio::test]
@@ -277,5 +299,5 @@ async fn lost_work_notification_is_recovered_by_the_heartbeat() {
     let () = sorted.query_async(&mut conn).await.unwrap();
     log.all_ended(1).await;
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < SOON, "{took:?}");
 }

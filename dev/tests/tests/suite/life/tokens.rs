@@ -248,20 +248,26 @@ async fn retry_or_take_over_is_not_a_replay_and_is_remembered() {
     let (runs, client) = (Runs::default(), bench.client().await);
     let mut conn = connection(&bench).await;
     let call = client.request("counted").data("taken over").submit().await.unwrap();
+    let (id, call_key) = (call.id.clone(), call.response_key.clone());
     let request: String = conn.lindex(keys().queue(), 0).await.unwrap();
     assert_eq!(dies(&bench, "ghost", 1).await, 1);
     let _worker = worker(&bench, &runs).await;
     assert_eq!(call.wait().await.unwrap().data.get(), "\"ran\"");
     assert_eq!(client.call_and_wait("counted", "fails").await.unwrap().data.get(), "\"ran\"");
     assert_eq!(runs.count(), 3);
+    // The answer that was read is deleted a little later: the next frame is of the replay.
+    eventually("its answer to be deleted", async || {
+        (!conn.exists::<_, bool>(&call_key).await.unwrap()).then_some(())
+    })
+    .await;
     // Its first worker has not come to remembering it.
     let () = conn.rpush(keys().queue(), request).await.unwrap();
     eventually("it to be answered", async || {
-        conn.exists::<_, bool>(&call.response_key).await.unwrap().then_some(())
+        conn.exists::<_, bool>(&call_key).await.unwrap().then_some(())
     })
     .await;
-    let told = frames(&mut conn, &call.id).await;
-    assert_eq!(told, [error_frame(&call.id, Code::Unauthorized, MESSAGE, "")]);
+    let told = frames(&mut conn, &id).await;
+    assert_eq!(told, [error_frame(&id, Code::Unauthorized, MESSAGE, "")]);
     assert_eq!(runs.count(), 3);
 }
 

@@ -24,7 +24,7 @@ impl Store {
     async fn tombstones(&mut self) -> Vec<(String, i64)> {
         let key = self.keys.cancelled();
         let tombs: Vec<(String, i64)> = self.conn.zrange_withscores(key, 0, -1).await.unwrap();
-        let now = i64::try_from(self.link.now_ms()).unwrap();
+        let now = i64::try_from(self.now_ms().await).unwrap();
         tombs.into_iter().map(|(id, until)| (id, until - now)).collect()
     }
 
@@ -138,7 +138,7 @@ async fn last_caller_withdraws_the_running_request() {
     assert!((86_300_000..=86_400_500).contains(&tombs[0].1), "{tombs:?}");
     // Until its deadline plus a lease; a deadline from outside is capped at a year.
     let _: () = store.conn.del(store.keys.cancelled()).await.unwrap();
-    let deadline = (store.link.now_ms() + 600_000).to_string();
+    let deadline = (store.now_ms().await + 600_000).to_string();
     for (deadline, lives) in [(&*deadline, 630_000), ("18446744073709551615", 31_536_000_000)] {
         store.record(&[("w:b", "1 -"), ("deadline", deadline)]).await;
         assert_eq!(store.cancel(&[of_record("b")]).await, [Cancellation::Running]);

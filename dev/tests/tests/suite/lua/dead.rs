@@ -86,7 +86,7 @@ async fn listed(letters: &DeadLetters, selection: &DeadSelection) -> Vec<String>
 async fn dead_letter_of_a_worker_has_its_attempts() {
     let mut store = Store::new().await;
     let own = store.worker("own");
-    let before = store.link.now_ms();
+    let before = store.now_ms().await;
     store.dead_letter_by(&own, &["a"]).await;
     let page = store.letters(0).list(&all()).await.unwrap();
     let [letter] = page.letters.as_slice() else { panic!("{page:?}") };
@@ -380,7 +380,7 @@ async fn pause_returns_its_start_and_notifies_workers() {
     assert!(!store.link.is_paused(&store.keys, WITHIN).await.unwrap());
     assert!(store.link.set_paused(&store.keys, true, WITHIN).await.unwrap());
     let since: u64 = store.conn.get(store.keys.paused()).await.unwrap();
-    assert!(since.abs_diff(store.link.now_ms()) < 5_000, "{since}");
+    assert!(since.abs_diff(store.now_ms().await) < 5_000, "{since}");
     let () = store.conn.set(store.keys.paused(), "1").await.unwrap();
     assert!(!store.link.set_paused(&store.keys, true, WITHIN).await.unwrap());
     assert_eq!(store.conn.get::<_, String>(store.keys.paused()).await.unwrap(), "1");

@@ -94,7 +94,7 @@ async fn waited_request_without_workers_is_refused_unless_delayed() {
     let () = store.conn.zadd(store.keys.workers(), "dead", 1000).await.unwrap();
     assert_eq!(store.place(waited(&store, "a")).await, Placed::NoWorkers);
     assert_eq!(store.all_keys().await, [store.keys.workers()]);
-    let due_ms = store.link.now_ms() + 60_000;
+    let due_ms = store.now_ms().await + 60_000;
     let later = Placement { due_ms, waited: true, ..placement("later") };
     assert_eq!(store.place(later).await, Placed::Queued);
     store.beat("alive", LONG, &[]).await;
@@ -105,7 +105,7 @@ async fn waited_request_without_workers_is_refused_unless_delayed() {
 #[tokio::test]
 async fn delayed_request_is_scheduled_and_the_earliest_notified() {
     let mut store = Store::hearing_control().await;
-    let now = store.link.now_ms();
+    let now = store.now_ms().await;
     let at = |id: &str, due_ms| Placement { due_ms, ..placement(id) };
     let (early, late) = (now + 60_000, now + 120_000);
     assert_eq!(store.place(at("a", late)).await, Placed::Queued);
@@ -132,7 +132,7 @@ async fn delayed_request_is_scheduled_and_the_earliest_notified() {
 #[tokio::test]
 async fn delayed_requests_count_for_the_cap_of_place() {
     let store = Store::new().await;
-    let due_ms = store.link.now_ms() + 60_000;
+    let due_ms = store.now_ms().await + 60_000;
     let later = |id: &str| Placement { due_ms, ..placement(id) };
     assert_eq!(store.place_up_to(2, later("a")).await, Placed::Queued);
     assert_eq!(store.place_up_to(2, placement("b")).await, Placed::Queued);
@@ -185,7 +185,7 @@ async fn first_call_of_a_key_makes_its_record_and_others_join() {
 #[tokio::test]
 async fn record_outlives_its_delayed_request() {
     let mut store = Store::new().await;
-    let due_ms = store.link.now_ms() + MONTH_MS as u64;
+    let due_ms = store.now_ms().await + MONTH_MS as u64;
     let later = Placement { due_ms, ..keyed(&store, "a", "1", 0) };
     assert_eq!(store.place(later).await, Placed::Queued);
     let ttl: i64 = store.conn.pttl(record(&store)).await.unwrap();
@@ -266,7 +266,7 @@ async fn a_call_that_was_cancelled_is_not_joined() {
     let mut store = Store::new().await;
     assert_eq!(store.place(keyed(&store, "a", "1", 1000)).await, Placed::Queued);
     assert!(matches!(store.place(keyed(&store, "b", "1", 0)).await, Placed::Deduplicated(_)));
-    let now = store.link.now_ms();
+    let now = store.now_ms().await;
     let () = store.conn.zadd(store.keys.cancelled(), "a", now + 60_000).await.unwrap();
     // Also with other data: the call has ended.
     assert_eq!(store.place(keyed(&store, "c", "2", 3000)).await, Placed::Queued);
@@ -283,7 +283,7 @@ async fn a_call_that_was_cancelled_is_not_joined() {
 #[tokio::test]
 async fn several_are_placed_in_one_write_each_with_its_own_outcome() {
     let mut store = Store::new().await;
-    let due_ms = store.link.now_ms() + 60_000;
+    let due_ms = store.now_ms().await + 60_000;
     let waited = Placement { waited: true, ..placement("waits") };
     let later = Placement { due_ms, ..placement("later") };
     let several =

@@ -31,7 +31,7 @@ async fn last(store: &mut Store) -> Option<u64> {
 async fn new_schedule_starts_now_for_all_workers() {
     let mut store = Store::new().await;
     let first = tick(&store, 0, None, &[]).await;
-    let now = store.link.now_ms();
+    let now = store.now_ms().await;
     assert!(first.enqueued == 0 && now.abs_diff(first.last_ms) < 5_000, "{first:?} at {now}");
     assert_eq!(last(&mut store).await, Some(first.last_ms));
     // Later workers get the same start.
@@ -81,7 +81,7 @@ async fn schedules_of_one_queue_do_not_disturb_each_other() {
 #[tokio::test]
 async fn no_tick_comes_before_its_time() {
     let mut store = Store::new().await;
-    let ahead = store.link.now_ms() + 60_000;
+    let ahead = store.now_ms().await + 60_000;
     let ticked = tick(&store, 0, Some(START), &[START + 1, ahead]).await;
     assert_eq!(ticked, Ticked { enqueued: 1, last_ms: START + 1, ahead_ms: 0, ..ticked });
     let ticked = tick(&store, 0, Some(START), &[ahead]).await;

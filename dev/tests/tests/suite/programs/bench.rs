@@ -27,7 +27,7 @@ fn figures(ran: &Ran, names: &[&str]) -> Value {
 async fn calls_are_counted_and_timed() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
-    let moment = ["--duration", "200ms", "--warm-up", "0s"];
+    let moment = ["--duration", "1s", "--warm-up", "0s"];
     let ran = run(&bench, &[&["call", "--callers", "8"][..], &moment].concat()).await;
     let names = ["calls", "calls_per_s", "errors", "p50_us", "p999_us", "p99_us"];
     let seen = figures(&ran, &names);
@@ -47,7 +47,7 @@ async fn enqueued_count_equals_the_queue_length() {
     let mut conn = bench.redis.connection().await;
     let mut lies = 0;
     for how in [["--callers", "20"], ["--batch", "100"]] {
-        let ran = run(&bench, &[&["enqueue", "--duration", "100ms"][..], &how].concat()).await;
+        let ran = run(&bench, &[&["enqueue", "--duration", "600ms"][..], &how].concat()).await;
         let seen = figures(&ran, &["errors", "jobs", "jobs_per_s"]);
         lies += seen["jobs"].as_u64().unwrap();
         assert_eq!(conn.llen::<_, u64>(QUEUE).await.unwrap(), lies, "{seen}");
@@ -97,7 +97,7 @@ async fn a_queue_that_is_somebodys_is_not_drained() {
 async fn data_is_padded_to_a_size() {
     let bench = Bench::new().await;
     let mut conn = bench.redis.connection().await;
-    let args = ["enqueue", "--duration", "50ms", "--size", "5000"];
+    let args = ["enqueue", "--duration", "600ms", "--size", "5000"];
     figures(&run(&bench, &args).await, &["errors", "jobs", "jobs_per_s"]);
     let element: String = conn.lindex(QUEUE, 0).await.unwrap();
     let request: Value = serde_json::from_str(&element).unwrap();
@@ -109,7 +109,7 @@ async fn data_is_padded_to_a_size() {
 
 /// Returns the output of `redcall-bench` for `scenarios` in a short form.
 async fn scenarios(scenarios: &[&str], fewer: &str) -> Report {
-    let short = ["--rounds", "1", "--lasts", "50", "--jobs", "2000", "--fewer", fewer];
+    let short = ["--rounds", "1", "--lasts", "300", "--jobs", "2000", "--fewer", fewer];
     let ran = Ran::new("redcall-bench", &[&["run"], scenarios, &short].concat(), &[].into()).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     Report(ran.stdout)

@@ -73,10 +73,17 @@ async fn failed_competitor_does_not_hide_the_others() {
     }
     let cells = |start: &str| -> Vec<f64> {
         let row = ran.stdout.lines().find_map(|line| line.strip_prefix(start)).unwrap();
-        row.split('|').filter_map(|cell| cell.split_whitespace().next()?.parse().ok()).collect()
+        let figure = |cell: &str| -> Option<f64> {
+            // Large ones are printed in thousands.
+            let text = cell.split_whitespace().next()?;
+            let (text, factor) = text.strip_suffix('k').map_or((text, 1.0), |text| (text, 1000.0));
+            Some(text.parse::<f64>().ok()? * factor)
+        };
+        row.split('|').filter_map(figure).collect()
     };
     assert_eq!(cells("| 4 | bullmq |"), [0.5, 7.0, 8.0]);
     let ours = cells("| | Redcall |");
     let (rate, ratio) = (ours[0], ours[3]);
-    assert!((ratio / (rate / 0.5) - 1.0).abs() < 0.01, "{ours:?}");
+    // Both are printed to three digits, which may be off by half a percent each.
+    assert!((ratio / (rate / 0.5) - 1.0).abs() < 0.011, "{ours:?}");
 }

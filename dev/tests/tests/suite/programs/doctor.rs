@@ -104,7 +104,9 @@ async fn sound_deployment_passes_and_findings_have_one_form() {
     for finding in &seen.findings {
         let has: Vec<&String> = finding.as_object().unwrap().keys().collect();
         assert_eq!(has, fields, "{finding}");
-        assert_eq!(finding["level"], "ok", "{finding}");
+        // Round trips of this machine at this moment do not belong to the deployment.
+        let is_slow = finding["check"] == "latency" && finding["level"] == "note";
+        assert!(is_slow || finding["level"] == "ok", "{finding}");
     }
     let expected = [
         "settings",
@@ -199,19 +201,22 @@ async fn an_embedded_server_is_looked_for_and_not_started() {
 #[tokio::test]
 async fn test_calls_are_made_on_request_with_their_time() {
     let bench = Bench::new().await;
-    let env = at(&bench.redis);
+    let mut env = at(&bench.redis);
+    // It does not wait for a worker as long as a caller would.
+    let grace = "REDCALL__CLIENT__NO_WORKERS_GRACE".to_owned();
+    env.insert(grace, "1m".to_owned());
     let began = std::time::Instant::now();
     doctor(&["--call", "add"], &env).await.has(
         "call",
         "problem",
         "add was not answered: no_worker",
     );
-    assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
 
     let _worker = bench.worker().await;
     let calls =
         ["--call", r#"add={"a":1,"b":2}"#, "--call", "fail={}", "--call", r#"sleep={"ms":900000}"#];
-    let seen = doctor(&[&calls[..], &["--timeout", "300ms"]].concat(), &env).await;
+    let seen = doctor(&[&calls[..], &["--timeout", "3s"]].concat(), &env).await;
     assert_eq!(seen.code, 1);
     seen.has("call", "ok", "add answered after ");
     seen.has("call", "problem", "fail was not answered: handler_failed");

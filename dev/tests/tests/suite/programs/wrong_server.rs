@@ -12,9 +12,10 @@ use tokio::time::timeout;
 
 use crate::support::Ran;
 
-/// The time that each verb is given, and how long it may take in all, with its start.
+/// The time that each verb is given, and how long it may take in all, with its start, several at
+/// once on a busy machine. Shorter than the five seconds for which a connection is tried otherwise.
 const TIMEOUT: &str = "1500ms";
-const LONGEST: Duration = Duration::from_millis(3500);
+const LONGEST: Duration = Duration::from_millis(4900);
 
 /// Every verb with a timeout.
 const VERBS: [&[&str]; 7] = [
@@ -128,14 +129,14 @@ async fn time_that_connecting_takes_is_taken_from_the_calls() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let proxy = redcall_testkit::FaultProxy::start(&bench.redis);
-    // Connecting takes some nine of them.
-    proxy.delay(Duration::from_millis(250));
+    // Connecting takes some nine of them: more than the program may be late.
+    proxy.delay(Duration::from_millis(400));
     let args = ["--redis", &proxy.url(), "call", "sleep", r#"{"ms":60000}"#, "--wait"];
     let begun = Instant::now();
-    let args = [&args[..], &["--timeout", "5s"]].concat();
+    let args = [&args[..], &["--timeout", "6s"]].concat();
     let ran = Ran::new("redcall", &args, &[].into()).await;
     let took = begun.elapsed();
     assert_eq!(ran.code, 1, "{ran:?}");
     ran.says("deadline_exceeded");
-    assert!(took < Duration::from_millis(6300), "{took:?}");
+    assert!(took < Duration::from_millis(9000), "{took:?}");
 }

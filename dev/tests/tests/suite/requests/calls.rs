@@ -7,6 +7,8 @@ use redcall_tests::Bench;
 use redcall_worker::{HandlerError, Json, Request, State};
 use serde_json::{Value, json};
 
+use crate::held::Held;
+
 #[tokio::test]
 async fn a_waited_call_is_answered_through_the_mapping() {
     let bench = Bench::new().await;
@@ -102,15 +104,18 @@ async fn batches_are_answered_in_order() {
 
 #[tokio::test]
 async fn wait_ends_at_its_timeout_and_expired_request_never_starts() {
-    let mut bench = Bench::new().await;
+    let (mut bench, held) = (Bench::new().await, Held::new());
     bench.settings.worker.concurrency = 1;
-    let _worker = bench.worker().await;
+    let _worker = bench.worker_with(|worker| held.on(worker)).await;
     let client = bench.client().await;
-    let busy = client.request("sleep").data(&json!({"ms": 800})).submit().await.unwrap();
-    let late = client.request("echo").data(&Value::Null).timeout(Duration::from_millis(200));
+    let busy = client.request("held").submit().await.unwrap();
+    held.run(1).await;
+    // Time enough to be queued on a machine that stops processes for a moment.
+    let late = client.request("echo").data(&Value::Null).timeout(Duration::from_secs(1));
     let error = late.wait().await.unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded);
     assert!(error.may_be_queued());
+    held.end(1);
     assert_eq!(busy.wait().await.unwrap().data.get(), "null");
 }
 

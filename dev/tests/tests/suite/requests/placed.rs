@@ -76,13 +76,19 @@ async fn delayed_request_is_in_the_schedule() {
     assert!((before + 59_900..before + 61_000).contains(&due), "{due} at {before}");
     let () = still.conn.del(&[SCHEDULE, SCHEDULED]).await.unwrap();
 
-    let time = SystemTime::now() + Duration::from_secs(3600);
-    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
-    still.request().at(time).send().await.unwrap();
-    // Converted through lengths of time: to the millisecond or two.
-    let due = u128::from(still.scheduled().await.1);
-    assert!((since_epoch - 2..=since_epoch + 2).contains(&due), "{due} for {since_epoch}");
-    let () = still.conn.del(&[SCHEDULE, SCHEDULED]).await.unwrap();
+    let mut off = Vec::new();
+    for _ in 0..5 {
+        // Each client has measured Redis's clock for itself.
+        let client = still.bench.client().await;
+        let time = SystemTime::now() + Duration::from_secs(3600);
+        let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+        client.request("add").data(&1).at(time).send().await.unwrap();
+        off.push(u128::from(still.scheduled().await.1).abs_diff(since_epoch));
+        let () = still.conn.del(&[SCHEDULE, SCHEDULED]).await.unwrap();
+    }
+    // Converted through lengths of time: to the millisecond or two. The best of them: a machine may
+    // delay a measurement, or this test between two readings of a clock.
+    assert!(off.iter().min().is_some_and(|off| *off <= 2), "off by {off:?} ms");
 
     // A past time is due now, and its timeout begins now.
     still.request().at_ms(1).timeout(Duration::from_secs(9)).send().await.unwrap();
@@ -98,10 +104,11 @@ async fn delayed_request_is_in_the_schedule() {
 async fn wait_for_a_delayed_request_includes_the_delay() {
     let mut still = Still::new().await;
     let since = Instant::now();
-    let request = still.request().delay(Duration::from_millis(200));
-    let error = request.timeout(Duration::from_millis(100)).wait().await.unwrap_err();
+    // Time enough to be placed on a machine that stops processes for a moment.
+    let request = still.request().delay(Duration::from_millis(800));
+    let error = request.timeout(Duration::from_millis(200)).wait().await.unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded);
-    assert!((300..1500).contains(&since.elapsed().as_millis()), "{:?}", since.elapsed());
+    assert!((1000..5000).contains(&since.elapsed().as_millis()), "{:?}", since.elapsed());
     let ids: Vec<String> = eventually("the withdrawal", async || {
         let ids: Vec<String> = still.conn.zrange(CANCELLED, 0, -1).await.unwrap();
         (!ids.is_empty()).then_some(ids)
@@ -163,7 +170,7 @@ async fn mark_of_a_submitted_request_outlives_its_run() {
         let ticket = request.submit().await.unwrap();
         let ttl: i64 = still.conn.pttl(&ticket.response_key).await.unwrap();
         assert!((lasts - 10_000..=lasts).contains(&ttl), "{ttl} instead of {lasts}");
-        let late = still.client.fetch_timeout(&ticket.response_key, Duration::from_millis(10));
+        let late = still.client.fetch_timeout(&ticket.response_key, Duration::from_secs(1));
         assert_eq!(late.await.unwrap_err().code(), Code::DeadlineExceeded);
     }
 }
@@ -217,12 +224,16 @@ async fn the_kept_end_of_a_call_answers_the_same_call_again() {
     assert!(!receipt.deduplicated);
     let tail = r#","type":"result","seq":1,"attempt":1,"data":"kept"}"#;
     let () = still.conn.hset(record(), "tail", tail).await.unwrap();
-    let since = Instant::now();
-    let answer = still.keyed().wait().await.unwrap();
-    assert_eq!(answer.data.get(), r#""kept""#);
-    assert_ne!(answer.id, receipt.id);
-    // Announced, not found by chance.
-    assert!(since.elapsed() < Duration::from_millis(800), "{:?}", since.elapsed());
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        let since = Instant::now();
+        let answer = still.keyed().wait().await.unwrap();
+        took.push(since.elapsed());
+        assert_eq!(answer.data.get(), r#""kept""#);
+        assert_ne!(answer.id, receipt.id);
+    }
+    // Announced, not found by chance: that takes a second, each time.
+    assert!(took.iter().min().is_some_and(|took| took.as_millis() < 800), "{took:?}");
     let ticket = still.keyed().submit().await.unwrap();
     assert_eq!(ticket.wait().await.unwrap().data.get(), r#""kept""#);
     let again = still.keyed().send().await.unwrap();
@@ -326,7 +337,7 @@ async fn call_with_too_many_waiters_returns_a_retry_time() {
 #[tokio::test]
 async fn a_call_whose_reply_was_lost_is_made_again_and_runs_once() {
     let mut bench = Bench::new().await;
-    bench.settings.redis.response_timeout = Duration::from_millis(200);
+    bench.settings.redis.response_timeout = Duration::from_secs(1);
     let mut still = Still::with(bench).await;
     still.request().queue("warm").send().await.unwrap();
     still.request().send().await.unwrap();

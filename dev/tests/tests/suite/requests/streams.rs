@@ -3,14 +3,20 @@
 
 mod follow;
 
+use std::time::Duration;
+
 use redcall_client::{FrameStream, Update};
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redcall_worker::{HandlerError, Json, Request, Worker};
 use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
 
 use crate::faults::reconnect::cut;
 use crate::support::response_key;
+
+/// The time of a call: not tested here, on a machine of any speed.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Sends `count` parts, which end with their numbers, padded by `size` bytes.
 async fn parts(
@@ -26,7 +32,8 @@ async fn parts(
 /// A stream of `count` parts whose reader does not read until `unread` lie at Redis.
 async fn stopped(bench: &Bench, count: usize, size: usize, unread: usize) -> FrameStream {
     let client = bench.client().await;
-    let stream = client.request("parts").data(&(count, size)).stream().await.unwrap();
+    let request = client.request("parts").data(&(count, size)).timeout(PATIENCE);
+    let stream = request.stream().await.unwrap();
     let key = response_key(stream.id());
     let mut conn = bench.redis.connection().await;
     eventually("the writer to wait", async || {
@@ -79,6 +86,12 @@ async fn parts_that_are_large_wait_sooner() {
     read(stopped(&bench, 40, 512 << 10, 15).await, 40).await;
 }
 
+/// How many connections clients have.
+async fn clients(conn: &mut MultiplexedConnection) -> usize {
+    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
+    list.lines().filter(|line| line.contains("name=redcall-client-")).count()
+}
+
 #[tokio::test]
 async fn stream_continues_by_sequence_after_a_reconnect() {
     let bench = Bench::new().await;
@@ -88,6 +101,8 @@ async fn stream_continues_by_sequence_after_a_reconnect() {
     // Each time while the writer sends again, partly without announcements.
     for round in 0..4 {
         read_some(&mut stream, 1000 * round..1000 * (round + 1)).await;
+        // Both of its connections, as soon as they are there again.
+        eventually("its connections", async || (clients(&mut conn).await >= 2).then_some(())).await;
         assert!(cut(&mut conn, "redcall-client-").await >= 2);
     }
     read_from(stream, 4000, 5000).await;

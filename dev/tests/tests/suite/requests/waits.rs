@@ -10,12 +10,17 @@ use redcall_tests::Bench;
 use redcall_worker::{HandlerError, Json, Request, State};
 use redis::aio::MultiplexedConnection;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
 use tokio::sync::{Barrier, Notify};
 use tokio::time::timeout;
 
-/// Longer than any call of these tests with a stopped Redis may last.
-const IN_TIME: Duration = Duration::from_millis(1500);
+use crate::held::Held;
+
+/// Longer than any call of these tests with a stopped Redis may last, on a machine that stops other
+/// processes as well for a moment. Shorter than the five seconds for which a connection is tried.
+const IN_TIME: Duration = Duration::from_secs(4);
+
+/// The time of calls that move many megabytes: not tested here, on a machine of any speed.
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// A stopped server; dropping this continues it, also when the test fails.
 struct Stopped(Pid);
@@ -49,6 +54,7 @@ async fn connections_made_for(redis: TestRedis, count: usize, size: usize) -> u6
         Json("x".repeat(size))
     }
     let mut bench = Bench::on(redis);
+    bench.settings.client.timeout = PATIENCE;
     bench.settings.worker.concurrency = count;
     let together = Arc::new(Barrier::new(count));
     let _worker = bench.worker_with(|worker| worker.state(together).handler("big", big)).await;
@@ -103,7 +109,7 @@ async fn a_stream_of_large_frames_does_not_break_the_connection() {
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;
     let before = info(&mut conn, "stats", "total_connections_received:").await;
-    let mut stream = client.request("large").stream().await.unwrap();
+    let mut stream = client.request("large").timeout(PATIENCE).stream().await.unwrap();
     let mut seen = 0;
     while let Some(update) = stream.next().await {
         seen += u32::from(matches!(update.unwrap(), Update::Progress(_)));
@@ -115,22 +121,27 @@ async fn a_stream_of_large_frames_does_not_break_the_connection() {
 
 #[tokio::test]
 async fn fetches_of_one_answer_do_not_take_it_from_each_other() {
-    let mut bench = Bench::new().await;
-    bench.settings.client.timeout = Duration::from_secs(5);
-    let _worker = bench.worker().await;
+    let bench = Bench::new().await;
+    let held = Held::new();
+    let _worker = bench.worker_with(|worker| held.on(worker)).await;
     let client = bench.client().await;
     for _ in 0..20 {
-        let sleep = client.request("sleep").data(&json!({"ms": 50}));
-        let ticket = sleep.submit().await.unwrap();
-        let fetches = [
-            client.fetch_timeout(&ticket.response_key, Duration::from_millis(10)),
-            client.fetch_timeout(&ticket.response_key, Duration::from_secs(5)),
-            client.fetch_timeout(&ticket.response_key, Duration::from_secs(5)),
-        ];
-        let (fetched, waited) = tokio::join!(join_all(fetches), ticket.wait());
-        assert_eq!(fetched[0].as_ref().unwrap_err().code(), Code::DeadlineExceeded);
+        let ticket = client.request("held").submit().await.unwrap();
+        let short = async {
+            let fetch = client.fetch_timeout(&ticket.response_key, Duration::from_millis(10));
+            let fetched = fetch.await;
+            // The others still wait.
+            held.end(1);
+            fetched
+        };
+        let others =
+            [(); 2].map(|()| client.fetch_timeout(&ticket.response_key, Duration::from_secs(20)));
+        let (short, fetched, waited) = tokio::join!(short, join_all(others), ticket.wait());
+        // The second where it is over before the fetch is sent.
+        let over = [Code::DeadlineExceeded, Code::Unavailable];
+        assert!(over.contains(&short.unwrap_err().code()));
+        assert_eq!(fetched[0].as_ref().unwrap().id, ticket.id);
         assert_eq!(fetched[1].as_ref().unwrap().id, ticket.id);
-        assert_eq!(fetched[2].as_ref().unwrap().id, ticket.id);
         assert_eq!(waited.unwrap().id, ticket.id);
     }
 }
@@ -213,8 +224,9 @@ async fn a_short_call_does_not_wait_for_a_long_one() {
 
 /// A client that has used the queue `q` and has noticed that Redis does not answer.
 async fn cut_off(bench: &mut Bench) -> (Client, Stopped) {
-    bench.settings.redis.response_timeout = Duration::from_millis(200);
-    bench.settings.redis.connect_timeout = Duration::from_millis(200);
+    // Longer than a machine stops a process that is expected to answer.
+    bench.settings.redis.response_timeout = Duration::from_secs(1);
+    bench.settings.redis.connect_timeout = Duration::from_secs(1);
     let client = bench.client().await;
     let first = client.request("add").queue("q").timeout(Duration::from_millis(50));
     first.wait().await.unwrap_err();
@@ -243,7 +255,7 @@ async fn call_reported_as_not_queued_never_runs() {
     drop(stopped);
     eventually("Redis to answer again", async || client.call("add", &1).await.ok()).await;
     // A later request has arrived, so the earlier ones would have.
-    request().send().await.unwrap();
+    request().timeout(Duration::from_secs(10)).send().await.unwrap();
     let queue = redis::cmd("LLEN").arg("redcall:{q}:queue").to_owned();
     let queued: u64 = queue.query_async(&mut conn).await.unwrap();
     assert_eq!(queued, 1);
@@ -300,7 +312,7 @@ async fn a_call_that_waits_for_a_worker_is_not_sent_again_and_again() {
     let error = client.call_and_wait("add", "anything").await.unwrap_err();
     assert_eq!(error.code(), Code::NoWorkers);
     assert!(since.elapsed() >= Duration::from_millis(950), "{:?}", since.elapsed());
-    assert!(since.elapsed() < Duration::from_millis(1500), "{:?}", since.elapsed());
+    assert!(since.elapsed() < IN_TIME, "{:?}", since.elapsed());
     let calls = info(&mut conn, "commandstats", "cmdstat_evalsha:calls=").await - before;
     assert!(calls <= 3, "{calls} script calls");
 }

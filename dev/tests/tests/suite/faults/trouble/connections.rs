@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 use crate::requests::still::Still;
 use crate::support::{LIVE, QUEUE, blocked};
 
-/// The permitted excess of a wait over its timeout.
-const LATE: Duration = Duration::from_secs(1);
+/// The permitted excess of a wait over its timeout, and the time limit for recovery: a second, as
+/// promised, and two for a machine that stops its processes meanwhile.
+const LATE: Duration = Duration::from_secs(3);
 
 struct Stage {
     // First, since it takes its leave of a server that still runs.
@@ -24,11 +25,12 @@ struct Stage {
     bench: Bench,
 }
 
-/// Later connections go through the proxy, and notice silence after half a second.
+/// Later connections go through the proxy, and notice silence after a second: longer than a machine
+/// stops a process that is expected to answer.
 fn put_behind_a_proxy(bench: &mut Bench) -> FaultProxy {
     let proxy = FaultProxy::start(&bench.redis);
     bench.settings.redis = proxy.settings();
-    bench.settings.redis.response_timeout = Duration::from_millis(500);
+    bench.settings.redis.response_timeout = Duration::from_secs(1);
     proxy
 }
 
@@ -84,7 +86,7 @@ impl Stage {
         assert!(answered * 2 > count, "only {answered} of {count} were answered");
     }
 
-    /// Calls are answered again, within a second.
+    /// Calls are answered again, in time.
     async fn goes_on(&self) {
         let since = Instant::now();
         eventually("an answer", async || {
@@ -343,7 +345,7 @@ async fn admin_queries_to_a_silent_redis_end_within_the_timeout() {
     let mut bench = Bench::new().await;
     let proxy = put_behind_a_proxy(&mut bench);
     let client = bench.client().await;
-    let bound = bench.settings.redis.response_timeout + Duration::from_millis(300);
+    let bound = bench.settings.redis.response_timeout + LATE;
     client.call("echo", &1).await.unwrap();
     // First without a connection, then with those that the questions before have opened.
     for _ in 0..2 {

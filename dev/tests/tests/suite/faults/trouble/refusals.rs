@@ -15,6 +15,9 @@ use super::SOON;
 use crate::life::works;
 use crate::operation::probes::Served;
 
+/// Longer than pauses between attempts grow.
+const LONG_ENOUGH: Duration = Duration::from_millis(1500);
+
 async fn set(conn: &mut MultiplexedConnection, name: &str, value: &str) {
     let set = redis::cmd("CONFIG").arg("SET").arg(name).arg(value).to_owned();
     let () = set.query_async(conn).await.unwrap();
@@ -48,7 +51,7 @@ async fn stage(bench: &Bench) -> (Served, Client, MultiplexedConnection) {
 /// The worker is not ready and calls are refused, for longer than pauses between attempts grow.
 async fn is_away(served: &Served, client: &Client) {
     served.becomes(503).await;
-    let call = client.request("echo").data(&1).timeout(SOON + SOON / 2);
+    let call = client.request("echo").data(&1).timeout(LONG_ENOUGH);
     let error = call.wait().await.unwrap_err();
     assert_eq!((error.code(), error.may_be_queued()), (Code::Unavailable, false), "{error}");
     let reasons = served.get("/ready").await.reasons();
@@ -109,10 +112,11 @@ async fn idle_worker_continues_when_memory_is_free_again() {
     })
     .await;
     // It retries now and then, and does not spin.
-    let before = pops(&mut conn).await;
+    let (before, since) = (pops(&mut conn).await, Instant::now());
     works(Duration::from_secs(1)).await;
     let asked = pops(&mut conn).await - before;
-    assert!((3..60).contains(&asked), "{asked} pops of three queues in a second");
+    let most = 60.0 * since.elapsed().as_secs_f64();
+    assert!(asked >= 3 && (asked as f64) < most, "{asked} pops of three queues, not below {most}");
     served.becomes(503).await;
     set(&mut conn, "maxmemory", "0").await;
     goes_on(&served, &client).await;

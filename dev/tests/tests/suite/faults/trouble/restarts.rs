@@ -79,7 +79,8 @@ async fn clients_and_workers_are_back_within_a_second() {
         client.call_and_wait("echo", &round).await.unwrap();
         redis.kill();
         // Long enough for every client to fail, and to pause longer between attempts.
-        let error = client.request("echo").data(&1).timeout(SOON).wait().await.unwrap_err();
+        let call = client.request("echo").data(&1).timeout(Duration::from_secs(1));
+        let error = call.wait().await.unwrap_err();
         assert!(error.code() == redcall_client::Code::Unavailable, "{error}");
         redis.start_again().await;
         let call = client.request("echo").data(&round).timeout(SOON);

@@ -20,7 +20,7 @@ async fn worker(bench: &Bench, file: &SettingsFile, rest: &[&str]) -> Logged {
 fn settings(bench: &Bench, kind: &str, script: &str) -> SettingsFile {
     let url = bench.redis.url();
     SettingsFile::new(&format!(
-        "redis.url = \"{url}\"\nworker.lease = \"1s\"\n[jobs.script]\nconcurrency = 1\n\
+        "redis.url = \"{url}\"\nworker.lease = \"2s\"\n[jobs.script]\nconcurrency = 1\n\
          {kind} = [\"sh\", \"-c\", '''{script}''']\n"
     ))
 }

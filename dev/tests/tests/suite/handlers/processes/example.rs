@@ -13,7 +13,7 @@ async fn the_scorer_scores_and_guesses() {
     let env = [("REDIS_URL".to_owned(), redis.url())].into();
     let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../example/scorer/redcall.toml");
     let worker = Logged::start("redcall-worker", &["--settings", settings.to_str().unwrap()], &env);
-    // The call waits for a worker.
+    worker.line(": ready").await;
     let run = async |args: &[&str]| Ran::new("redcall", args, &env).await;
     let ran = run(&["call", "score", r#"{"text": "This is it, Red!"}"#, "--wait"]).await;
     assert_eq!(

@@ -72,9 +72,15 @@ struct Shared {
 
 impl Shared {
     async fn new(instances: usize) -> Self {
+        // No cancelled function takes that long to end.
+        Self::with_grace(instances, Duration::from_secs(60)).await
+    }
+
+    /// Cancelled jobs may continue for `grace`; then their process is given up.
+    async fn with_grace(instances: usize, grace: Duration) -> Self {
         let helper = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python/redcall_process.py");
         let (mut bench, file) = (Bench::new().await, SettingsFile::new(""));
-        bench.settings.worker.cancel_grace = Duration::from_millis(500);
+        bench.settings.worker.cancel_grace = grace;
         std::fs::write(file.dir().join("module.py"), MODULE).unwrap();
         bench.settings.file = Some(file.path.clone());
         let command = ["python3", helper, "module"].map(str::to_owned).into();
@@ -190,7 +196,7 @@ async fn process_that_dies_takes_all_that_it_has_and_they_run_again() {
 
 #[tokio::test]
 async fn next_process_starts_when_the_one_that_was_given_up_has_ended() {
-    let shared = Shared::new(1).await;
+    let shared = Shared::with_grace(1, Duration::from_millis(500)).await;
     let old = shared.call("pid", &json!({})).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = json!({"port": listener.local_addr().unwrap().port()});

@@ -159,7 +159,7 @@ async fn unused_instance_is_removed() {
     let month = 30 * 24 * 60 * 60 * 1000;
     let ttl: i64 = conn.pttl(key).await.unwrap();
     assert!((month - 60_000..=month).contains(&ttl), "{ttl}");
-    let _: bool = conn.pexpire(key, 1000).await.unwrap();
+    let _: bool = conn.pexpire(key, 60_000).await.unwrap();
     data(add(&service, 1).await);
     let ttl: i64 = conn.pttl(key).await.unwrap();
     assert!(ttl > month - 60_000, "a change renews it: {ttl}");

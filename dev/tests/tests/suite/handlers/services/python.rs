@@ -26,7 +26,7 @@ async fn the_counter_of_the_example_counts() {
         let error: Value = serde_json::from_str(&ran.stderr).unwrap();
         assert_eq!((ran.code, &error["error"]["code"]), (1, &code.into()), "{args:?}");
     };
-    // The first one waits for the worker.
+    worker.line(": ready").await;
     prints(&["initialize", r#"{"value": 1000}"#], r#""initialized""#).await;
     prints(&["execute", r#"{"by": 10}"#], "1010").await;
     prints(&["execute", r#"{"by": -100}"#], "910").await;

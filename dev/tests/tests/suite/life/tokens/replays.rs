@@ -78,11 +78,11 @@ async fn forged_history_runs_no_expired_request() {
     let _worker = worker(&bench, &runs).await;
     let mut conn = connection(&bench).await;
     let at = now(&mut conn).await;
-    let ran = signed(&keyring(&bench), "ran", at + 1_000);
+    let ran = signed(&keyring(&bench), "ran", at + 3_000);
     push(&mut conn, &ran).await;
     assert!(frames(&mut conn, "ran").await[0].contains("result"));
-    let never = signed(&keyring(&bench), "never", at + 1_000);
-    wait_until(&mut conn, at + 1_000).await;
+    let never = signed(&keyring(&bench), "never", at + 3_000);
+    wait_until(&mut conn, at + 3_000).await;
     for record in FORGED {
         for (id, request) in [("ran", &ran), ("never", &never)] {
             let () = conn.hset(keys().attempts(), id, record).await.unwrap();

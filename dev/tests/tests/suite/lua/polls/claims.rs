@@ -114,7 +114,7 @@ async fn one_of_a_kind_runs_per_window() {
 #[tokio::test]
 async fn signed_start_is_remembered_until_its_signature_expires() {
     let mut store = Store::new().await;
-    let until = store.link.now_ms() + 60_000;
+    let until = store.now_ms().await + 60_000;
     let remember = async |id: &str, records, until| {
         store.link.remember(&store.keys, id, records, until, WITHIN).await.unwrap()
     };
@@ -146,7 +146,7 @@ async fn end_of_a_signed_request_is_remembered_with_its_settlement() {
         let mut store = Store::new().await;
         store.more = more;
         let own = store.worker("own");
-        let until = store.link.now_ms() + 60_000;
+        let until = store.now_ms().await + 60_000;
         let far = until + 600_000;
         store.push_ids(&["a", "b", "c", "d", "e"]).await;
         assert_eq!(store.lease(&own, 4).await, ["a", "b", "c", "d"]);

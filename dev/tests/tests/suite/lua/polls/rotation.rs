@@ -230,7 +230,7 @@ async fn wrong_type_is_reported_and_repaired_once_it_is_gone() {
 #[tokio::test]
 async fn key_throttled_beyond_its_rate_returns_to_the_rotation() {
     let (mut store, _) = busy(&["a"]).await;
-    let ahead = store.link.now_ms() + 3_600_000;
+    let ahead = store.now_ms().await + 3_600_000;
     let () = store.conn.del(key(&store, "held:order")).await.unwrap();
     let () = store.conn.zadd(store.keys.throttled(), "order a", ahead).await.unwrap();
     let mut rules = rules();

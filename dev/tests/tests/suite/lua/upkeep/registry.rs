@@ -25,7 +25,7 @@ async fn heartbeat_registers_worker_and_names_for_a_lease() {
     let names = ["one", "two"].map(str::to_owned);
     let heard = beat(&store, "own", LONG, &names).await;
     assert!(heard.dead.is_empty() && heard.parked.is_empty(), "{heard:?}");
-    let until = store.link.now_ms() as f64 + 600_000.0;
+    let until = store.now_ms().await as f64 + 600_000.0;
     let near = |ends: f64| (ends - until).abs() < 10_000.0;
     let workers: Vec<(String, f64)> =
         store.conn.zrange_withscores(store.keys.workers(), 0, -1).await.unwrap();

@@ -31,7 +31,7 @@ async fn score(store: &mut Store, key: String, member: &str) -> u64 {
 #[tokio::test]
 async fn time_beyond_its_bound_is_corrected_and_reported_once() {
     let mut store = Store::new().await;
-    let (keys, now) = (store.keys.clone(), store.link.now_ms());
+    let (keys, now) = (store.keys.clone(), store.now_ms().await);
     let ahead = now + HOUR;
     let () = store.conn.zadd(keys.workers(), "dead", ahead).await.unwrap();
     let () = store.conn.set(keys.worker("dead"), r#"{"lease_ms":2000}"#).await.unwrap();
@@ -54,7 +54,7 @@ async fn time_beyond_its_bound_is_corrected_and_reported_once() {
     assert_eq!(brought_back(&store).await, expected);
     assert_eq!(brought_back(&store).await, []);
 
-    let later = store.link.now_ms();
+    let later = store.now_ms().await;
     let within = |at: u64, ms: u64| (now..=later + ms + 50).contains(&at);
     assert!(within(score(&mut store, keys.workers(), "dead").await, 2_000));
     assert!(within(score(&mut store, keys.names(), "gone").await, 10_000));
@@ -69,7 +69,7 @@ async fn time_beyond_its_bound_is_corrected_and_reported_once() {
 #[tokio::test]
 async fn time_within_its_bound_stays_as_it_is() {
     let mut store = Store::new().await;
-    let (keys, now) = (store.keys.clone(), store.link.now_ms());
+    let (keys, now) = (store.keys.clone(), store.now_ms().await);
     // A lease that is longer than that of the checking worker, and its names; one that is not
     // known.
     let () = store.conn.zadd(keys.workers(), "slow", now + 600_000).await.unwrap();
@@ -104,10 +104,10 @@ async fn time_within_its_bound_stays_as_it_is() {
 async fn tombstone_lives_no_longer_than_any_may() {
     let mut store = Store::new().await;
     let (key, year) = (store.keys.cancelled(), 366 * 24 * HOUR);
-    let () = store.conn.zadd(&key, "x", store.link.now_ms() + year + HOUR).await.unwrap();
+    let () = store.conn.zadd(&key, "x", store.now_ms().await + year + HOUR).await.unwrap();
     let ahead = store.link.bound_times(&store.keys, LEASE, WITHIN).await.unwrap();
     assert_eq!((ahead.len(), &*ahead[0].key), (1, "cancelled"));
-    assert!(score(&mut store, key, "x").await <= store.link.now_ms() + year + 50);
+    assert!(score(&mut store, key, "x").await <= store.now_ms().await + year + 50);
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn value_of_another_type_costs_no_other_key_its_time() {
     {
         let () = store.conn.set(key, "x").await.unwrap();
     }
-    let () = store.conn.hset(keys.ticks(), "nightly", store.link.now_ms() + HOUR).await.unwrap();
+    let () = store.conn.hset(keys.ticks(), "nightly", store.now_ms().await + HOUR).await.unwrap();
     assert_eq!(brought_back(&store).await, [("ticks".to_owned(), "nightly".to_owned())]);
 }
 
@@ -146,7 +146,7 @@ async fn rate_whose_pace_is_an_hour_ahead_allows_the_next_within_its_window() {
     let limit = Limit { key: None, concurrency: None, rate };
     let rules = [LimitRule { name: "add".to_owned(), limit, room: None }];
     store.push(&[envelope("a"), envelope("b")]).await;
-    let now = store.link.now_ms();
+    let now = store.now_ms().await;
     let rate_key = format!("{}:rate:add:", store.keys.base());
     let () = store.conn.set(&rate_key, (now + HOUR) * 1000).await.unwrap();
     let poll = QueuePoll { rules: &rules, ..QueuePoll::take(&own, 5) };
@@ -163,11 +163,11 @@ async fn rate_whose_pace_is_an_hour_ahead_allows_the_next_within_its_window() {
 #[tokio::test]
 async fn schedule_with_a_future_last_tick_ticks_from_now_on() {
     let mut store = Store::new().await;
-    let (key, now) = (store.keys.ticks(), store.link.now_ms());
+    let (key, now) = (store.keys.ticks(), store.now_ms().await);
     for known in [None, Some(now + HOUR)] {
         let () = store.conn.hset(&key, "nightly", now + HOUR).await.unwrap();
         let told = store.link.tick(&store.keys, 0, "nightly", known, &[], WITHIN).await.unwrap();
-        assert!(told.last_ms.abs_diff(store.link.now_ms()) < 5_000, "{told:?}");
+        assert!(told.last_ms.abs_diff(store.now_ms().await) < 5_000, "{told:?}");
         assert!(told.ahead_ms > HOUR - 10_000, "{told:?}");
         let kept: u64 = store.conn.hget(&key, "nightly").await.unwrap();
         assert_eq!(kept, told.last_ms);
@@ -180,7 +180,7 @@ async fn schedule_with_a_future_last_tick_ticks_from_now_on() {
 async fn impossibly_late_lease_is_ignored() {
     let mut store = Store::new().await;
     let key = store.keys.workers();
-    let () = store.conn.zadd(&key, "dead", store.link.now_ms() + 3 * HOUR).await.unwrap();
+    let () = store.conn.zadd(&key, "dead", store.now_ms().await + 3 * HOUR).await.unwrap();
     assert!(!store.link.is_served(&store.keys, WITHIN).await.unwrap());
     let waited = [crate::lua::item(true, &envelope("a"))];
     let queued = store.link.enqueue(&store.keys, 0, &waited, &[], WITHIN).await.unwrap();

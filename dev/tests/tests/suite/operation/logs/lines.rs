@@ -150,7 +150,7 @@ async fn say_all(bench: &Bench, worker: &Logged) {
     let _: u64 = kill.query_async(&mut conn).await.unwrap();
     worker.line("connected to Redis again").await;
     worker.signal(Signal::TERM);
-    eventually("its end", async || (!worker.is_running()).then_some(())).await;
+    worker.ended().await;
 }
 
 #[tokio::test]

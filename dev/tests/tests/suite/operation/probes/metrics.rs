@@ -92,6 +92,11 @@ async fn waiting_requests_are_counted_in_every_state() {
     let client = bench.client().await;
     client.pause("low").await.unwrap();
     let mut conn = bench.redis.connection().await;
+    // Its blocked pop would take one of the requests, and give it back a little later.
+    eventually("the pop of the paused queue to end", async || {
+        (crate::support::blocked(&mut conn).await == 2).then_some(())
+    })
+    .await;
     let delay = std::time::Duration::from_secs(600);
     client.request("add").data(&1).queue("low").delay(delay).send().await.unwrap();
     let now: (u64, u64) = redis::cmd("TIME").query_async(&mut conn).await.unwrap();

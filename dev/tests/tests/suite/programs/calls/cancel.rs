@@ -101,10 +101,15 @@ async fn request_is_cancelled_in_a_queue_that_only_rpush_has_used() {
 #[tokio::test]
 async fn flags_delay_and_retry_a_call() {
     let mut desk = Desk::new().await;
-    desk.queues(&["--at", "2100-01-01T01:00:00+01:00"]).await;
+    for _ in 0..5 {
+        desk.queues(&["--at", "2100-01-01T01:00:00+01:00"]).await;
+    }
     let due: Vec<(String, u64)> = desk.conn.zrange_withscores(SCHEDULE, 0, -1).await.unwrap();
-    // The tolerance is the time of reading both clocks.
-    assert!(due[0].1.abs_diff(4_102_444_800_000) < 10, "{due:?}");
+    assert_eq!(due.len(), 5, "{due:?}");
+    // The tolerance is the time of reading both clocks. The best of them: a machine may stop a
+    // program between the two.
+    let off = due.iter().map(|(_, due)| due.abs_diff(4_102_444_800_000)).min();
+    assert!(off.is_some_and(|off| off < 10), "{due:?}");
     let first = desk.queues(&["--idempotency-key", "k"]).await;
     assert_eq!(first["deduplicated"], false);
     let again = desk.queues(&["--idempotency-key", "k"]).await;

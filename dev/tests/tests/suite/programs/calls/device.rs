@@ -9,7 +9,9 @@ use crate::support::{Logged, Ran};
 #[tokio::test]
 async fn device_sends_heartbeats_and_deferred_answers_by_nonce() {
     let redis = TestRedis::start().await;
-    let env = [("REDIS_URL".to_owned(), redis.url())].into();
+    // A busy machine may take long to start the device.
+    let grace = ("REDCALL__CLIENT__NO_WORKERS_GRACE".to_owned(), "30s".to_owned());
+    let env = [("REDIS_URL".to_owned(), redis.url()), grace].into();
     let device = Logged::start("examples/device", &[], &env);
     let run = async |args: &[&str]| {
         let ran = Ran::new("redcall", args, &env).await;

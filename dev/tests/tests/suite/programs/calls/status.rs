@@ -55,7 +55,7 @@ async fn status_is_found_in_a_queue_that_is_not_noted() {
     let state = r#"{"status":"Success","at_ms":1,"attempt":1}"#;
     let () = conn.rpush("redcall:{foreign}:status:a", state).await.unwrap();
     for verb in ["status", "monitor"] {
-        let args = ["--json", verb, "a", "--timeout", "1s"];
+        let args = ["--json", verb, "a", "--timeout", "20s"];
         let args = if verb == "status" { &args[..3] } else { &args };
         let asked = Ran::new("redcall", args, &bench.environment()).await;
         assert!(asked.stdout.contains(r#""status":"Success""#), "{asked:?}");

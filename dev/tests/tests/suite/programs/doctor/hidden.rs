@@ -79,7 +79,9 @@ async fn queue_is_found_among_many_keys_or_a_cut_scan_reported() {
     }
     push(&mut conn, "foreign", REQUEST).await;
     let (found, shown) = queues(&bench).await;
-    assert!(found.iter().any(|queue| queue["queue"] == "foreign"), "{shown}");
+    // A machine that takes longer than a second for all keys says that it has not read them.
+    let is_cut = shown["complete"] == json!(false);
+    assert!(is_cut || found.iter().any(|queue| queue["queue"] == "foreign"), "{shown}");
     // Without the right to SCAN, the listing reports that queues may be missing.
     let acl = "SETUSER blind on >secret ~* &* +@all -scan";
     let acl: Vec<&str> = acl.split(' ').collect();

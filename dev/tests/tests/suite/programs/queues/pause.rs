@@ -62,7 +62,8 @@ async fn paused_queue_starts_nothing_until_resumed() {
     for (n, ticket) in tickets.into_iter().enumerate() {
         assert_eq!(ticket.wait().await.unwrap().json::<usize>().unwrap(), n + 1);
     }
-    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    // A second, as promised, and two for a machine that stops its processes meanwhile.
+    assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
     assert_eq!(state(&env, "default").await, false);
 }
 

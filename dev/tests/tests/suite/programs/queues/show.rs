@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use redcall_testkit::eventually;
-use redcall_tests::{Bench, Program};
+use redcall_tests::{Bench, LEASE, Program};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
@@ -148,7 +148,7 @@ async fn workers_are_shown_with_running_and_overdue_jobs() {
     assert_eq!((&shown["name"], &shown["state"]), (&json!("w1"), &json!("running")));
     assert_eq!(shown["queues"], json!(["default", "low"]));
     assert_eq!(shown["jobs"], json!(["add", "echo", "fail", "sleep", "stubborn"]));
-    assert_eq!((&shown["concurrency"], &shown["lease_ms"]), (&json!(5), &json!(500)));
+    assert_eq!((&shown["concurrency"], &shown["lease_ms"]), (&json!(5), &json!(LEASE.as_millis())));
     assert_eq!(shown["pid"], std::process::id());
     let overdue = &shown["overdue"][0];
     assert_eq!((&overdue["id"], &overdue["name"]), (&json!(late.id), &json!("stubborn")));

@@ -6,6 +6,7 @@ mod planted;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use redis::AsyncCommands;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::json;
 
+use crate::held::HeldCommand;
 use crate::support::{LIVE, Ran, is_running};
 
 /// A folder for the pid file. Its worker is killed when this is dropped.
@@ -114,18 +116,23 @@ async fn background_worker_outlives_its_starter() {
 
 #[tokio::test]
 async fn stop_finishes_running_jobs() {
-    let place = Place::new().await;
+    let (mut place, held) = (Place::new().await, HeldCommand::new());
+    place.env.extend([held.variable()]);
     assert_eq!(place.run(&["stop"]).await.code, 3);
     let pid = place.start().await;
     let client = place.bench.client().await;
-    let call =
-        tokio::spawn(async move { client.call_and_wait("sleep", &json!({"ms": 700})).await });
+    let call = tokio::spawn(async move { client.call_and_wait("held", &json!(null)).await });
     let mut conn = place.bench.redis.connection().await;
-    eventually("the job to be leased", async || {
-        conn.exists::<_, bool>(LIVE).await.unwrap().then_some(())
-    })
-    .await;
-    let ran = place.run(&["stop"]).await;
+    held.runs().await;
+    let drained = async {
+        eventually("the worker to drain", async || {
+            let workers = place.bench.workers().await;
+            workers.iter().any(|worker| worker.state == "draining").then_some(())
+        })
+        .await;
+        held.end();
+    };
+    let (ran, ()) = tokio::join!(place.run(&["stop"]), drained);
     let said = format!("worker {} has stopped\n", pid.as_raw_nonzero());
     assert_eq!((ran.code, ran.stdout), (0, said));
     assert!(!conn.exists::<_, bool>(LIVE).await.unwrap(), "it has not drained");
@@ -221,9 +228,13 @@ async fn one_that_does_not_drain_in_time_gets_a_second_signal() {
         .args(["-c", script])
         .arg(place.file("told"))
         .stdin(file)
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let pid = stubborn.id();
+    // A line, once it minds the signal.
+    let mut stdout = BufReader::new(stubborn.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
     std::fs::write(place.file("pid"), note_of(pid, 0)).unwrap();
     let reaping = tokio::task::spawn_blocking(move || stubborn.wait());
     let ran = place.run(&["stop"]).await;

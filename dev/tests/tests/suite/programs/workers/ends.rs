@@ -13,7 +13,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::support::{LIVE, QUEUE, SettingsFile, blocked, is_registry, is_running, keys};
+use crate::held::HeldCommand;
+use crate::support::{QUEUE, SettingsFile, blocked, is_registry, is_running, keys};
 
 /// A real worker, and its environment.
 struct Stage {
@@ -21,6 +22,7 @@ struct Stage {
     client: Client,
     conn: MultiplexedConnection,
     bench: Bench,
+    held: HeldCommand,
 }
 
 impl Stage {
@@ -30,8 +32,13 @@ impl Stage {
 
     /// A worker with further variables in its environment.
     async fn with(variables: &[(&str, &str)]) -> Self {
-        let bench = Bench::new().await;
-        let mut env = bench.environment();
+        Self::of(Bench::new().await, variables).await
+    }
+
+    /// The same for a bench.
+    async fn of(bench: Bench, variables: &[(&str, &str)]) -> Self {
+        let (mut env, held) = (bench.environment(), HeldCommand::new());
+        env.extend([held.variable()]);
         env.extend(variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let program = Program::start("redcall-worker", &[], &env);
         eventually("the worker to appear", async || {
@@ -39,18 +46,15 @@ impl Stage {
         })
         .await;
         let (client, conn) = (bench.client().await, bench.redis.connection().await);
-        Self { program, client, conn, bench }
+        Self { program, client, conn, bench, held }
     }
 
-    /// Calls `sleep` in the background; returns once the worker has it.
-    async fn sleeps(&mut self, ms: u64) -> JoinHandle<Result<Response, CallError>> {
+    /// Calls `held` in the background; returns once it runs.
+    async fn call(&self) -> JoinHandle<Result<Response, CallError>> {
         let client = self.client.clone();
-        let call = async move { client.call_and_wait("sleep", &json!({ "ms": ms })).await };
+        let call = async move { client.call_and_wait("held", &Value::Null).await };
         let call = tokio::spawn(call);
-        eventually("the job to be leased", async || {
-            self.conn.exists::<_, bool>(LIVE).await.unwrap().then_some(())
-        })
-        .await;
+        self.held.runs().await;
         call
     }
 
@@ -74,24 +78,25 @@ async fn code(program: Program) -> Option<i32> {
     tokio::task::spawn_blocking(|| program.wait()).await.unwrap().code()
 }
 
-/// A worker whose `sleep` answers at once.
+/// A worker whose `held` answers at once.
 async fn second(bench: &mut Bench) -> redcall_tests::RunningWorker {
     async fn at_once() -> Json<&'static str> {
         Json("second")
     }
-    bench.settings.jobs.remove("sleep");
-    bench.worker_with(|worker: Worker| worker.handler("sleep", at_once)).await
+    bench.worker_with(|worker: Worker| worker.handler("held", at_once)).await
 }
 
 #[tokio::test]
 async fn one_signal_finishes_running_jobs_and_takes_no_new_ones() {
     let mut stage = Stage::new().await;
-    let call = stage.sleeps(1000).await;
+    let call = stage.call().await;
     stage.drains().await;
     stage.client.call("add", &json!({"a": 1, "b": 1})).await.unwrap();
-    // It counts as alive while it drains: the call is queued, and ends with its own timeout.
-    let waited = stage.client.request("add").timeout(Duration::from_millis(50)).wait().await;
+    // It counts as alive while it drains: the call is queued, and ends with its own timeout, which
+    // is time enough to be queued on a machine that stops processes for a moment.
+    let waited = stage.client.request("add").timeout(Duration::from_secs(1)).wait().await;
     assert_eq!(waited.unwrap_err().code(), Code::DeadlineExceeded);
+    stage.held.end();
     assert_eq!(call.await.unwrap().unwrap().data.get(), "null");
     assert_eq!(code(stage.program).await, Some(0));
     let left: usize = stage.conn.llen(QUEUE).await.unwrap();
@@ -146,7 +151,7 @@ async fn ends_at_once(program: Program, signal: Signal) {
 #[tokio::test]
 async fn a_second_signal_ends_at_once_and_gives_the_job_back() {
     let mut stage = Stage::new().await;
-    let call = stage.sleeps(60_000).await;
+    let call = stage.call().await;
     stage.drains().await;
     assert_eq!(stage.queued().await, 0);
     stage.program.signal(Signal::TERM);
@@ -161,7 +166,7 @@ async fn a_second_signal_ends_at_once_and_gives_the_job_back() {
 #[tokio::test]
 async fn drain_is_bounded_and_returns_the_remaining_jobs() {
     let mut stage = Stage::with(&[("REDCALL__WORKER__DRAIN_TIMEOUT", "300ms")]).await;
-    let call = stage.sleeps(60_000).await;
+    let call = stage.call().await;
     stage.program.signal(Signal::TERM);
     let since = Instant::now();
     assert_eq!(code(stage.program).await, Some(0));
@@ -173,16 +178,20 @@ async fn drain_is_bounded_and_returns_the_remaining_jobs() {
 
 #[tokio::test]
 async fn a_killed_workers_job_is_taken_over_within_two_leases() {
-    // Redis, three connections and two workers share the CPUs.
-    const MARGIN: Duration = Duration::from_secs(1);
-    let mut stage = Stage::new().await;
-    let call = stage.sleeps(60_000).await;
+    // Redis, three connections and two workers share the CPUs, and may be stopped for a moment.
+    const MARGIN: Duration = Duration::from_millis(2500);
+    // So long that a third lease would take longer than that.
+    const LEASE: Duration = Duration::from_secs(3);
+    let mut bench = Bench::new().await;
+    bench.settings.worker.lease = LEASE;
+    let mut stage = Stage::of(bench, &[("REDCALL__WORKER__LEASE", "3s")]).await;
+    let call = stage.call().await;
     let _second = second(&mut stage.bench).await;
     stage.program.signal(Signal::KILL);
     let since = Instant::now();
     assert_eq!(call.await.unwrap().unwrap().data.get(), r#""second""#);
     let took = since.elapsed();
-    assert!(took < 2 * stage.bench.settings.worker.lease + MARGIN, "{took:?}");
+    assert!(took < 2 * LEASE + MARGIN, "{took:?}");
     let workers = stage.bench.workers().await;
     assert_eq!(workers.len(), 1, "{workers:?}");
     assert_eq!(code(stage.program).await, None);
@@ -191,7 +200,7 @@ async fn a_killed_workers_job_is_taken_over_within_two_leases() {
 #[tokio::test]
 async fn a_killed_worker_alone_leaves_its_job_for_the_next_one() {
     let mut stage = Stage::new().await;
-    let call = stage.sleeps(60_000).await;
+    let call = stage.call().await;
     stage.program.signal(Signal::KILL);
     assert_eq!(code(stage.program).await, None);
     let _next = second(&mut stage.bench).await;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use redcall_store::rights::Role;
-use redcall_testkit::{TestRedis, eventually};
+use redcall_testkit::TestRedis;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 
@@ -138,8 +138,8 @@ async fn worker_without_a_right_names_it_and_does_not_start() {
     ran.says("the Redis user lacks rights that a worker needs: +hsetnx");
     let worker = Logged::start("redcall-worker", &[], &users.env("worker"));
     worker.line("lacks rights that a worker needs: +hsetnx").await;
-    eventually("the worker to end", async || (!worker.is_running()).then_some(())).await;
-    assert!(!worker.log().contains(": ready"), "{}", worker.log());
+    let log = worker.ended().await;
+    assert!(!log.contains(": ready"), "{log}");
     users.set("worker", "+hsetnx").await;
     // It works without announcements, and logs that.
     let worker = Logged::start("redcall-worker", &[], &users.env("worker"));

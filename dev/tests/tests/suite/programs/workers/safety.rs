@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use redcall_testkit::{TestRedis, eventually};
+use redcall_testkit::TestRedis;
 use rustix::process::Signal;
 
 use crate::support::Logged;
@@ -23,10 +23,7 @@ async fn warnings(redis: &TestRedis) -> Vec<String> {
 /// Stops a worker and returns its whole log.
 async fn ended(worker: &Logged) -> String {
     worker.signal(Signal::TERM);
-    eventually("the worker to end", async || (!worker.is_running()).then_some(())).await;
-    // The last line may still be in flight.
-    worker.line("stopped").await;
-    worker.log()
+    worker.ended().await
 }
 
 fn of(log: &str) -> Vec<String> {

@@ -78,7 +78,7 @@ async fn each_error_of_a_job_that_ran_is_its_status() {
         assert_eq!(end(&ticket).await, (expected, true), "{name}");
     }
     // Its time begins with its lease.
-    push(&bench, &waited("hurried", "endless", "1", &format!(r#","budget_ms":50{ASKS}"#))).await;
+    push(&bench, &waited("hurried", "endless", "1", &format!(r#","budget_ms":1500{ASKS}"#))).await;
     let states = ended(&client, "hurried").await;
     assert_eq!(said(&states), [(Processing, 1), (Error, 1)]);
     assert_eq!(code(&states[1]), Code::DeadlineExceeded);
