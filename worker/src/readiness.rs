@@ -32,11 +32,9 @@ const ANSWER: Duration = Duration::from_secs(2);
 ///
 ///     let (stop, stopped) = watch::channel(Stop::No);
 ///     let running = tokio::spawn(worker.run_until(stopped));
-/// #   let readiness_to_wait_for = readiness.clone();
-/// #   let check = async || readiness_to_wait_for.check().await.ok();
+/// #   let check = async || readiness.check().await.ok();
 /// #   redcall_testkit::eventually("the worker to be ready", check).await;
-///     // Some milliseconds later:
-///     assert_eq!(readiness.check().await, Ok(()));
+///     // From its first probe on, `check` returns `Ok(())`.
 /// #   stop.send(Stop::Now)?;
 /// #   running.await??;
 ///     Ok(())

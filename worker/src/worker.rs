@@ -159,6 +159,23 @@ impl Worker {
     /// Handlers run on the Tokio runtime that polls this future; a thread of its own talks to
     /// Redis. A handler that blocks its thread therefore loses no lease.
     ///
+    /// ```
+    /// use redcall_worker::{Settings, Worker};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let settings = Settings::load(None)?; // from `redcall.toml` and the environment
+    /// #   let redis = redcall_testkit::TestRedis::start().await;
+    /// #   let settings = Settings { redis: redis.settings(), ..settings };
+    /// #   let null = serde_json::Value::Null;
+    /// #   let call = redcall_testkit::example::call_and_stop(&settings, "nap", &null, &null);
+    ///     let worker = Worker::from_settings(settings)?.handler("nap", async || {});
+    ///     worker.run().await?; // until SIGTERM or SIGINT
+    /// #   call.await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the worker cannot start: settings, handlers, Redis. Once started, it recovers lost

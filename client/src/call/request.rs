@@ -219,6 +219,21 @@ impl RequestBuilder {
     /// for; by default the setting `redis.durability`. The receipt holds the level that was
     /// confirmed within the timeout. A call that waits for the answer needs none: the answer proves
     /// that the job ran.
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use std::time::Duration;
+    ///
+    /// use redcall_client::Durability;
+    ///
+    /// let request = client.request("echo").data("hello").durability(Durability::Replicated);
+    /// let receipt = request.timeout(Duration::from_millis(100)).send().await?;
+    /// if receipt.durability < Durability::Replicated {
+    ///     println!("queued, but not confirmed by a replica in time");
+    /// }
+    /// # assert_eq!(receipt.durability, Durability::Memory); // there is none
+    /// # Ok(()) });
+    /// ```
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
         self

@@ -59,8 +59,7 @@ impl Client {
     /// let ticket = client.request("echo").data("hello").submit().await?;
     /// assert_eq!(client.fetch(&ticket.response_key).await?.json::<String>()?, "hello");
     ///
-    /// // An answer is fetched once:
-    /// let error = client.fetch(&ticket.response_key).await.unwrap_err();
+    /// let error = client.fetch("redcall:{default}:response:other").await.unwrap_err();
     /// assert_eq!(error.code(), Code::NotFound);
     /// # Ok(()) });
     /// ```
