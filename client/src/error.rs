@@ -12,6 +12,21 @@ use serde_json::value::RawValue;
 const RETRY_AFTER: &str = r#"{"retry_after_ms":1000}"#;
 
 /// Why a call has no answer. Each variant states whether the job may be queued.
+///
+/// ```
+/// # redcall_testkit::example::with_client(async |client| {
+/// use redcall_client::CallError;
+/// use serde_json::json;
+///
+/// match client.call_and_wait("fail", &json!({"message": "out of paper"})).await {
+///     Ok(answer) => println!("{}", answer.data),
+///     Err(CallError::Rejected { error, .. }) => println!("not queued: {error}"),
+///     Err(CallError::Failed(error)) => assert_eq!(error.message, "out of paper"),
+///     Err(error) if error.may_be_queued() => println!("may have run: {error}"),
+///     Err(error) => println!("did not run: {error}"),
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// Not queued: the job does not run.

@@ -1,20 +1,37 @@
-//! Client for named jobs over Redis: enqueues requests and waits for their answers.
+//! Calls named jobs over Redis, and waits for their answers.
 //!
-//! | file | holds |
+//! A [`Client`] enqueues a request. A worker runs the job of that name and returns one answer. The
+//! client needs the name and the data; workers may start later, in other processes and on other
+//! hosts.
+//!
+//! ```
+//! use redcall_client::Client;
+//! use serde_json::{Value, json};
+//!
+//! # redcall_testkit::example::with_settings(async |settings| {
+//! # let url = &settings.redis.url;
+//! let client = Client::connect(url).await?; // such as redis://127.0.0.1:6379
+//!
+//! let receipt = client.call("add", &json!({"a": 1, "b": 2})).await?; // fire and forget
+//! println!("queued as {}", receipt.id);
+//!
+//! let answer = client.call_and_wait("add", &json!({"a": 1, "b": 2})).await?;
+//! assert_eq!(answer.json::<Value>()?, json!({"answer": 3}));
+//! # Ok(()) });
+//! ```
+//!
+//! | to | use |
 //! |---|---|
-//! | `engine/` | [`Client`]: its connections, and the tasks that write requests and read answers |
-//! | `call/` | [`RequestBuilder`]: building, sending, following and cancelling requests |
-//! | `status/` | the status of a job; following it |
-//! | `events/` | publishing events, subscribing to topics |
-//! | `admin/` | pausing a queue; its dead letters; the inspector |
-//! | `service.rs` | requests to an instance of a service |
-//! | `settle.rs` | settling a deferred answer |
-//! | `response.rs` | [`Receipt`] and [`Response`] |
-//! | `names.rs` | checks of ids and queue names |
-//! | `error.rs` | [`CallError`] |
+//! | set a queue, a timeout, a delay or an idempotency key | [`RequestBuilder`] |
+//! | read progress and parts of an answer | [`FrameStream`] |
+//! | fetch an answer later, or in another process | [`Ticket`] |
+//! | read or follow the status of a job | [`Client::status`], [`Client::monitor`] |
+//! | publish events, subscribe to topics | [`Client::publish`], [`Topic`] |
+//! | call a service, which has state | [`Service`] |
+//! | settle a deferred answer | [`Client::settle`] |
+//! | look at queues, workers and dead letters | [`Inspector`], [`DeadLetters`] |
 //!
-//! Imports point one way: `engine/` imports none of the other folders, and each operation adds its
-//! own `impl Client` block above it.
+//! A failed call returns a [`CallError`], whose variant tells whether the job may have been queued.
 //!
 //! `redcall-worker` runs the jobs. Neither crate depends on the other.
 

@@ -37,6 +37,21 @@ pub struct Response {
 impl Response {
     /// Deserializes the answer.
     ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use serde_json::json;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Sum {
+    ///     answer: i64,
+    /// }
+    ///
+    /// let response = client.call_and_wait("add", &json!({"a": 1, "b": 2})).await?;
+    /// assert_eq!(response.data.get(), r#"{"answer":3}"#);
+    /// assert_eq!(response.json::<Sum>()?.answer, 3);
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`CallError::Decode`] if the answer is not a valid `T`.

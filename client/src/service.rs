@@ -17,6 +17,15 @@ use crate::response::Response;
 ///
 /// Its requests run one at a time, in the order in which they reach Redis, on any worker. A request
 /// that succeeds changes the state exactly once; one that fails does not change it.
+///
+/// ```
+/// # redcall_testkit::example::with_client(async |client| {
+/// let counter = client.service("counter").instance("user-42");
+/// counter.initialize(&1000).await?;
+/// assert_eq!(counter.execute(&-100).await?.json::<i64>()?, 900); // one after the other
+/// counter.terminate(&()).await?;
+/// # Ok(()) });
+/// ```
 #[derive(Clone)]
 #[must_use = "does nothing until a method is called"]
 pub struct Service {
@@ -84,6 +93,21 @@ impl Service {
     /// Returns a request to the instance, for options such as fire and forget, submit, a timeout or
     /// an idempotency key.
     ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use std::time::Duration;
+    ///
+    /// use redcall_client::ServiceOp;
+    ///
+    /// let counter = client.service("counter").instance("user-42");
+    /// counter.initialize(&1000).await?;
+    /// let request = counter.request(ServiceOp::Execute, &-100)?;
+    /// let request = request.timeout(Duration::from_secs(5)).idempotency_key("order-7");
+    /// let answer = request.wait().await?;
+    /// assert_eq!(answer.json::<i64>()?, 900);
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     ///
     /// `invalid_request` if the service name or the instance key is invalid; `invalid_data` if
@@ -141,6 +165,17 @@ impl Service {
 
     /// Returns the current state without involving a worker; `None` if the instance is not
     /// initialized, has ended, or was evicted. Waits for Redis for at most `timeout`.
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use std::time::Duration;
+    ///
+    /// let counter = client.service("counter").instance("user-42");
+    /// counter.initialize(&1000).await?;
+    /// let state = counter.state(Duration::from_secs(5)).await?.expect("an initialized instance");
+    /// assert_eq!((state.state.get(), state.version), ("1000", 1));
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     ///

@@ -94,13 +94,30 @@ impl Client {
     /// error. If it was deferred with a notification, an event is published. Returns `false` if the
     /// request was already settled.
     ///
-    /// ```no_run
-    /// # async fn doc(client: redcall_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// ```
     /// use redcall_client::CompletionToken;
+    /// use serde_json::{Value, json};
     ///
-    /// let token: CompletionToken = std::fs::read_to_string("start.token")?.parse()?;
-    /// client.settle(&token, Ok(serde_json::json!({"started": true}))).await?;
-    /// # Ok(()) }
+    /// # use redcall_testkit::example::{self, redcall_worker::{HandlerError, Request, Worker}};
+    /// # let (tokens, mut received) = tokio::sync::mpsc::unbounded_channel();
+    /// # let start = move |request: Request| {
+    /// #     let tokens = tokens.clone();
+    /// #     async move {
+    /// #         tokens.send(request.defer("on its way", None).await?.reveal())?;
+    /// #         Ok::<_, HandlerError>(())
+    /// #     }
+    /// # };
+    /// # let build = |settings| Ok(Worker::from_settings(settings)?.handler("start", start));
+    /// # example::with_worker(build, async |client| {
+    /// let ticket = client.request("start").submit().await?; // its handler defers the answer
+    /// # let text = received.recv().await.unwrap();
+    ///
+    /// // In any process that has the token, as text:
+    /// let token: CompletionToken = text.parse()?;
+    /// assert!(client.settle(&token, Ok(json!({"started": true}))).await?);
+    ///
+    /// assert_eq!(ticket.wait().await?.json::<Value>()?, json!({"started": true}));
+    /// # Ok(()) });
     /// ```
     ///
     /// # Errors

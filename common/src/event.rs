@@ -32,6 +32,14 @@ const NAMED: [(&str, u32); 6] = [
 ];
 
 /// The kind of an event: a number; some have names.
+///
+/// ```
+/// use redcall_common::event::Kind;
+///
+/// assert_eq!(Kind::EVENT.to_string(), "event");
+/// assert_eq!("event".parse(), Ok(Kind(4001)));
+/// assert_eq!(Kind(101).to_string(), "101");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Kind(pub u32);

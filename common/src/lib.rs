@@ -1,32 +1,53 @@
-//! The types and rules that both ends of Redcall share.
+//! The types and rules that both ends of Redcall share: the envelope of a request, its frames,
+//! error codes, names, keys, limits and settings. It does not talk to Redis. Programs that call or
+//! run jobs use its types through `redcall-client` and `redcall-worker`.
 //!
-//! | module | holds |
+//! A client writes an envelope, and a worker reads it by the same rules:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use redcall_common::decode::decode;
+//! use redcall_common::keys::Keys;
+//! use redcall_common::limits::Limits;
+//! use redcall_common::name::new_id;
+//! use redcall_common::request::Envelope;
+//! use serde_json::value::to_raw_value;
+//!
+//! let (id, data, headers) = (new_id(), to_raw_value("hello")?, BTreeMap::new());
+//! let envelope = Envelope {
+//!     id: &id,
+//!     name: "greet",
+//!     data: &data,
+//!     response_key: None,
+//!     enqueued_at: 1_763_683_200_000,
+//!     budget_ms: None,
+//!     response_ttl_ms: None,
+//!     status_ttl_ms: None,
+//!     max_attempts: None,
+//!     notify: None,
+//!     idempotency_key: None,
+//!     headers: &headers,
+//!     auth: None,
+//! };
+//! let element = envelope.encode();
+//!
+//! let keys = Keys::new("redcall").of("default");
+//! let request = decode(element.as_bytes(), &id, &keys, &Limits::default()).expect("a request");
+//! assert_eq!((request.name.as_str(), request.data.get()), ("greet", "\"hello\""));
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+//!
+//! | to | use |
 //! |---|---|
-//! | [`auth`] | signed requests, and the keys that create and verify them |
-//! | [`request`], [`decode`] | the envelope that a caller enqueues, its strict decoding |
-//! | [`clean`] | foreign text, made safe for a terminal |
-//! | [`context`] | the context that a handler's task passes on to its calls |
-//! | [`cron`] | the ticks of recurring schedules |
-//! | [`durability`] | the durability of a queued request |
-//! | [`depth`] | how deep JSON nests |
-//! | [`digest`] | the digests that identify calls |
-//! | [`failure`], [`signals`] | the exit of a program: its message, its exit code, its signals |
-//! | [`finding`] | the findings of a check |
-//! | [`event`] | the events of a topic |
-//! | [`frame`], [`frame_head`] | the elements of a response key |
-//! | [`error`] | the closed set of error codes, and the error as it crosses the wire |
-//! | [`keys`] | every Redis key and channel, by name |
-//! | [`leash`] | ends a program's processes with it, however it ends |
-//! | [`limits`] | the maximum size and depth of everything on the wire |
-//! | [`name`] | the form of ids and names |
-//! | [`output`] | standard output and standard error of the binaries |
-//! | [`pattern`] | patterns of names |
-//! | [`program`] | finds the program of a command |
-//! | [`result_kind`] | the result of a command, as a number and as an event |
-//! | [`report`] | how the binaries print errors |
-//! | [`settings`] | the settings file |
-//! | [`token`] | the completion token of a deferred request |
-//! | [`time`] | times in milliseconds |
+//! | read the settings of a program | [`Settings`](settings::Settings) |
+//! | tell errors apart | [`Code`](error::Code), [`WireError`](error::WireError) |
+//! | name keys and channels of Redis | [`Keys`](keys::Keys) |
+//! | write and read requests | [`Envelope`](request::Envelope), [`decode()`](decode::decode) |
+//! | write and read frames | [`Frame`](frame::Frame) |
+//! | sign and verify | [`Keyring`](auth::Keyring) |
+//! | settle a deferred answer | [`CompletionToken`](token::CompletionToken) |
+//! | read events | [`Event`](event::Event), [`Kind`](event::Kind) |
 //!
 //! Items that only one end uses belong elsewhere.
 

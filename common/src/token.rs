@@ -16,6 +16,15 @@ const START: &str = "redcall1";
 const SECRET: usize = 64;
 
 /// Settles one deferred request. One word of plain characters: `redcall1.QUEUE.ID.SECRET`.
+///
+/// ```
+/// use redcall_common::token::CompletionToken;
+///
+/// let token = CompletionToken::new("default", "order-7");
+/// let text = token.reveal(); // for the program that settles
+/// assert!(text.parse::<CompletionToken>()? == token);
+/// # Ok::<(), redcall_common::token::InvalidToken>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct CompletionToken {
     queue: String,

@@ -35,6 +35,15 @@ const EMBEDDED: &str = "embedded";
 /// Dropping blocks until the server has ended: usually up to a tenth of a second, five seconds if
 /// it ignores SIGTERM and must be killed, seven at most. If this process ends without dropping it,
 /// even by SIGKILL, the server ends too; the next start removes the folder.
+///
+/// ```
+/// use redcall_store::embedded::{Embedded, EmbeddedOptions};
+///
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Embedded::start(EmbeddedOptions::default()).await?;
+/// assert!(server.url().starts_with("redis+unix:///"));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Embedded {
     // Fields drop in this order: the server must end before its folder is removed.

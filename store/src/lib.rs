@@ -1,22 +1,37 @@
 //! The only crate that talks to Redis: no other shipped crate depends on the driver, and Cargo
-//! enforces that.
+//! enforces that. It opens connections that reconnect, runs the scripts that move requests between
+//! states, and starts private servers for tests and examples. Programs that call or run jobs use it
+//! through `redcall-client` and `redcall-worker`.
 //!
-//! | file | holds |
+//! ```
+//! use redcall_common::keys::Keys;
+//! use redcall_common::settings::RedisSettings;
+//! use redcall_store::Connector;
+//! use redcall_store::embedded::Embedded;
+//! use redcall_store::inspect::Inspector;
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut settings = RedisSettings { url: "embedded".to_owned(), ..Default::default() };
+//!     let server = Embedded::serve(&mut settings).await?; // a private server, until it is dropped
+//!
+//!     let connector = Connector::new(&settings, "my-program")?;
+//!     let inspector = Inspector::new(&connector, Keys::new(&settings.prefix));
+//!     assert_eq!(inspector.queue("default").await?.length, 0);
+//!     drop(server);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | to | use |
 //! |---|---|
-//! | `lua/`, `script.rs` | the scripts, one file per state move |
-//! | `ops/` | their typed calls, as methods of [`Connection`] |
-//! | `control.rs` | the messages to a queue's workers |
-//! | `connection.rs` | opening connections |
-//! | `sentinel.rs` | which server is the primary |
-//! | `link.rs` | a connection that reconnects |
-//! | [`inspect`] | reading queues and workers, for operators |
-//! | [`rights`] | which commands, keys and channels each program needs |
-//! | [`safety`] | whether Redis keeps its data |
-//! | `server.rs` | a server's version, role and persistence |
-//! | `listing.rs` | all queues, also those of other programs |
-//! | `survey.rs` | finding problems, for `redcall doctor` |
-//! | [`dead`] | reading, retrying and purging dead letters, for operators |
-//! | [`embedded`] | the private server of examples and tests |
+//! | connect | [`Connector`], [`Connection`] |
+//! | move requests between states | the methods of [`Connection`], one per script |
+//! | read queues and workers | [`Inspector`](inspect::Inspector) |
+//! | read, retry and purge dead letters | [`DeadLetters`](dead::DeadLetters) |
+//! | start a private server | [`Embedded`](embedded::Embedded) |
+//! | list the rights that a Redis user needs | [`rights`] |
+//! | check that Redis keeps its data | [`safety`] |
 
 mod connection;
 mod control;

@@ -10,6 +10,22 @@ use crate::handler::{HandlerError, HandlerResult};
 ///
 /// Implemented for `()` (the answer is `null`), [`Json`], `serde_json::Value`, and a `Result` of
 /// one of them and any type that converts to [`HandlerError`].
+///
+/// ```
+/// use redcall_worker::{HandlerError, Json};
+///
+/// async fn parse(Json(text): Json<String>) -> Result<Json<i64>, HandlerError> {
+///     Ok(Json(text.parse()?)) // the caller gets the message of an error
+/// }
+/// # use redcall_worker::Worker;
+/// # redcall_testkit::example::with_worker(|settings| {
+/// # let worker = Worker::from_settings(settings)?.handler("parse", parse);
+/// # Ok(worker) }, async |client| {
+/// assert_eq!(client.call_and_wait("parse", "42").await?.json::<i64>()?, 42);
+/// let error = client.call_and_wait("parse", "six").await.unwrap_err();
+/// assert_eq!(error.to_string(), "handler_failed: invalid digit found in string");
+/// # Ok(()) });
+/// ```
 pub trait IntoAnswer {
     /// Returns the answer as JSON.
     ///

@@ -59,14 +59,28 @@ impl Request {
     /// worker dies now, and ignores the value that the handler returns later. The job keeps its
     /// capacity until the handler has returned.
     ///
-    /// ```no_run
-    /// use redcall_worker::{HandlerError, Request};
+    /// ```
+    /// use redcall_worker::{CompletionToken, HandlerError, Request, State};
+    /// use tokio::sync::mpsc::UnboundedSender;
     ///
-    /// async fn start(request: Request) -> Result<(), HandlerError> {
-    ///     let token = request.defer(&"started", None).await?;
-    ///     std::fs::write("start.token", token.reveal())?; // another process reads it and answers
+    /// async fn start(
+    ///     request: Request,
+    ///     device: State<UnboundedSender<CompletionToken>>,
+    /// ) -> Result<(), HandlerError> {
+    ///     let token = request.defer("on its way", None).await?;
+    ///     device.send(token)?; // for another process: `token.reveal()`
     ///     Ok(())
     /// }
+    /// # use redcall_worker::Worker;
+    /// # let (sender, mut tokens) = tokio::sync::mpsc::unbounded_channel();
+    /// # redcall_testkit::example::with_worker(|settings| {
+    /// # let worker = Worker::from_settings(settings)?.state(sender).handler("start", start);
+    /// # Ok(worker) }, async |client| {
+    /// let ticket = client.request("start").submit().await?;
+    /// let token = tokens.recv().await.expect("a token");
+    /// client.settle(&token, Ok("started")).await?; // in any process that has the token
+    /// assert_eq!(ticket.wait().await?.json::<String>()?, "started");
+    /// # Ok(()) });
     /// ```
     ///
     /// Dropping the future leaves open whether the answer is deferred; the token is then lost.
@@ -84,6 +98,32 @@ impl Request {
 
     /// Defers the answer as [`Request::defer`] does, and publishes the result as an event on the
     /// topic `command_result`, under the header `nonce` of the request.
+    ///
+    /// ```
+    /// use redcall_worker::{CompletionToken, HandlerError, Request, State};
+    /// use tokio::sync::mpsc::UnboundedSender;
+    ///
+    /// async fn start(
+    ///     request: Request,
+    ///     device: State<UnboundedSender<CompletionToken>>,
+    /// ) -> Result<(), HandlerError> {
+    ///     device.send(request.defer_with_notification("on its way", None).await?)?;
+    ///     Ok(())
+    /// }
+    /// # use redcall_worker::Worker;
+    /// # use redcall_testkit::example::redcall_client::EventItem;
+    /// # let (sender, mut tokens) = tokio::sync::mpsc::unbounded_channel();
+    /// # redcall_testkit::example::with_worker(|settings| {
+    /// # let worker = Worker::from_settings(settings)?.state(sender).handler("start", start);
+    /// # Ok(worker) }, async |client| {
+    /// let mut results = client.events("command_result").subscribe().await?;
+    /// client.request("start").header("nonce", "7").send().await?;
+    /// let token = tokens.recv().await.expect("a token");
+    /// client.settle(&token, Ok("started")).await?;
+    /// let Some(Ok(EventItem::Event(event))) = results.next().await else { panic!() };
+    /// assert!(event.context.get().contains("started"));
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     ///

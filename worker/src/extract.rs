@@ -12,6 +12,32 @@ use crate::request::Request;
 use crate::state::StateMap;
 
 /// An argument of a handler, made from its request.
+///
+/// ```
+/// use redcall_worker::{FromRequest, HandlerError, Json, Request};
+///
+/// /// The header `tenant`, which every request must have.
+/// struct Tenant(String);
+///
+/// impl FromRequest for Tenant {
+///     fn from_request(request: &Request) -> Result<Self, HandlerError> {
+///         let tenant = request.headers().get("tenant").cloned();
+///         tenant.map(Tenant).ok_or_else(|| HandlerError::new("the header `tenant` is missing"))
+///     }
+/// }
+///
+/// async fn greet(Tenant(tenant): Tenant, Json(name): Json<String>) -> Json<String> {
+///     Json(format!("{name} of {tenant}"))
+/// }
+/// # use redcall_worker::Worker;
+/// # redcall_testkit::example::with_worker(|settings| {
+/// # let worker = Worker::from_settings(settings)?.handler("greet", greet);
+/// # Ok(worker) }, async |client| {
+/// let request = client.request("greet").data("Ada").header("tenant", "acme");
+/// assert_eq!(request.wait().await?.json::<String>()?, "Ada of acme");
+/// assert!(client.call_and_wait("greet", "Ada").await.is_err());
+/// # Ok(()) });
+/// ```
 pub trait FromRequest: Sized + Send {
     /// Extracts the argument from `request`.
     ///
@@ -38,6 +64,30 @@ impl FromRequest for Request {
 }
 
 /// The request's data as a `T`. As a return value: the answer.
+///
+/// ```
+/// use redcall_worker::Json;
+/// use serde_json::json;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Order {
+///     items: i64,
+/// }
+///
+/// async fn price(Json(order): Json<Order>) -> Json<i64> {
+///     Json(order.items * 7)
+/// }
+/// # use redcall_worker::Worker;
+/// # redcall_testkit::example::with_worker(|settings| {
+/// # let worker = Worker::from_settings(settings)?.handler("price", price);
+/// # Ok(worker) }, async |client| {
+/// let answer = client.call_and_wait("price", &json!({"items": 6})).await?;
+/// assert_eq!(answer.json::<i64>()?, 42);
+///
+/// let error = client.call_and_wait("price", &json!({"items": "six"})).await.unwrap_err();
+/// assert!(error.to_string().starts_with("invalid_data: data at `items`"), "{error}");
+/// # Ok(()) });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Json<T>(
     /// The value.
@@ -59,6 +109,25 @@ impl<T: DeserializeOwned + Send> FromRequest for Json<T> {
 }
 
 /// A value that all handlers of a worker share: see [`crate::Worker::state`].
+///
+/// ```
+/// use redcall_worker::{Json, State, Worker};
+///
+/// /// Such as a pool of connections; it dereferences to the shared value.
+/// struct Greeting(String);
+///
+/// async fn greet(greeting: State<Greeting>, Json(name): Json<String>) -> Json<String> {
+///     Json(format!("{}, {name}", greeting.0))
+/// }
+///
+/// # redcall_testkit::example::with_worker(|settings| {
+/// let worker = Worker::from_settings(settings)?
+///     .state(Greeting("hello".to_owned()))
+///     .handler("greet", greet);
+/// # Ok(worker) }, async |client| {
+/// assert_eq!(client.call_and_wait("greet", "Ada").await?.json::<String>()?, "hello, Ada");
+/// # Ok(()) });
+/// ```
 pub struct State<S>(Arc<S>);
 
 impl<S> Deref for State<S> {

@@ -1,29 +1,49 @@
-//! Runs jobs: leases them from Redis, dispatches them through the job mapping, settles each once.
+//! Runs named jobs that clients enqueue in Redis.
 //!
-//! | file | holds |
+//! A [`Worker`] leases requests, runs the handler that its job mapping names for each, and settles
+//! each once. A handler is an async function in Rust, as here, or a command, a process or an HTTP
+//! endpoint of the settings. If a worker dies, another one runs its jobs.
+//!
+//! ```
+//! use redcall_worker::{Json, Settings, Worker};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Terms {
+//!     a: i64,
+//!     b: i64,
+//! }
+//!
+//! async fn add(Json(terms): Json<Terms>) -> Json<i64> {
+//!     Json(terms.a + terms.b)
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let settings = Settings::load(None)?; // from `redcall.toml` and the environment
+//! #   use redcall_testkit::{TestRedis, example::call_and_stop};
+//! #   let redis = TestRedis::start().await;
+//! #   let settings = Settings { redis: redis.settings(), ..settings };
+//! #   let (data, sum) = (serde_json::json!({"a": 1, "b": 2}), serde_json::json!(3));
+//! #   let call = call_and_stop(&settings, "add", &data, &sum);
+//!     let worker = Worker::from_settings(settings)?.handler("add", add);
+//!     worker.run().await?; // until SIGTERM or SIGINT
+//! #   call.await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | to | use |
 //! |---|---|
-//! | `worker.rs` | [`Worker`]: building and running one |
-//! | `mapping.rs` | job names to handlers |
-//! | `overview.rs` | all that the settings map, serve and bound, for `redcall-worker check` |
-//! | `handler/` | the kinds of handlers, one file each |
-//! | `extract.rs`, `answer.rs`, `state.rs` | arguments, answers, state of compiled-in handlers |
-//! | `service_request.rs` | the same for handlers of a service |
-//! | `auth.rs` | verifying signed requests |
-//! | `request.rs`, `progress_error.rs` | the handler's view of a job: answering, progress |
-//! | `deferred.rs` | deferred answers |
-//! | `job.rs`, `execute.rs`, `outcome.rs` | one run: its state, its steps, its outcomes |
-//! | `retry_delay.rs` | the delay before the next attempt |
-//! | `settle.rs` | settling a job with its handler's result |
-//! | `failure.rs`, `causes.rs` | the log line about a request without an answer, and its causes |
-//! | `service.rs` | a request to a service: its task's input and its state |
-//! | `reload.rs` | reloading the job mapping |
-//! | `io/` | the I/O thread, which talks to Redis |
-//! | `admin/` | probes and metrics over HTTP, on a thread of their own |
-//! | `readiness.rs`, `readiness/` | the worker's readiness, and the I/O loop's sign of progress |
-//! | `metrics.rs` | counters of the worker |
-//! | `log/` | the log of a program; logging never blocks |
+//! | read the data of a request, return an answer | [`Json`], [`IntoAnswer`] |
+//! | share a value among handlers | [`State`], [`Worker::state`] |
+//! | report progress, stream an answer, learn of a cancellation | [`Request`] |
+//! | defer an answer | [`Request::defer`], [`CompletionToken`] |
+//! | fail, retry later | [`HandlerError`] |
+//! | handle the requests of a service | [`ServiceRequest`], [`Next`], [`Last`] |
+//! | stop a worker, check that it is ready | [`Worker::run_until`], [`Stop`], [`Readiness`] |
+//! | check the settings without Redis | [`Worker::check`] |
 //!
-//! The client crate calls jobs; neither crate depends on the other.
+//! The crate `redcall-client` calls jobs; neither crate depends on the other.
 
 mod admin;
 mod answer;

@@ -17,6 +17,29 @@ use report::Report;
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// Reports whether a worker consumes requests. Cheap to clone.
+///
+/// ```
+/// use redcall_worker::{Settings, Stop, Worker};
+/// use tokio::sync::watch;
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// #   let redis = redcall_testkit::TestRedis::start().await;
+/// #   let settings = Settings { redis: redis.settings(), ..Settings::default() };
+///     let worker = Worker::from_settings(settings)?.handler("nap", async || {});
+///     let readiness = worker.readiness();
+///     assert_eq!(readiness.check().await, Err(vec!["starting".to_owned()]));
+///
+///     let (stop, stopped) = watch::channel(Stop::No);
+///     let running = tokio::spawn(worker.run_until(stopped));
+/// #   let check = async || readiness.check().await.ok();
+/// #   redcall_testkit::eventually("the worker to be ready", check).await;
+///     // From its first probe on, `check` returns `Ok(())`.
+/// #   stop.send(Stop::Now)?;
+/// #   running.await??;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Default)]
 pub struct Readiness {
     /// Written once, when the worker runs.

@@ -17,6 +17,28 @@ use crate::job::Job;
 use crate::progress_error::ProgressError;
 
 /// A job, as its handler gets it. Cheap to clone. The job keeps its capacity while a clone lives.
+///
+/// ```
+/// use redcall_worker::{Json, Request};
+/// use serde_json::{Value, json};
+///
+/// async fn describe(request: Request) -> Json<Value> {
+///     Json(json!({
+///         "name": request.name(),
+///         "attempt": request.attempt(),
+///         "tenant": request.headers().get("tenant"),
+///         "data": request.data(),
+///     }))
+/// }
+/// # use redcall_worker::Worker;
+/// # redcall_testkit::example::with_worker(|settings| {
+/// # let worker = Worker::from_settings(settings)?.handler("describe", describe);
+/// # Ok(worker) }, async |client| {
+/// let request = client.request("describe").data(&[1, 2]).header("tenant", "acme");
+/// let described = json!({"name": "describe", "attempt": 1, "tenant": "acme", "data": [1, 2]});
+/// assert_eq!(request.wait().await?.json::<Value>()?, described);
+/// # Ok(()) });
+/// ```
 #[derive(Clone)]
 pub struct Request(Arc<Job>);
 
@@ -73,12 +95,48 @@ impl Request {
     /// A handler that has once called this, or [`Request::is_cancelled`], gets
     /// `worker.cancel_grace` to end in order. Any other handler is dropped at once, at its next
     /// await.
+    ///
+    /// ```
+    /// use redcall_worker::{Request, State};
+    /// use tokio::sync::mpsc::UnboundedSender;
+    ///
+    /// async fn record(request: Request, log: State<UnboundedSender<&'static str>>) {
+    ///     let _ = log.send("recording");
+    ///     request.cancelled().await;
+    ///     let _ = log.send("stopped in order"); // within `worker.cancel_grace`
+    /// }
+    /// # use redcall_worker::Worker;
+    /// # let (sender, mut log) = tokio::sync::mpsc::unbounded_channel();
+    /// # redcall_testkit::example::with_worker(|settings| {
+    /// # let worker = Worker::from_settings(settings)?.state(sender).handler("record", record);
+    /// # Ok(worker) }, async |client| {
+    /// let ticket = client.request("record").submit().await?;
+    /// assert_eq!(log.recv().await, Some("recording"));
+    /// ticket.cancel().await?;
+    /// assert_eq!(log.recv().await, Some("stopped in order"));
+    /// # Ok(()) });
+    /// ```
     pub async fn cancelled(&self) {
         self.0.uses_token.store(true, Ordering::Release);
         self.0.cancel.cancelled().await;
     }
 
     /// Returns `true` if [`Request::cancelled`] would complete at once: for handlers that block.
+    ///
+    /// ```
+    /// use redcall_worker::{Json, Request, Worker};
+    ///
+    /// fn sum_up_to(Json(end): Json<u64>, request: Request) -> Json<u64> {
+    ///     let numbers = (1..=end).take_while(|_| !request.is_cancelled());
+    ///     Json(numbers.sum())
+    /// }
+    ///
+    /// # redcall_testkit::example::with_worker(|settings| {
+    /// let worker = Worker::from_settings(settings)?.blocking_handler("sum_up_to", sum_up_to);
+    /// # Ok(worker) }, async |client| {
+    /// assert_eq!(client.call_and_wait("sum_up_to", &4).await?.json::<u64>()?, 10);
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.uses_token.store(true, Ordering::Release);
@@ -98,6 +156,22 @@ impl Request {
     /// that the handler returns later is ignored.
     ///
     /// Dropping the future leaves open whether the request is answered.
+    ///
+    /// ```
+    /// use redcall_worker::{HandlerError, Request};
+    ///
+    /// async fn accept(request: Request) -> Result<(), HandlerError> {
+    ///     request.respond("accepted").await?; // the caller has its answer
+    ///     // Work that the caller does not wait for.
+    ///     Ok(())
+    /// }
+    /// # use redcall_worker::Worker;
+    /// # redcall_testkit::example::with_worker(|settings| {
+    /// # let worker = Worker::from_settings(settings)?.handler("accept", accept);
+    /// # Ok(worker) }, async |client| {
+    /// assert_eq!(client.call_and_wait("accept", &()).await?.json::<String>()?, "accepted");
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     ///
@@ -121,6 +195,28 @@ impl Request {
     /// frame: a caller that only waits for the answer reads none. Dropping the future may leave the
     /// frame pushed.
     ///
+    /// ```
+    /// use redcall_worker::{HandlerError, Json, Request};
+    /// use serde_json::json;
+    ///
+    /// async fn resize(images: Json<Vec<String>>, request: Request) -> Result<(), HandlerError> {
+    ///     for (index, image) in images.0.iter().enumerate() {
+    ///         request.progress(&json!({"image": image, "index": index})).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # use redcall_worker::Worker;
+    /// # redcall_testkit::example::with_worker(|settings| {
+    /// # let worker = Worker::from_settings(settings)?.handler("resize", resize);
+    /// # Ok(worker) }, async |client| {
+    /// # use redcall_testkit::example::redcall_client::Update;
+    /// let mut stream = client.request("resize").data(&["a.png"]).stream().await?;
+    /// let Some(Ok(Update::Progress(data))) = stream.next().await else { panic!() };
+    /// assert_eq!(data.get(), r#"{"image":"a.png","index":0}"#);
+    /// # while stream.next().await.is_some() {}
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ProgressError`]; the job continues in any case.
@@ -135,6 +231,31 @@ impl Request {
     /// for the reader, up to a minute. A caller that only waits for the answer reads none. Await
     /// the future to its end: dropping it may leave the frame pushed, and the reader then ignores
     /// the next part as a repetition.
+    ///
+    /// ```
+    /// use redcall_worker::{HandlerError, Json, Request};
+    ///
+    /// async fn count(Json(end): Json<u64>, request: Request) -> Result<(), HandlerError> {
+    ///     for number in 1..=end {
+    ///         request.chunk(&number).await?; // waits while too many parts are unread
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # use redcall_worker::Worker;
+    /// # redcall_testkit::example::with_worker(|settings| {
+    /// # let worker = Worker::from_settings(settings)?.handler("count", count);
+    /// # Ok(worker) }, async |client| {
+    /// # use redcall_testkit::example::redcall_client::Update;
+    /// let mut stream = client.request("count").data(&3).stream().await?;
+    /// let mut parts = Vec::new();
+    /// while let Some(update) = stream.next().await {
+    ///     if let Update::Chunk(part) = update? {
+    ///         parts.push(part.to_string());
+    ///     }
+    /// }
+    /// assert_eq!(parts, ["1", "2", "3"]);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     ///

@@ -10,6 +10,43 @@ use crate::handler::{HandlerError, HandlerResult};
 use crate::request::Request;
 
 /// The input of a task: an argument of a handler that a service names.
+///
+/// ```
+/// use redcall_worker::{Last, Next, ServiceRequest, Worker};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Counter {
+///     value: i64,
+/// }
+///
+/// async fn init(request: ServiceRequest<(), i64>) -> Next<Counter, ()> {
+///     Next { state: Counter { value: request.args }, answer: () }
+/// }
+///
+/// async fn execute(request: ServiceRequest<Counter, i64>) -> Next<Counter, i64> {
+///     let value = request.state.value + request.args;
+///     Next { state: Counter { value }, answer: value }
+/// }
+///
+/// async fn exit(request: ServiceRequest<Counter, ()>) -> Last<i64> {
+///     Last { answer: request.state.value }
+/// }
+///
+/// // In the settings: `[services.counter]` with `execute = "counter.execute"` and so on.
+/// # redcall_testkit::example::with_worker(|mut settings| {
+/// # settings.services.insert("counter".to_owned(), redcall_testkit::example::counter());
+/// let worker = Worker::from_settings(settings)?
+///     .handler("counter.init", init)
+///     .handler("counter.execute", execute)
+///     .handler("counter.exit", exit);
+/// # Ok(worker) }, async |client| {
+/// let counter = client.service("counter").instance("user-42");
+/// counter.initialize(&1000).await?;
+/// assert_eq!(counter.execute(&-100).await?.json::<i64>()?, 900);
+/// assert_eq!(counter.terminate(&()).await?.json::<i64>()?, 900);
+/// # Ok(()) });
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ServiceRequest<S, A> {
     /// The state that the previous task left; `()` for `init`.

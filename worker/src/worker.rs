@@ -17,6 +17,28 @@ use crate::state::StateMap;
 use crate::stop::Stop;
 
 /// Runs jobs. Create it, then call [`Worker::run`].
+///
+/// ```
+/// use redcall_worker::{Json, State, Worker};
+///
+/// struct Prices {
+///     per_item: i64,
+/// }
+///
+/// async fn price(Json(items): Json<i64>, prices: State<Prices>) -> Json<i64> {
+///     Json(items * prices.per_item)
+/// }
+///
+/// # redcall_testkit::example::with_worker(|settings| {
+/// let worker = Worker::from_settings(settings)?
+///     .state(Prices { per_item: 7 })
+///     .handler("price", price);
+/// # Ok(worker) }, async |client| {
+/// // A client calls it by its name:
+/// let answer = client.call_and_wait("price", &6).await?;
+/// assert_eq!(answer.json::<i64>()?, 42);
+/// # Ok(()) });
+/// ```
 pub struct Worker {
     source: Source,
     readiness: Readiness,
@@ -38,6 +60,17 @@ impl Worker {
     /// Adds an async function over extractors ([`crate::FromRequest`]) as handler `name`.
     ///
     /// It runs jobs of that name, unless the settings map it under other names.
+    ///
+    /// ```
+    /// use redcall_worker::{Json, Worker};
+    ///
+    /// # redcall_testkit::example::with_worker(|settings| {
+    /// let worker = Worker::from_settings(settings)?
+    ///     .handler("double", async |Json(number): Json<i64>| Json(2 * number));
+    /// # Ok(worker) }, async |client| {
+    /// assert_eq!(client.call_and_wait("double", &21).await?.json::<i64>()?, 42);
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub fn handler<Args: 'static>(mut self, name: &str, function: impl AsyncHandler<Args>) -> Self {
         self.source.compiled.insert(name.to_owned(), Arc::from(compiled(function)));
@@ -45,6 +78,20 @@ impl Worker {
     }
 
     /// Adds a plain function, which runs on the blocking pool; else as [`Worker::handler`].
+    ///
+    /// ```
+    /// use redcall_worker::{HandlerError, Json, Worker};
+    ///
+    /// fn lines(Json(path): Json<String>) -> Result<Json<usize>, HandlerError> {
+    ///     Ok(Json(std::fs::read_to_string(path)?.lines().count()))
+    /// }
+    ///
+    /// # redcall_testkit::example::with_worker(|settings| {
+    /// let worker = Worker::from_settings(settings)?.blocking_handler("lines", lines);
+    /// # Ok(worker) }, async |client| {
+    /// assert!(client.call_and_wait("lines", "Cargo.toml").await?.json::<usize>()? > 10);
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub fn blocking_handler<Args: 'static>(
         mut self,
@@ -56,6 +103,24 @@ impl Worker {
     }
 
     /// Shares `state` with all handlers that take a [`crate::State`] of its type.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use redcall_worker::{Json, State, Worker};
+    ///
+    /// async fn visit(visits: State<AtomicU64>) -> Json<u64> {
+    ///     Json(visits.fetch_add(1, Ordering::Relaxed) + 1)
+    /// }
+    ///
+    /// # redcall_testkit::example::with_worker(|settings| {
+    /// let worker =
+    ///     Worker::from_settings(settings)?.state(AtomicU64::new(0)).handler("visit", visit);
+    /// # Ok(worker) }, async |client| {
+    /// assert_eq!(client.call_and_wait("visit", &()).await?.json::<u64>()?, 1);
+    /// assert_eq!(client.call_and_wait("visit", &()).await?.json::<u64>()?, 2);
+    /// # Ok(()) });
+    /// ```
     #[must_use]
     pub fn state<S: Send + Sync + 'static>(mut self, state: S) -> Self {
         self.source.states.insert(state);
@@ -71,6 +136,15 @@ impl Worker {
     /// Looks up every name in the settings, without Redis. Does not check jobs of schedules that
     /// only other workers map: their names are at Redis.
     ///
+    /// ```
+    /// use redcall_worker::{Settings, Worker};
+    ///
+    /// let worker = Worker::from_settings(Settings::default())?.handler("nap", async || {});
+    /// let overview = worker.check()?;
+    /// assert!(overview.jobs.iter().any(|job| job.name == "nap"));
+    /// # Ok::<(), redcall_worker::WorkerError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The first name that does not exist.
@@ -85,6 +159,23 @@ impl Worker {
     /// Handlers run on the Tokio runtime that polls this future; a thread of its own talks to
     /// Redis. A handler that blocks its thread therefore loses no lease.
     ///
+    /// ```
+    /// use redcall_worker::{Settings, Worker};
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let settings = Settings::load(None)?; // from `redcall.toml` and the environment
+    /// #   let redis = redcall_testkit::TestRedis::start().await;
+    /// #   let settings = Settings { redis: redis.settings(), ..settings };
+    /// #   let null = serde_json::Value::Null;
+    /// #   let call = redcall_testkit::example::call_and_stop(&settings, "nap", &null, &null);
+    ///     let worker = Worker::from_settings(settings)?.handler("nap", async || {});
+    ///     worker.run().await?; // until SIGTERM or SIGINT
+    /// #   call.await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the worker cannot start: settings, handlers, Redis. Once started, it recovers lost
@@ -98,6 +189,26 @@ impl Worker {
     }
 
     /// Runs as [`Worker::run`], but stops at `stop` and at no signal.
+    ///
+    /// ```
+    /// use redcall_worker::{Settings, Stop, Worker};
+    /// use tokio::sync::watch;
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let mut settings = Settings::default();
+    /// #   let redis = redcall_testkit::TestRedis::start().await;
+    ///     settings.redis.url = "redis://127.0.0.1:6379".to_owned();
+    /// #   settings.redis.url = redis.url();
+    ///     let worker = Worker::from_settings(settings)?.handler("nap", async || {});
+    ///     let (stop, stopped) = watch::channel(Stop::No);
+    ///     let running = tokio::spawn(worker.run_until(stopped));
+    ///
+    ///     stop.send(Stop::Drain)?; // starts no further job, ends when the running ones have ended
+    ///     running.await??;
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -7,18 +7,22 @@ use crate::engine::client::Client;
 impl Client {
     /// Returns the dead letters of `queue`, to list, retry or purge them.
     ///
-    /// ```no_run
-    /// # async fn doc(client: redcall_client::Client) -> Result<(), redcall_client::StoreError> {
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
     /// use redcall_client::{Code, DeadSelection};
     ///
+    /// # let failing = client.request("fail").data(&serde_json::json!({"message": "no"}));
+    /// # let failing = failing.track_status(std::time::Duration::from_secs(60)).send().await?;
+    /// # let mut states = client.monitor(&failing).await?;
+    /// # while states.next().await.is_some() {}
     /// let dead = client.dead("default");
     /// let failed = DeadSelection { code: Some(Code::HandlerFailed), ..Default::default() };
     /// for letter in dead.list(&failed).await?.letters {
     ///     println!("{} {}: {}", letter.entry, letter.id, letter.reason);
     /// }
-    /// let report = dead.retry(&failed, false).await?;
-    /// println!("{} retried", report.done.len());
-    /// # Ok(()) }
+    /// let report = dead.retry(&failed, false).await?; // or `purge`
+    /// assert_eq!(report.done.len(), 1);
+    /// # Ok(()) });
     /// ```
     #[must_use]
     pub fn dead(&self, queue: &str) -> DeadLetters {

@@ -13,6 +13,15 @@ impl Client {
     /// answered, no job starts. Requests are still enqueued, and their timeouts run. Returns
     /// `false` if it was paused already.
     ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// assert!(client.pause("low").await?);
+    /// assert!(client.is_paused("low").await?);
+    /// client.request("echo").data("hello").queue("low").send().await?; // waits until `resume`
+    /// assert!(client.resume("low").await?);
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     ///
     /// `invalid_request` for an invalid queue name; `unavailable` if Redis cannot be reached within

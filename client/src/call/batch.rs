@@ -15,6 +15,15 @@ impl Client {
     /// The requests are written together, up to 1,024 per queue and command. Each ends within its
     /// own timeout. After the future is dropped, each may be queued or not, as for
     /// [`Client::call`].
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// let requests = (0..100).map(|number| client.request("echo").data(&number));
+    /// for receipt in client.call_many(requests).await {
+    ///     println!("queued as {}", receipt?.id);
+    /// }
+    /// # Ok(()) });
+    /// ```
     pub async fn call_many(
         &self,
         requests: impl IntoIterator<Item = RequestBuilder>,
@@ -48,6 +57,15 @@ impl Client {
     /// The requests are written together, up to 1,024 per queue and command; answers cost no
     /// command. Each ends within its own timeout. Dropping the future cancels the jobs without an
     /// answer, as for [`Client::call_and_wait`].
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// let requests = (0..100).map(|number| client.request("echo").data(&number));
+    /// for (number, answer) in client.wait_many(requests).await.into_iter().enumerate() {
+    ///     assert_eq!(answer?.json::<usize>()?, number);
+    /// }
+    /// # Ok(()) });
+    /// ```
     pub async fn wait_many(
         &self,
         requests: impl IntoIterator<Item = RequestBuilder>,

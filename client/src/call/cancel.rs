@@ -20,6 +20,18 @@ impl Client {
     /// then in those whose keys are found within about a second (at most 10,000 of each). If the
     /// queue is known, [`Client::cancel_in`] costs less.
     ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use std::time::Duration;
+    ///
+    /// use redcall_client::Cancellation;
+    ///
+    /// let later = client.request("echo").data("hello").delay(Duration::from_secs(3600));
+    /// let receipt = later.send().await?;
+    /// assert_eq!(client.cancel(&receipt.id).await?, Cancellation::Delayed);
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Client::cancel_in`].
@@ -92,6 +104,19 @@ impl Ticket {
     /// Cancels the request: a job that has not started never does, a running handler is notified,
     /// and its callers get `cancelled`. Under an idempotency key, the job goes on while other
     /// callers wait.
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use std::time::Duration;
+    ///
+    /// use redcall_client::Code;
+    ///
+    /// let nap = client.request("echo").data("hello").delay(Duration::from_secs(3600));
+    /// let ticket = nap.submit().await?;
+    /// ticket.cancel().await?;
+    /// assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Cancelled);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     ///

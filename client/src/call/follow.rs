@@ -34,6 +34,25 @@ impl Client {
     /// Each wait for a next frame is limited by the setting `client.timeout` and, inside a handler,
     /// by the handler's remaining time.
     ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use redcall_client::Update;
+    /// use serde_json::json;
+    ///
+    /// let ticket = client.request("count").data(&json!({"to": 3})).submit().await?;
+    ///
+    /// // In any process that has the response key:
+    /// let mut stream = client.follow(&ticket.response_key, 1).await?;
+    /// let mut parts = Vec::new();
+    /// while let Some(update) = stream.next().await {
+    ///     if let Update::Chunk(part) = update? {
+    ///         parts.push(part.to_string());
+    ///     }
+    /// }
+    /// assert_eq!(parts, ["1", "2", "3"]);
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     ///
     /// `not_found` if the response key is empty (its answer was fetched or has expired, the worker

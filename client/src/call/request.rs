@@ -31,6 +31,21 @@ use redcall_common::time::{millis, unix_ms};
 const DELAY_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// A request to be sent, created by [`Client::request`].
+///
+/// ```
+/// # redcall_testkit::example::with_client(async |client| {
+/// use std::time::Duration;
+///
+/// let request = client
+///     .request("echo")
+///     .data("hello")
+///     .queue("default")
+///     .timeout(Duration::from_secs(5))
+///     .max_attempts(2)
+///     .header("tenant", "acme");
+/// assert_eq!(request.wait().await?.json::<String>()?, "hello");
+/// # Ok(()) });
+/// ```
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
     pub(crate) client: Client,
@@ -146,6 +161,16 @@ impl RequestBuilder {
 
     /// Delays the request by `delay`, at most 100 years. Its timeout begins when it is due, so a
     /// waiting caller waits for the delay plus the timeout. Replaces [`RequestBuilder::at`].
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use std::time::Duration;
+    ///
+    /// let later = client.request("echo").data("hello").delay(Duration::from_secs(3600));
+    /// let receipt = later.send().await?;
+    /// assert_eq!(client.inspect().queue(&receipt.queue).await?.scheduled, 1);
+    /// # Ok(()) });
+    /// ```
     pub fn delay(mut self, delay: Duration) -> Self {
         self.when = When::In(delay);
         self
@@ -168,6 +193,16 @@ impl RequestBuilder {
     /// the recorded answer, for the worker's setting `idempotency_ttl`. A request with other data
     /// is rejected with `conflict`. After [`CallError::Unknown`], repeat the call under the same
     /// key.
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// let order = || client.request("echo").data("order 7").idempotency_key("order-7");
+    /// let first = order().send().await?;
+    /// let second = order().send().await?; // joins the first call: the job runs once
+    /// assert!(second.deduplicated);
+    /// assert_eq!(first.id, second.id);
+    /// # Ok(()) });
+    /// ```
     pub fn idempotency_key(mut self, key: &str) -> Self {
         self.idempotency_key = Some(key.to_owned());
         self
@@ -184,6 +219,21 @@ impl RequestBuilder {
     /// for; by default the setting `redis.durability`. The receipt holds the level that was
     /// confirmed within the timeout. A call that waits for the answer needs none: the answer proves
     /// that the job ran.
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use std::time::Duration;
+    ///
+    /// use redcall_client::Durability;
+    ///
+    /// let request = client.request("echo").data("hello").durability(Durability::Replicated);
+    /// let receipt = request.timeout(Duration::from_millis(100)).send().await?;
+    /// if receipt.durability < Durability::Replicated {
+    ///     println!("queued, but not confirmed by a replica in time");
+    /// }
+    /// # assert_eq!(receipt.durability, Durability::Memory); // there is none
+    /// # Ok(()) });
+    /// ```
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
         self

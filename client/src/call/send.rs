@@ -65,6 +65,17 @@ pub(super) struct Waiting {
 impl RequestBuilder {
     /// Enqueues the request and returns.
     ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use redcall_client::Durability;
+    /// use serde_json::json;
+    ///
+    /// let request = client.request("add").data(&json!({"a": 1, "b": 2}));
+    /// let receipt = request.queue("default").send().await?;
+    /// assert_eq!(receipt.durability, Durability::Memory);
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Client::call`].
@@ -78,6 +89,15 @@ impl RequestBuilder {
 
     /// Enqueues the request and waits for its answer.
     ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use std::time::Duration;
+    ///
+    /// let request = client.request("echo").data("hello").timeout(Duration::from_secs(5));
+    /// assert_eq!(request.wait().await?.json::<String>()?, "hello");
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Client::call_and_wait`].
@@ -89,6 +109,25 @@ impl RequestBuilder {
     }
 
     /// Enqueues the request and returns the stream of its frames.
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use redcall_client::Update;
+    /// use serde_json::json;
+    ///
+    /// let mut stream = client.request("count").data(&json!({"to": 3})).stream().await?;
+    /// let mut parts = Vec::new();
+    /// while let Some(update) = stream.next().await {
+    ///     match update? {
+    ///         Update::Chunk(part) => parts.push(part.to_string()),
+    ///         Update::Restarted { .. } => parts.clear(), // the new attempt sends them again
+    ///         Update::Done(answer) => println!("counted to {}", answer.data),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// assert_eq!(parts, ["1", "2", "3"]);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     ///
@@ -108,6 +147,14 @@ impl RequestBuilder {
     }
 
     /// Enqueues the request. Its answer is fetched later, by this or another process.
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// let ticket = client.request("echo").data("hello").submit().await?;
+    /// let response_key = ticket.response_key; // pass it to any process, which fetches the answer
+    /// assert_eq!(client.fetch(&response_key).await?.json::<String>()?, "hello");
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     ///
@@ -288,6 +335,15 @@ pub(super) async fn run_alongside<T>(
 impl Client {
     /// Enqueues job `name` and returns.
     ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use serde_json::json;
+    ///
+    /// let receipt = client.call("add", &json!({"a": 1, "b": 2})).await?;
+    /// println!("queued as {} on {}", receipt.id, receipt.queue);
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`CallError::may_be_queued`] returns `true` if the job may run nevertheless. After the
@@ -302,6 +358,19 @@ impl Client {
     }
 
     /// Enqueues job `name` and waits for its answer, at most for the setting `client.timeout`.
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use redcall_client::Code;
+    /// use serde_json::{Value, json};
+    ///
+    /// let answer = client.call_and_wait("add", &json!({"a": 1, "b": 2})).await?;
+    /// assert_eq!(answer.json::<Value>()?, json!({"answer": 3}));
+    ///
+    /// let error = client.call_and_wait("add", &json!({"a": 1})).await.unwrap_err();
+    /// assert_eq!(error.code(), Code::InvalidData);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     ///

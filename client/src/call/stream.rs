@@ -57,6 +57,21 @@ pub enum Update {
 /// Delivered frames are trimmed from Redis, in batches; the handler blocks while too many are
 /// unread. With several readers of one request, each trims; a reader that falls behind another ends
 /// with `not_found`.
+///
+/// ```
+/// # redcall_testkit::example::with_client(async |client| {
+/// use futures_util::TryStreamExt as _;
+/// use redcall_client::Update;
+/// use serde_json::json;
+///
+/// let stream = client.request("count").data(&json!({"to": 3})).stream().await?;
+/// let parts = stream.try_filter_map(async |update| match update {
+///     Update::Chunk(part) => Ok(Some(part.to_string())),
+///     _ => Ok(None),
+/// });
+/// assert_eq!(parts.try_collect::<Vec<_>>().await?, ["1", "2", "3"]);
+/// # Ok(()) });
+/// ```
 pub struct FrameStream {
     // Before the client: dropping the last client ends the task that writes the cancellation.
     guard: Guard,

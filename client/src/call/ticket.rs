@@ -19,6 +19,14 @@ use crate::error::CallError;
 use crate::response::Response;
 
 /// A request that was enqueued and whose answer can be fetched.
+///
+/// ```
+/// # redcall_testkit::example::with_client(async |client| {
+/// let ticket = client.request("echo").data("hello").submit().await?;
+/// println!("submitted {}", ticket.id);
+/// assert_eq!(ticket.wait().await?.json::<String>()?, "hello");
+/// # Ok(()) });
+/// ```
 pub struct Ticket {
     pub(crate) client: Client,
     pub(crate) origin: Origin,
@@ -43,6 +51,18 @@ impl Ticket {
 
 impl Client {
     /// Waits for the answer of a submitted request, at most for the setting `client.timeout`.
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use redcall_client::Code;
+    ///
+    /// let ticket = client.request("echo").data("hello").submit().await?;
+    /// assert_eq!(client.fetch(&ticket.response_key).await?.json::<String>()?, "hello");
+    ///
+    /// let error = client.fetch("redcall:{default}:response:other").await.unwrap_err();
+    /// assert_eq!(error.code(), Code::NotFound);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     ///

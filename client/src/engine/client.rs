@@ -35,6 +35,18 @@ const COMMAND_CAPACITY: usize = 16_384;
 /// Client for named jobs. Clones share connections; dropping the last clone closes them.
 ///
 /// Its tasks run on the Tokio runtime on which it was created.
+///
+/// ```
+/// # redcall_testkit::example::with_client(async |client| {
+/// let tasks = [1, 2, 3].map(|a| {
+///     let client = client.clone();
+///     tokio::spawn(async move { client.call_and_wait("echo", &a).await })
+/// });
+/// for task in tasks {
+///     println!("{}", task.await??.data);
+/// }
+/// # Ok(()) });
+/// ```
 #[derive(Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
@@ -115,6 +127,16 @@ impl Route {
 impl Client {
     /// Connects to the Redis at `url` with default settings.
     ///
+    /// ```
+    /// use redcall_client::Client;
+    ///
+    /// # redcall_testkit::example::with_settings(async |settings| {
+    /// # let url = &settings.redis.url;
+    /// let client = Client::connect(url).await?; // such as redis://127.0.0.1:6379
+    /// assert_eq!(client.call_and_wait("echo", "hello").await?.json::<String>()?, "hello");
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the URL is invalid, Redis cannot be reached, or it lacks a feature that the settings
@@ -128,6 +150,20 @@ impl Client {
 
     /// Connects with the sections `redis`, `client`, `limits`, `auth`, `queues`, `events`,
     /// `jobs` and `services` (for their queues) of `settings`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use redcall_client::{Client, Settings};
+    ///
+    /// # redcall_testkit::example::with_settings(async |given| {
+    /// let mut settings = Settings::load(None)?; // from `redcall.toml` and the environment
+    /// settings.client.timeout = Duration::from_secs(10);
+    /// # settings.redis = given.redis;
+    /// let client = Client::from_settings(&settings).await?;
+    /// # drop(client);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     ///
@@ -205,6 +241,14 @@ impl Client {
     /// that were read. Returns within 500 ms. Call it before a program exits right after a call: a
     /// job whose cancellation is not written still runs, and an answer that is not deleted expires
     /// by its TTL.
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// let answer = client.call_and_wait("echo", "hello").await?;
+    /// println!("{}", answer.data);
+    /// client.flush().await; // the program exits right after this
+    /// # Ok(()) });
+    /// ```
     pub async fn flush(&self) {
         const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
         let (done, flushed) = oneshot::channel();

@@ -37,6 +37,22 @@ pub enum GroupItem {
 ///
 /// Delivery is at least once: each event goes to one member, and to another one if it is not
 /// acknowledged in time. Dropping a member is safe; its unacknowledged events go to others.
+///
+/// ```
+/// # redcall_testkit::example::with_client(async |client| {
+/// use redcall_client::{GroupItem, Kind};
+///
+/// let mut member = client.events("orders").group("billing").await?;
+/// client.publish("orders", Kind::EVENT, "order 7").await?;
+/// match member.next().await? {
+///     GroupItem::Event { event, again } => {
+///         println!("{} (delivered before: {again})", event.context);
+///         member.ack(&event).await?;
+///     }
+///     GroupItem::Missed(count) => println!("missed {count:?} events"),
+/// }
+/// # Ok(()) });
+/// ```
 pub struct GroupMember {
     client: Client,
     member: Member,

@@ -12,13 +12,15 @@ impl Client {
     /// An event whose kind is in `events.emergency` is published on the topic `emergency` first.
     /// Returns the id of its entry in the topic.
     ///
-    /// ```no_run
-    /// # async fn doc(client: redcall_client::Client) -> Result<(), redcall_client::EventError> {
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
     /// use redcall_client::Kind;
+    /// use serde_json::json;
     ///
-    /// let context = serde_json::json!({"name": "speed", "value": 3});
-    /// client.publish("device.7", Kind::PROPERTY_CHANGE, &context).await?;
-    /// # Ok(()) }
+    /// let context = json!({"name": "speed", "value": 3});
+    /// let id = client.publish("device.7", Kind::PROPERTY_CHANGE, &context).await?;
+    /// println!("published as {id}");
+    /// # Ok(()) });
     /// ```
     ///
     /// # Errors

@@ -16,19 +16,24 @@ impl Client {
     /// Returns a subscription builder for `topic` (a name, or a number that has a name). By default
     /// the subscription starts with the next event.
     ///
-    /// ```no_run
-    /// # async fn doc(client: redcall_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
     /// use redcall_client::{EventItem, Kind};
     ///
-    /// let mut events = client.events("device.7").kind(Kind::PROPERTY_CHANGE).subscribe().await?;
+    /// let topic = client.events("device.7").kind(Kind::PROPERTY_CHANGE);
+    /// let mut events = topic.subscribe().await?;
+    /// client.publish("device.7", Kind::PROPERTY_CHANGE, "speed").await?;
     /// while let Some(item) = events.next().await {
     ///     match item? {
-    ///         EventItem::Event(event) => println!("{} {}", event.when, event.context),
+    ///         EventItem::Event(event) => {
+    ///             println!("{} {}", event.when, event.context);
+    ///             break;
+    ///         }
     ///         EventItem::Missed(Some(count)) => println!("missed {count} events"),
     ///         EventItem::Missed(None) => println!("may have missed events"),
     ///     }
     /// }
-    /// # Ok(()) }
+    /// # Ok(()) });
     /// ```
     pub fn events(&self, topic: &str) -> Topic {
         Topic {
@@ -66,6 +71,20 @@ impl Topic {
     }
 
     /// Starts after this event, to continue from another stream, also of another process.
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use redcall_client::{EventItem, Kind};
+    ///
+    /// let seen = client.publish("device.7", Kind::EVENT, "first").await?;
+    /// client.publish("device.7", Kind::EVENT, "second").await?;
+    ///
+    /// let mut events = client.events("device.7").after(seen).subscribe().await?;
+    /// let Some(Ok(EventItem::Event(event))) = events.next().await else { panic!() };
+    /// assert_eq!(event.context.get(), "\"second\"");
+    /// assert_eq!(events.last(), event.id);
+    /// # Ok(()) });
+    /// ```
     pub fn after(mut self, event: EventId) -> Self {
         self.from = From::Event(event);
         self

@@ -56,6 +56,20 @@ impl Client {
     /// retried job is `Processing` again, with a higher attempt. Any number of monitors share the
     /// client's connections. Dropping the stream does not affect the job.
     ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use std::time::Duration;
+    ///
+    /// let request = client.request("echo").data("model 7").track_status(Duration::from_secs(60));
+    /// let receipt = request.send().await?;
+    /// let mut states = client.monitor(&receipt).await?;
+    /// while let Some(status) = states.next().await {
+    ///     let status = status?;
+    ///     println!("{} since {}", status.state, status.at_ms); // ends with Success or Error
+    /// }
+    /// # Ok(()) });
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Client::status`]. Later errors are the last item: `deadline_exceeded` if the time is

@@ -70,15 +70,18 @@ impl Client {
     /// [`crate::RequestBuilder::track_status`]. Ends within the setting `client.timeout`. Cancel
     /// safe.
     ///
-    /// ```no_run
-    /// # async fn doc(client: redcall_client::Client) -> Result<(), redcall_client::CallError> {
-    /// use redcall_client::JobState;
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
     /// use std::time::Duration;
     ///
-    /// let request = client.request("train").data("model 7");
-    /// let ticket = request.track_status(Duration::from_secs(3600)).submit().await?;
-    /// assert_eq!(client.status(&ticket).await?.state, JobState::Pending);
-    /// # Ok(()) }
+    /// use redcall_client::JobState;
+    ///
+    /// let request = client.request("echo").data("model 7").track_status(Duration::from_secs(60));
+    /// let ticket = request.submit().await?;
+    /// ticket.wait().await?;
+    /// let status = client.status(&ticket.id).await?; // in any process
+    /// assert_eq!(status.state, JobState::Success);
+    /// # Ok(()) });
     /// ```
     ///
     /// # Errors
@@ -93,6 +96,19 @@ impl Client {
     }
 
     /// Returns all states kept of a job, at most 64, the oldest first; see [`Client::status`].
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use std::time::Duration;
+    ///
+    /// let request = client.request("echo").data("model 7").track_status(Duration::from_secs(60));
+    /// let ticket = request.submit().await?;
+    /// ticket.wait().await?;
+    /// let states = client.status_history(&ticket).await?;
+    /// let states: Vec<_> = states.iter().map(|status| status.state.as_str()).collect();
+    /// assert_eq!(states, ["Pending", "Processing", "Success"]);
+    /// # Ok(()) });
+    /// ```
     ///
     /// # Errors
     ///

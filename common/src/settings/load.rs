@@ -20,6 +20,20 @@ impl Settings {
     /// or JSON, and an empty variable counts as set: if a secret is missing, no default may replace
     /// it.
     ///
+    /// ```
+    /// use redcall_common::settings::Settings;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// let file = folder.path().join("redcall.toml");
+    /// std::fs::write(&file, "[worker]\nconcurrency = 4\n")?;
+    /// assert_eq!(Settings::load(Some(&file))?.worker.concurrency, 4);
+    ///
+    /// std::fs::write(&file, "[worker]\nconcurency = 4\n")?;
+    /// let error = Settings::load(Some(&file)).unwrap_err();
+    /// assert!(error.to_string().contains("worker.concurency"), "{error}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`SettingsError`] if a named or found file cannot be read, is malformed, or if a key in it

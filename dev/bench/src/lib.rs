@@ -1,10 +1,25 @@
-//! Load generators, the same for users (`redcall bench`) and for the runs of this project
-//! (`cargo xtask bench`).
+//! Load generators, the same for users (`redcall bench`) and for the runs of this project (`cargo
+//! xtask bench`): [`call`], [`enqueue`] and [`drain`] load the existing Redis and workers.
 //!
-//! | file | holds |
-//! |---|---|
-//! | `load/` | [`call`], [`enqueue`], [`drain`]: load on the existing Redis and workers |
-//! | `figures.rs` | their figures |
+//! ```
+//! use std::time::Duration;
+//!
+//! use redcall_bench::{Calls, Job, call};
+//! use serde_json::value::to_raw_value;
+//!
+//! # redcall_testkit::example::with_client(async |client| {
+//! let calls = Calls {
+//!     job: Job { name: "echo".to_owned(), data: to_raw_value("hello")?, queue: None },
+//!     callers: 4,
+//!     duration: Duration::from_millis(20),
+//!     warm_up: Duration::ZERO,
+//!     pause: Duration::ZERO,
+//!     stream: false,
+//! };
+//! let figures = call(&client, &calls, std::future::pending()).await?; // until interrupted
+//! assert!(figures.calls > 0);
+//! # Ok(()) });
+//! ```
 //!
 //! The program `redcall-bench` has the baselines, and the scenarios that compare them with Redcall.
 

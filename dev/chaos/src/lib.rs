@@ -1,21 +1,33 @@
 //! Chaos: attacks private servers and workers under load, then judges each call from the lines that
 //! its caller and its handlers wrote.
 //!
-//! | file | holds |
-//! |---|---|
-//! | `options.rs` | [`Options`]: how long, how many, which seed |
-//! | `plan.rs` | the attacks and their times, drawn from the seed |
-//! | `run.rs` | [`run()`]: the whole, from the first server to the judgement |
-//! | `stage.rs` | the private Redis, its disk, rights and clock, and the roads to it |
-//! | `worker_pool.rs` | the worker processes: starts, holds, kills and stops them |
-//! | `attacks.rs` | carries out the plan |
-//! | `load/` | the callers |
-//! | `work.rs` | the handlers, inside the worker processes: [`serve`] |
-//! | `history.rs` | the lines of callers, handlers and attackers |
-//! | `judge/` | the findings: lost, settled twice, hung |
-//! | `error.rs` | [`ChaosError`] |
-//! | `report.rs` | [`Report`]: the figures, and the verdict |
+//! ```no_run
+//! use std::time::Duration;
 //!
+//! use redcall_chaos::{Counts, Options, Progress, run};
+//! use tokio::sync::watch;
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # async fn doc() -> Result<(), redcall_chaos::ChaosError> {
+//! let duration = Duration::from_secs(60);
+//! let options = Options {
+//!     duration,
+//!     workers: 4,
+//!     callers: 8,
+//!     lease: Duration::from_secs(1),
+//!     timeout: Duration::from_secs(5),
+//!     counts: Counts::usual(duration),
+//!     seed: 7,
+//!     worker: ("redcall-chaos".into(), vec!["worker".to_owned()]),
+//!     keep: false,
+//! };
+//! let (progress, _) = watch::channel(Progress::default());
+//! let report = run(options, progress, CancellationToken::new()).await?;
+//! assert!(report.ok);
+//! # Ok(()) }
+//! ```
+//!
+//! [`Options`] says how long, how many and which seed; [`Report`] has the figures and the verdict.
 //! The judge reads only those lines: no counter, key or metric of Redcall. `redcall chaos` runs it;
 //! the rest of the project does not need it.
 

@@ -13,6 +13,7 @@
 //! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that a test can break |
 //! | `raw_reader.rs` | [`RawReader`]: reads lists with plain commands |
 //! | `eventually.rs` | [`eventually()`] |
+//! | `example.rs` | the setup of documentation examples; feature `example` |
 //!
 //! For tests and for the crate `chaos`, which needs the proxy. Fixtures panic instead of returning
 //! errors, since a test cannot handle them. Code that programs need to run is elsewhere.
@@ -26,6 +27,8 @@ mod certificates;
 #[cfg(target_os = "linux")]
 mod clock;
 mod eventually;
+#[cfg(feature = "example")]
+pub mod example;
 mod fake_sentinel;
 mod free_port;
 mod proxy;

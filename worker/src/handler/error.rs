@@ -12,6 +12,27 @@ use crate::causes::{causes, with_causes};
 pub(crate) type HandlerResult = Result<Box<RawValue>, HandlerError>;
 
 /// The error of a handler. Message and data go to the caller, the cause to the worker's log.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use redcall_worker::HandlerError;
+/// use serde_json::json;
+///
+/// async fn print() -> Result<(), HandlerError> {
+///     let error = HandlerError::new("out of paper").data(&json!({"tray": 2}));
+///     Err(error.retry_after(Duration::from_secs(60))) // if the mapping of the job has `retries`
+/// }
+/// # use redcall_worker::Worker;
+/// # redcall_testkit::example::with_worker(|settings| {
+/// # let worker = Worker::from_settings(settings)?.handler("print", print);
+/// # Ok(worker) }, async |client| {
+/// # use redcall_testkit::example::redcall_client::CallError;
+/// let Err(CallError::Failed(error)) = client.call_and_wait("print", &()).await else { panic!() };
+/// assert_eq!(error.message, "out of paper");
+/// assert_eq!(error.data.expect("data").get(), r#"{"tray":2}"#);
+/// # Ok(()) });
+/// ```
 #[derive(Debug)]
 pub struct HandlerError {
     pub(crate) error: WireError,

@@ -18,7 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("redcall-example", &["redcall-client", "redcall-common", STORE, "redcall-worker"]),
     // Only its tests need them, but the table does not distinguish kinds of dependencies.
     ("redcall-model", &["redcall-common", STORE]),
-    ("redcall-testkit", &["redcall-common", STORE]),
+    // Both ends only with its feature `example`, for the documentation examples of either.
+    (TESTKIT, &["redcall-client", "redcall-common", STORE, "redcall-worker"]),
     (TESTS, &["redcall-client", "redcall-common", STORE, TESTKIT, "redcall-worker"]),
     ("redcall-fuzz", &["redcall-client", "redcall-common", STORE]),
     ("xtask", &["redcall-common", STORE, TESTKIT]),
