@@ -9,7 +9,6 @@
 mod bad_input;
 mod bounds;
 mod events;
-mod held;
 mod isolation;
 mod life;
 mod load;

@@ -2,6 +2,8 @@
 //! real programs whose output is read.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+pub(crate) mod held;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -37,6 +39,12 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(5);
 /// The time limit for expected events, longer than any takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than a test.
+/// A fraction of a second, and all that a machine adds which stops its processes meanwhile.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
+/// A second, as promised, and two for a machine that stops its processes meanwhile.
+pub(crate) const SOON: Duration = Duration::from_secs(3);
+/// The timeout of calls that are tested for something else, on a machine of any speed.
+pub(crate) const UNTIMED: Duration = Duration::from_secs(100);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A lease that does not end within a test, and no later than any can (Redis ms).

@@ -137,10 +137,10 @@ mod tests {
 
     #[test]
     fn line_of_ps_is_read_with_blanks_in_the_path() {
-        let line = "  501 Mon Nov  3 09:24:26 2026     /Users/a b/My Worker/redcall-worker\n";
+        let line = "  501 Mon Nov  3 09:24:26 2026     /Applications/My Worker/redcall-worker\n";
         let identity = listed_identity(line).unwrap();
         assert_eq!((identity.user, &*identity.started), (501, "Mon Nov 3 09:24:26 2026"));
-        assert_eq!(identity.program, "/Users/a b/My Worker/redcall-worker");
+        assert_eq!(identity.program, "/Applications/My Worker/redcall-worker");
         // `ps` prints nothing of a process that has ended.
         assert_eq!(listed_identity("\n"), None);
     }

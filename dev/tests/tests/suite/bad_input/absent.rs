@@ -12,10 +12,7 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::support::{Foreign, LIVE, QUEUE, WAYS, error_frame, keys, waited};
-
-/// Far below the timeout of 20 s, and long enough for a loaded machine.
-const AT_ONCE: Duration = Duration::from_secs(5);
+use crate::support::{AT_ONCE, Foreign, LIVE, QUEUE, WAYS, error_frame, keys, waited};
 
 #[tokio::test]
 async fn unmapped_name_is_answered_at_once() {

@@ -4,7 +4,7 @@ use redcall_tests::Bench;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
-use crate::held::Held;
+use crate::support::held::Held;
 
 /// Cuts every connection whose name starts with `prefix`; returns their number.
 pub(crate) async fn cut(conn: &mut MultiplexedConnection, prefix: &str) -> usize {

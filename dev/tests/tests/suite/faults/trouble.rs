@@ -9,9 +9,3 @@ mod full;
 mod refusals;
 mod restarts;
 mod sentinels;
-
-use std::time::Duration;
-
-/// The time limit for recovery after Redis is back: a second, as promised, and two for a machine
-/// that stops its processes meanwhile.
-const SOON: Duration = Duration::from_secs(3);

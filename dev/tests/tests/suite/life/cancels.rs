@@ -12,11 +12,7 @@ use redis::AsyncCommands;
 use serde_json::json;
 
 use super::{connection, keys};
-use crate::support::is_running;
-
-/// A fraction of a second, plus what only a machine takes that stops its processes meanwhile. Far
-/// below the minutes until the next heartbeat of [`without_heartbeats`].
-const AT_ONCE: Duration = Duration::from_secs(5);
+use crate::support::{AT_ONCE, is_running};
 
 /// A bench whose workers learn of a cancellation by its message alone.
 async fn without_heartbeats() -> Bench {

@@ -1,16 +1,15 @@
 //! Paused and resumed queues.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{connection, keys};
-use crate::held::Held;
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
-/// A second, as promised, and two for a machine that stops its processes meanwhile.
-const SOON: Duration = Duration::from_secs(3);
+use crate::support::SOON;
+use crate::support::held::Held;
 
 async fn pause(conn: &mut MultiplexedConnection) {
     let () = conn.set(keys().paused(), "1").await.unwrap();

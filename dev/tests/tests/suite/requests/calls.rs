@@ -7,7 +7,7 @@ use redcall_tests::Bench;
 use redcall_worker::{HandlerError, Json, Request, State};
 use serde_json::{Value, json};
 
-use crate::held::Held;
+use crate::support::held::Held;
 
 #[tokio::test]
 async fn a_waited_call_is_answered_through_the_mapping() {

@@ -3,8 +3,6 @@
 
 mod follow;
 
-use std::time::Duration;
-
 use redcall_client::{FrameStream, Update};
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
@@ -13,10 +11,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
 use crate::faults::reconnect::cut;
-use crate::support::response_key;
-
-/// The time of a call: not tested here, on a machine of any speed.
-const PATIENCE: Duration = Duration::from_secs(100);
+use crate::support::{UNTIMED, response_key};
 
 /// Sends `count` parts, which end with their numbers, padded by `size` bytes.
 async fn parts(
@@ -32,7 +27,7 @@ async fn parts(
 /// A stream of `count` parts whose reader does not read until `unread` lie at Redis.
 async fn stopped(bench: &Bench, count: usize, size: usize, unread: usize) -> FrameStream {
     let client = bench.client().await;
-    let request = client.request("parts").data(&(count, size)).timeout(PATIENCE);
+    let request = client.request("parts").data(&(count, size)).timeout(UNTIMED);
     let stream = request.stream().await.unwrap();
     let key = response_key(stream.id());
     let mut conn = bench.redis.connection().await;

@@ -13,14 +13,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::{Barrier, Notify};
 use tokio::time::timeout;
 
-use crate::held::Held;
+use crate::support::UNTIMED;
+use crate::support::held::Held;
 
 /// Longer than any call of these tests with a stopped Redis may last, on a machine that stops other
 /// processes as well for a moment. Shorter than the five seconds for which a connection is tried.
 const IN_TIME: Duration = Duration::from_secs(4);
-
-/// The time of calls that move many megabytes: not tested here, on a machine of any speed.
-const PATIENCE: Duration = Duration::from_secs(100);
 
 /// A stopped server; dropping this continues it, also when the test fails.
 struct Stopped(Pid);
@@ -54,7 +52,7 @@ async fn connections_made_for(redis: TestRedis, count: usize, size: usize) -> u6
         Json("x".repeat(size))
     }
     let mut bench = Bench::on(redis);
-    bench.settings.client.timeout = PATIENCE;
+    bench.settings.client.timeout = UNTIMED;
     bench.settings.worker.concurrency = count;
     let together = Arc::new(Barrier::new(count));
     let _worker = bench.worker_with(|worker| worker.state(together).handler("big", big)).await;
@@ -109,7 +107,7 @@ async fn a_stream_of_large_frames_does_not_break_the_connection() {
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;
     let before = info(&mut conn, "stats", "total_connections_received:").await;
-    let mut stream = client.request("large").timeout(PATIENCE).stream().await.unwrap();
+    let mut stream = client.request("large").timeout(UNTIMED).stream().await.unwrap();
     let mut seen = 0;
     while let Some(update) = stream.next().await {
         seen += u32::from(matches!(update.unwrap(), Update::Progress(_)));

@@ -11,9 +11,9 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
-use super::SOON;
 use crate::life::works;
 use crate::operation::probes::Served;
+use crate::support::SOON;
 
 /// Longer than pauses between attempts grow.
 const LONG_ENOUGH: Duration = Duration::from_millis(1500);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::SOON;
+use crate::support::SOON;
 use redcall_client::{CallError, Client};
 use redcall_common::settings::{HandlerSettings, JobSettings, Settings};
 use redcall_testkit::{RestartableRedis, eventually};

@@ -8,8 +8,8 @@ use redcall_testkit::{FakeSentinel, FaultProxy, ReplicatedRedis, eventually};
 use redcall_tests::Bench;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::SOON;
 use crate::operation::probes::Served;
+use crate::support::SOON;
 
 struct Stage {
     // First, since it takes its leave of servers that still run.

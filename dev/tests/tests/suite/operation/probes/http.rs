@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Served, try_get};
-use crate::held::HeldCommand;
+use crate::support::held::HeldCommand;
 use crate::support::{Logged, Ran, SettingsFile};
 
 #[tokio::test]

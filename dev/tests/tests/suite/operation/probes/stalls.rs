@@ -9,10 +9,7 @@ use redcall_tests::{Bench, LEASE, binary};
 use serde_json::json;
 
 use super::{Served, address_of, try_get};
-use crate::support::{Logged, unused_address};
-
-/// A second, as promised, and two for a machine that stops its processes meanwhile.
-const SOON: Duration = Duration::from_secs(3);
+use crate::support::{Logged, SOON, unused_address};
 
 /// A worker behind a proxy.
 async fn proxied() -> (Served, FaultProxy, Bench) {

@@ -18,7 +18,7 @@ use redis::AsyncCommands;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::json;
 
-use crate::held::HeldCommand;
+use crate::support::held::HeldCommand;
 use crate::support::{LIVE, Ran, is_running};
 
 /// A folder for the pid file. Its worker is killed when this is dropped.

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::held::HeldCommand;
+use crate::support::held::HeldCommand;
 use crate::support::{QUEUE, SettingsFile, blocked, is_registry, is_running, keys};
 
 /// A real worker, and its environment.
