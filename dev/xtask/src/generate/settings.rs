@@ -237,7 +237,8 @@ fn default_of(text: &str) -> (String, String) {
 
 /// Returns text for a cell: links of the code become plain names.
 fn cell(text: &str) -> String {
-    let text = text.replace("[`super::Settings::base_dir`]", "the folder of the settings file");
+    let base_dir = "[`crate::settings::Settings::base_dir`]";
+    let text = text.replace(base_dir, "the folder of the settings file");
     let mut plain = String::new();
     let mut rest = text.as_str();
     while let Some((before, link)) = rest.split_once("[`") {

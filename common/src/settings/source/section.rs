@@ -14,35 +14,35 @@ use super::entry::{Entry, origin_of};
 use super::error::SettingsError;
 
 /// The common state of all sections of one load.
-pub(super) struct LoadContext {
+pub(crate) struct LoadContext {
     /// The name of the settings file as in the origin of its values.
-    pub(super) file: Option<String>,
+    pub(crate) file: Option<String>,
     /// The base directory of relative paths.
-    pub(super) base: PathBuf,
+    pub(crate) base: PathBuf,
     /// All mistakes so far; written by sections and the environment, read once at the end.
     mistakes: RefCell<Vec<SettingsError>>,
 }
 
 impl LoadContext {
-    pub(super) fn new(file: Option<String>, base: PathBuf) -> Self {
+    pub(crate) fn new(file: Option<String>, base: PathBuf) -> Self {
         Self { file, base, mistakes: RefCell::new(Vec::new()) }
     }
 
-    pub(super) fn report(&self, mistake: SettingsError) {
+    pub(crate) fn report(&self, mistake: SettingsError) {
         self.mistakes.borrow_mut().push(mistake);
     }
 
-    pub(super) fn into_mistakes(self) -> Vec<SettingsError> {
+    pub(crate) fn into_mistakes(self) -> Vec<SettingsError> {
         self.mistakes.into_inner()
     }
 
-    pub(super) fn is_env(&self, origin: &str) -> bool {
+    pub(crate) fn is_env(&self, origin: &str) -> bool {
         self.file.as_deref() != Some(origin)
     }
 }
 
 /// A table, its unread values, and the keys that were read.
-pub(super) struct Section<'c> {
+pub(crate) struct Section<'c> {
     context: &'c LoadContext,
     /// The path of the table; empty for the root.
     path: String,
@@ -54,13 +54,13 @@ pub(super) struct Section<'c> {
 
 impl<'c> Section<'c> {
     /// Creates the section of the whole tree.
-    pub(super) fn root(context: &'c LoadContext, tree: Map<String, Value>) -> Self {
+    pub(crate) fn root(context: &'c LoadContext, tree: Map<String, Value>) -> Self {
         let origin = context.file.clone().unwrap_or_default();
         Self { unread: tree.into_iter().collect(), ..Self::empty(context, String::new(), origin) }
     }
 
     /// Creates the section at `path`. `None` if the value is not a table, which was reported.
-    pub(super) fn at(
+    pub(crate) fn at(
         context: &'c LoadContext,
         path: String,
         value: Value,
@@ -90,7 +90,7 @@ impl<'c> Section<'c> {
     }
 
     /// Returns the table under `key`; an empty one if it is missing or invalid.
-    pub(super) fn section(&mut self, key: &'static str) -> Section<'c> {
+    pub(crate) fn section(&mut self, key: &'static str) -> Section<'c> {
         self.known.push(key);
         let example = format!("[{key}] and its keys below");
         self.unread
@@ -100,14 +100,14 @@ impl<'c> Section<'c> {
     }
 
     /// Returns the table under `key`; `None` if it is missing, or not a table, which was reported.
-    pub(super) fn table(&mut self, key: &'static str, example: &str) -> Option<Section<'c>> {
+    pub(crate) fn table(&mut self, key: &'static str, example: &str) -> Option<Section<'c>> {
         self.known.push(key);
         let value = self.unread.remove(key)?;
         Section::at(self.context, self.child(key), value, example)
     }
 
     /// Reads the value under `key` with `convert`. `None` if it is absent or was reported.
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &mut self,
         key: &'static str,
         convert: impl FnOnce(&Entry) -> Result<T, SettingsError>,
@@ -118,7 +118,7 @@ impl<'c> Section<'c> {
     }
 
     /// Reads a value of [`Section::take_all`] with `convert`. `None` if it was reported.
-    pub(super) fn convert<T>(
+    pub(crate) fn convert<T>(
         &self,
         key: &str,
         value: Value,
@@ -131,28 +131,28 @@ impl<'c> Section<'c> {
     }
 
     /// Returns the origin of `key`, if it exists and was not read yet.
-    pub(super) fn origin(&self, key: &str) -> Option<String> {
+    pub(crate) fn origin(&self, key: &str) -> Option<String> {
         self.unread.get(key).map(origin_of)
     }
 
     /// Reports a mistake of the table as a whole.
-    pub(super) fn wrong(&self, problem: impl Into<String>, help: impl Into<String>) {
+    pub(crate) fn wrong(&self, problem: impl Into<String>, help: impl Into<String>) {
         self.context.report(SettingsError::invalid(&self.origin, &self.path, problem, help));
     }
 
     /// Returns `true` if only the environment made this table.
-    pub(super) fn is_from_env(&self) -> bool {
+    pub(crate) fn is_from_env(&self) -> bool {
         self.context.is_env(&self.origin)
     }
 
     /// Returns `true` if unread values are left.
-    pub(super) fn has_unread(&self) -> bool {
+    pub(crate) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }
 
     /// Reports that the environment sets a key of a `what` that does not exist, so that it
     /// overrides nothing. `name` is the meant one, `names` are all existing ones.
-    pub(super) fn overrides_nothing(&self, what: &str, name: &str, names: &[String]) {
+    pub(crate) fn overrides_nothing(&self, what: &str, name: &str, names: &[String]) {
         let others = || names.iter().map(String::as_str).filter(|other| *other != name);
         let hint = closest::hint(name, others());
         let known = others().collect::<Vec<_>>().join(", ");
@@ -162,22 +162,22 @@ impl<'c> Section<'c> {
     }
 
     /// Returns all values under user-defined names.
-    pub(super) fn take_all(&mut self) -> BTreeMap<String, Value> {
+    pub(crate) fn take_all(&mut self) -> BTreeMap<String, Value> {
         std::mem::take(&mut self.unread)
     }
 
-    pub(super) fn context(&self) -> &'c LoadContext {
+    pub(crate) fn context(&self) -> &'c LoadContext {
         self.context
     }
 
     /// Returns the path of `key` in this table, on one line even if the key has line feeds.
-    pub(super) fn child(&self, key: &str) -> String {
+    pub(crate) fn child(&self, key: &str) -> String {
         let key = key.escape_debug();
         if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) }
     }
 
     /// Reports every key that was not read.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         let allowed = self.known.join(", ");
         for (key, value) in &self.unread {
             let (what, list) = match (self.path.is_empty(), &value.kind) {

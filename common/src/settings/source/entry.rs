@@ -13,19 +13,19 @@ use super::closest;
 use super::error::SettingsError;
 
 /// A value with its origin.
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// The path of the key, such as `worker.concurrency`.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// The file, or the environment variable, that set it.
-    pub(super) origin: String,
+    pub(crate) origin: String,
     /// Values from the environment are text, so that text is read more leniently.
-    pub(super) from_env: bool,
-    pub(super) value: ValueKind,
+    pub(crate) from_env: bool,
+    pub(crate) value: ValueKind,
 }
 
 impl Entry {
     /// Creates a mistake in this value.
-    pub(super) fn wrong(
+    pub(crate) fn wrong(
         &self,
         problem: impl Into<String>,
         help: impl Into<String>,
@@ -34,7 +34,7 @@ impl Entry {
     }
 
     /// Creates a mistake in this value with another crate's error as cause.
-    pub(super) fn wrong_because(
+    pub(crate) fn wrong_because(
         &self,
         problem: impl Into<String>,
         help: impl Into<String>,
@@ -50,7 +50,7 @@ impl Entry {
     }
 
     /// Creates the mistake that the value is not `wanted` (with its article), or is empty.
-    pub(super) fn not_a(&self, wanted: &str, help: impl Into<String>) -> SettingsError {
+    pub(crate) fn not_a(&self, wanted: &str, help: impl Into<String>) -> SettingsError {
         if self.is_blank() {
             return self.wrong("must not be empty", help);
         }
@@ -58,7 +58,7 @@ impl Entry {
     }
 
     /// Reads text that is not blank.
-    pub(super) fn text(&self, help: &str) -> Result<&str, SettingsError> {
+    pub(crate) fn text(&self, help: &str) -> Result<&str, SettingsError> {
         match &self.value {
             ValueKind::String(text) if !self.is_blank() => Ok(text),
             _ => Err(self.not_a("text", help)),
@@ -74,7 +74,7 @@ impl Entry {
     }
 
     /// Reads text that passes `allowed`; `rule` describes the valid form.
-    pub(super) fn name(
+    pub(crate) fn name(
         &self,
         allowed: impl Fn(&str) -> bool,
         rule: &str,
@@ -85,7 +85,7 @@ impl Entry {
     }
 
     /// Reads one of `options` by its word.
-    pub(super) fn choice<T: Copy>(&self, options: &[(&str, T)]) -> Result<T, SettingsError> {
+    pub(crate) fn choice<T: Copy>(&self, options: &[(&str, T)]) -> Result<T, SettingsError> {
         let words: Vec<&str> = options.iter().map(|(word, _)| *word).collect();
         let wanted = match words.split_last() {
             Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
@@ -100,7 +100,7 @@ impl Entry {
     }
 
     /// Reads a whole number within `range`.
-    pub(super) fn whole(&self, range: RangeInclusive<u64>) -> Result<u64, SettingsError> {
+    pub(crate) fn whole(&self, range: RangeInclusive<u64>) -> Result<u64, SettingsError> {
         let (low, high) = (*range.start(), *range.end());
         let help = format!("write a whole number from {low} to {high}");
         let Some(number) = self.integer() else {
@@ -113,7 +113,7 @@ impl Entry {
     }
 
     /// Returns the integer, from a number or from the environment's text.
-    pub(super) fn integer(&self) -> Option<i128> {
+    pub(crate) fn integer(&self) -> Option<i128> {
         match &self.value {
             ValueKind::I64(number) => Some((*number).into()),
             ValueKind::U64(number) => Some((*number).into()),
@@ -124,7 +124,7 @@ impl Entry {
 
     /// Reads a list of entries. In an environment variable: `a,b`, or JSON if an item has a comma
     /// (`["a","b"]`).
-    pub(super) fn list(&self, example: &str) -> Result<Vec<Self>, SettingsError> {
+    pub(crate) fn list(&self, example: &str) -> Result<Vec<Self>, SettingsError> {
         let in_env = if self.from_env { ", items separated by commas, or JSON" } else { "" };
         let help = format!("write a list such as {example}{in_env}");
         let items: Vec<ValueKind> = match &self.value {
@@ -158,12 +158,12 @@ impl Entry {
     }
 
     /// Reads a path, relative to `base`.
-    pub(super) fn path(&self, base: &Path) -> Result<PathBuf, SettingsError> {
+    pub(crate) fn path(&self, base: &Path) -> Result<PathBuf, SettingsError> {
         Ok(base.join(self.text("write the path of a PEM file")?))
     }
 
     /// Returns the value as messages show it.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match &self.value {
             ValueKind::Nil => "empty".to_owned(),
             // A secret may be in the wrong place.
@@ -183,7 +183,7 @@ impl Entry {
 }
 
 /// Returns the origin of a value of the tree. We build the tree, with an origin on every value.
-pub(super) fn origin_of(value: &Value) -> String {
+pub(crate) fn origin_of(value: &Value) -> String {
     value.origin().unwrap_or("settings").to_owned()
 }
 

@@ -1,12 +1,18 @@
-//! `[redis]` as a struct. No reading and no checks, as in `parts.rs`; in its own file because it
-//! contains a secret, the password in the address.
+//! `[redis]`: the address of Redis and its connection options.
+//!
+//! No `Debug` and no message shows the password in the address.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::url;
 use crate::durability::Durability;
+use crate::settings::source::entry::Entry;
+use crate::settings::source::error::SettingsError;
+use crate::settings::source::section::{LoadContext, Section};
+use crate::settings::value::duration::{HOUR, SHORTEST};
+use crate::settings::value::forms::queue;
+use crate::settings::value::url;
 
 /// `[redis]`: the address of Redis and its connection options.
 #[derive(Clone, PartialEq, Eq)]
@@ -95,5 +101,53 @@ impl fmt::Debug for RedisSettings {
             .field("response_timeout", &self.response_timeout)
             .field("skip_safety_warning", &self.skip_safety_warning)
             .finish()
+    }
+}
+
+/// Reads the `[redis]` table.
+pub(crate) fn read(mut section: Section<'_>) -> RedisSettings {
+    let default = RedisSettings::default();
+    let LoadContext { base, .. } = section.context();
+    one_without_the_other(&section, "cert_file", "key_file");
+    one_without_the_other(&section, "key_file", "cert_file");
+    let named = section.read("url", address);
+    let settings = RedisSettings {
+        url_named: named.is_some(),
+        url: named.unwrap_or(default.url),
+        prefix: section.read("prefix", queue).unwrap_or(default.prefix),
+        durability: section
+            .read("durability", |entry| entry.choice(&Durability::NAMES))
+            .unwrap_or(default.durability),
+        ca_file: section.read("ca_file", |entry| entry.path(base)),
+        cert_file: section.read("cert_file", |entry| entry.path(base)),
+        key_file: section.read("key_file", |entry| entry.path(base)),
+        connect_timeout: section
+            .read("connect_timeout", |entry| entry.duration(SHORTEST..=HOUR))
+            .unwrap_or(default.connect_timeout),
+        response_timeout: section
+            .read("response_timeout", |entry| entry.duration(SHORTEST..=HOUR))
+            .unwrap_or(default.response_timeout),
+        skip_safety_warning: default.skip_safety_warning,
+    };
+    section.finish();
+    settings
+}
+
+fn one_without_the_other(section: &Section<'_>, given: &str, missing: &str) {
+    if let (Some(origin), None) = (section.origin(given), section.origin(missing)) {
+        section.context().report(SettingsError::invalid(
+            &origin,
+            &section.child(given),
+            format!("is given without {}", section.child(missing)),
+            format!("a client certificate needs both: add {missing}, or remove {given}"),
+        ));
+    }
+}
+
+fn address(entry: &Entry) -> Result<String, SettingsError> {
+    let text = entry.text(url::HELP)?;
+    match url::problem(text) {
+        None => Ok(text.to_owned()),
+        Some(problem) => Err(entry.wrong(problem, url::HELP)),
     }
 }

@@ -20,7 +20,7 @@ const REDIS_URL: &str = "REDIS_URL";
 /// # Errors
 ///
 /// If one of them is not Unicode. Other variables are ignored.
-pub(super) fn ours(
+pub(crate) fn ours(
     all: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<BTreeMap<String, String>, SettingsError> {
     let named = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
@@ -40,7 +40,7 @@ pub(super) fn ours(
 
 /// Overrides the values of `tree` with those of `env`, `REDIS_URL` first, because the longer name
 /// of the same value is more specific.
-pub(super) fn apply(
+pub(crate) fn apply(
     tree: &mut Map<String, Value>,
     env: &BTreeMap<String, String>,
     context: &LoadContext,

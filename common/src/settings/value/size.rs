@@ -4,19 +4,22 @@ use std::ops::RangeInclusive;
 
 use config::ValueKind;
 
-use super::entry::Entry;
-use super::error::SettingsError;
 use crate::limits::{UNITS, shown};
+use crate::settings::source::entry::Entry;
+use crate::settings::source::error::SettingsError;
 
 /// The allowed limits: a smaller one would keep a single large entry.
 const BOUNDS: RangeInclusive<u64> = 1 << 20..=1 << 40;
+
+/// The longest list that Redis can hold.
+pub(crate) const LONGEST_LIST: u64 = u32::MAX as u64;
 
 const HELP: &str = "write bytes as a whole number, or text such as \"512KiB\" or \"2MiB\" \
                     (units: B, KiB, MiB, GiB)";
 
 impl Entry {
     /// Reads a number of bytes within `range`.
-    pub(super) fn size(&self, range: RangeInclusive<u64>) -> Result<usize, SettingsError> {
+    pub(crate) fn size(&self, range: RangeInclusive<u64>) -> Result<usize, SettingsError> {
         let within = u64::try_from(self.bytes()?).ok().filter(|bytes| range.contains(bytes));
         within.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| {
             let (low, high) = (shown(*range.start()), shown(*range.end()));
@@ -25,7 +28,7 @@ impl Entry {
     }
 
     /// Reads a limit in bytes: 0 for none.
-    pub(super) fn bound(&self) -> Result<u64, SettingsError> {
+    pub(crate) fn bound(&self) -> Result<u64, SettingsError> {
         let within = u64::try_from(self.bytes()?).ok();
         within.filter(|bytes| *bytes == 0 || BOUNDS.contains(bytes)).ok_or_else(|| {
             let (low, high) = (shown(*BOUNDS.start()), shown(*BOUNDS.end()));

@@ -12,13 +12,13 @@ use config::{ConfigError, FileFormat, Format, Map, Value};
 use super::error::SettingsError;
 
 /// The environment variable that names the file.
-pub(super) const VARIABLE: &str = "REDCALL_SETTINGS";
+pub(crate) const VARIABLE: &str = "REDCALL_SETTINGS";
 
 /// The file names to search for in the working directory, in this order.
 const NAMES: [&str; 4] = ["redcall.toml", "redcall.yaml", "redcall.yml", "redcall.json"];
 
 /// Returns the file to read: `path`, else the environment's, else the first in `cwd`.
-pub(super) fn find(
+pub(crate) fn find(
     path: Option<&Path>,
     cwd: &Path,
     env: &BTreeMap<String, String>,
@@ -49,7 +49,7 @@ fn within(cwd: &Path, path: &Path) -> PathBuf {
 }
 
 /// Returns the text of `file`.
-pub(super) fn text(file: &Path) -> Result<String, SettingsError> {
+pub(crate) fn text(file: &Path) -> Result<String, SettingsError> {
     // Before the name is checked: for a missing file or a directory, the extension is not the
     // problem.
     let metadata = file.metadata().map_err(|cause| unreadable(file, cause))?;
@@ -61,7 +61,7 @@ pub(super) fn text(file: &Path) -> Result<String, SettingsError> {
 }
 
 /// Parses `text`, the content of `file`, into values with `origin` as their origin.
-pub(super) fn parse(
+pub(crate) fn parse(
     file: &Path,
     text: &str,
     origin: &String,

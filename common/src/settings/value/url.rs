@@ -8,12 +8,12 @@ use std::net::IpAddr;
 use super::sentinel::SentinelUrl;
 
 /// The fix of an invalid address: the allowed forms.
-pub(super) const HELP: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), \
+pub(crate) const HELP: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), \
      redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, \
      unix:///PATH or embedded; percent-encode special characters of a password";
 
 /// Returns the problem of `url`, if it has one.
-pub(super) fn problem(url: &str) -> Option<String> {
+pub(crate) fn problem(url: &str) -> Option<String> {
     if url == "embedded" {
         return None;
     }
@@ -124,7 +124,7 @@ fn is_scheme(text: &str) -> bool {
 }
 
 /// Returns `true` if a part of the connection leaves this machine without TLS.
-pub(super) fn is_in_the_clear(url: &str) -> bool {
+pub(crate) fn is_in_the_clear(url: &str) -> bool {
     if let Ok(Some(sentinels)) = SentinelUrl::parse(url) {
         return sentinels.nodes.iter().any(|node| is_in_the_clear(node));
     }
@@ -141,7 +141,7 @@ pub(super) fn is_in_the_clear(url: &str) -> bool {
 }
 
 /// Returns `url` without user, password and query. Hides too much rather than too little.
-pub(super) fn redacted(url: &str) -> String {
+pub(crate) fn redacted(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return if url == "embedded" { url.to_owned() } else { "***".to_owned() };
     };

@@ -6,23 +6,25 @@ use std::time::Duration;
 use config::ValueKind;
 use humantime::format_duration;
 
-use super::entry::Entry;
-use super::error::SettingsError;
+use crate::settings::source::entry::Entry;
+use crate::settings::source::error::SettingsError;
 
 /// The shortest duration that differs from zero on the wire, which counts milliseconds.
-pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
 
-pub(super) const HOUR: Duration = Duration::from_secs(60 * 60);
+pub(crate) const HOUR: Duration = Duration::from_secs(60 * 60);
+
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The longest timeout: the runtime's timers end at about two years. A year as humantime counts it,
 /// 365.25 days.
-pub(super) const YEAR: Duration = Duration::from_secs(31_557_600);
+pub(crate) const YEAR: Duration = Duration::from_secs(31_557_600);
 
 const EXAMPLES: &str = "\"500ms\", \"30s\", \"10m\" or \"30d\"";
 
 impl Entry {
     /// Reads a duration within `range`.
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &self,
         range: RangeInclusive<Duration>,
     ) -> Result<Duration, SettingsError> {

@@ -4,12 +4,12 @@ use std::ops::RangeInclusive;
 
 use config::ValueKind;
 
-use super::entry::Entry;
-use super::error::SettingsError;
 use crate::name::is_plain;
+use crate::settings::source::entry::Entry;
+use crate::settings::source::error::SettingsError;
 
 /// Reads true or false.
-pub(super) fn flag(entry: &Entry) -> Result<bool, SettingsError> {
+pub(crate) fn flag(entry: &Entry) -> Result<bool, SettingsError> {
     match &entry.value {
         ValueKind::Boolean(flag) => Ok(*flag),
         _ => entry.choice(&[("true", true), ("false", false)]),
@@ -17,21 +17,21 @@ pub(super) fn flag(entry: &Entry) -> Result<bool, SettingsError> {
 }
 
 /// The form of the name of a queue, a pool or a service.
-pub(super) const QUEUE: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
+pub(crate) const QUEUE: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
 
 /// Reads a queue's name, or another text of the same form.
-pub(super) fn queue(entry: &Entry) -> Result<String, SettingsError> {
+pub(crate) fn queue(entry: &Entry) -> Result<String, SettingsError> {
     entry.name(is_plain, QUEUE)
 }
 
 /// Reads a whole number from 1 to `max`.
-pub(super) fn count(entry: &Entry, max: u32) -> Result<usize, SettingsError> {
+pub(crate) fn count(entry: &Entry, max: u32) -> Result<usize, SettingsError> {
     // Cannot saturate: `max` fits.
     number(entry, 1..=max).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
 /// Reads a whole number within `range`.
-pub(super) fn number(entry: &Entry, range: RangeInclusive<u32>) -> Result<u32, SettingsError> {
+pub(crate) fn number(entry: &Entry, range: RangeInclusive<u32>) -> Result<u32, SettingsError> {
     let whole = entry.whole((*range.start()).into()..=(*range.end()).into())?;
     // Cannot saturate: the range's end fits.
     Ok(u32::try_from(whole).unwrap_or(*range.end()))

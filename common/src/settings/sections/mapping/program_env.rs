@@ -1,10 +1,10 @@
 //! `env` and `inherit_env`: the environment variables that a program inherits from the worker.
 
-use super::entry::Entry;
-use super::error::SettingsError;
-use super::forms::flag;
-use super::section::Section;
 use crate::pattern::matches;
+use crate::settings::source::entry::Entry;
+use crate::settings::source::error::SettingsError;
+use crate::settings::source::section::Section;
+use crate::settings::value::forms::flag;
 
 /// The variables that a program inherits besides the common ones.
 ///
@@ -56,7 +56,7 @@ fn is_redcalls(name: &str) -> bool {
 }
 
 /// Reads `env` and `inherit_env` of a job or a service. `runs_program`: it has a program.
-pub(super) fn read(section: &mut Section<'_>, runs_program: bool) -> ProgramEnv {
+pub(crate) fn read(section: &mut Section<'_>, runs_program: bool) -> ProgramEnv {
     for key in ["env", "inherit_env"] {
         if !runs_program && section.origin(key).is_some() {
             let problem = format!("has {key} without a command or a process");

@@ -78,7 +78,7 @@ impl SettingsError {
     }
 
     /// Returns `Ok`, the one mistake, or all of them.
-    pub(super) fn of(mut mistakes: Vec<Self>) -> Result<(), Self> {
+    pub(crate) fn of(mut mistakes: Vec<Self>) -> Result<(), Self> {
         match (mistakes.pop(), mistakes.is_empty()) {
             (None, _) => Ok(()),
             (Some(only), true) => Err(only),
@@ -90,7 +90,7 @@ impl SettingsError {
     }
 
     /// Creates a mistake without a cause.
-    pub(super) fn invalid(
+    pub(crate) fn invalid(
         origin: &str,
         key: &str,
         problem: impl Into<String>,

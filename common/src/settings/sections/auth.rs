@@ -8,12 +8,12 @@ use std::path::Path;
 
 use config::{Value, ValueKind};
 
-use super::entry::Entry;
-use super::error::SettingsError;
-use super::forms::flag;
-use super::section::{LoadContext, Section};
 use crate::name::is_id;
 use crate::pattern::is_pattern;
+use crate::settings::source::entry::Entry;
+use crate::settings::source::error::SettingsError;
+use crate::settings::source::section::{LoadContext, Section};
+use crate::settings::value::forms::flag;
 
 /// `[auth]`: the callers' keys. If it is absent, requests are neither signed nor refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,7 @@ const HELP: &str =
     "write a random text of at least 32 bytes, such as `openssl rand -hex 32` prints";
 
 /// Reads the `[auth]` table.
-pub(super) fn read(mut section: Section<'_>) -> AuthSettings {
+pub(crate) fn read(mut section: Section<'_>) -> AuthSettings {
     let has_keys = section.origin("keys").is_some();
     let mut keys = BTreeMap::new();
     if let Some(mut table) = section.table("keys", "[auth.keys.NAME] and its keys below") {

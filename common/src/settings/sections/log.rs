@@ -4,11 +4,36 @@
 //! a target and logs all of it: a typing slip in `debug` would silence everything else. Hence this
 //! stricter check.
 
-use super::closest;
-use super::entry::Entry;
-use super::error::SettingsError;
-use super::parts::{LogFormat, LogSettings};
-use super::section::Section;
+use crate::settings::source::closest;
+use crate::settings::source::entry::Entry;
+use crate::settings::source::error::SettingsError;
+use crate::settings::source::section::Section;
+
+/// `[log]`: the level and format of the log on stderr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Directive of tracing's `EnvFilter`, such as `info` or `info,redcall_worker=debug`. Default
+    /// `info`.
+    pub level: String,
+    /// The format of a line. Default [`LogFormat::Text`].
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// The format of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// `format = "text"`: for reading.
+    #[default]
+    Text,
+    /// `format = "json"`: one object per line.
+    Json,
+}
 
 /// The levels of tracing.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -16,7 +41,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// Reads the `[log]` table.
-pub(super) fn read(mut section: Section<'_>) -> LogSettings {
+pub(crate) fn read(mut section: Section<'_>) -> LogSettings {
     let default = LogSettings::default();
     let settings = LogSettings {
         level: section.read("level", directive).unwrap_or(default.level),

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use config::Value;
 
-use super::duration::{SHORTEST, YEAR};
-use super::forms::{QUEUE, number};
-use super::kinds;
-use super::parts::{JobSettings, ProcessSettings};
+use super::handler;
+use super::jobs::JobSettings;
+use super::process::{self, ProcessSettings};
 use super::program_env;
-use super::section::Section;
 use crate::name::{is_plain, service_queue};
+use crate::settings::source::section::Section;
+use crate::settings::value::duration::{SHORTEST, YEAR};
+use crate::settings::value::forms::{QUEUE, number};
 
 const EXAMPLE: &str = "execute = \"counter.execute\" or process = [\"python3\", \"counter.py\"]";
+
 /// `[services.NAME]`: a queue with state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceSettings {
@@ -61,7 +63,7 @@ impl ServiceSettings {
 }
 
 /// Reads all services of the `[services]` table; none may have the name of one of `jobs`.
-pub(super) fn read(
+pub(crate) fn read(
     mut section: Section<'_>,
     jobs: &BTreeMap<String, JobSettings>,
 ) -> BTreeMap<String, ServiceSettings> {
@@ -97,9 +99,9 @@ fn service(
         .filter(|key| service.origin(key).is_some())
         .collect();
     let has_process = service.origin("process").is_some();
-    let mut task = |key| service.read(key, kinds::name);
+    let mut task = |key| service.read(key, handler::name);
     let (init, execute, exit) = (task("init"), task("execute"), task("exit"));
-    let process = kinds::process(&mut service);
+    let process = process::read(&mut service);
     let env = program_env::read(&mut service, has_process);
     let timeout = service.read("timeout", |entry| entry.duration(SHORTEST..=YEAR));
     let max_crashes = service.read("max_crashes", |entry| number(entry, 1..=1000));

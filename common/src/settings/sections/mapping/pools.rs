@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use config::Value;
 
-use super::forms::QUEUE;
-use super::kinds;
-use super::parts::ProcessSettings;
+use super::process::{self, ProcessSettings};
 use super::program_env;
-use super::section::Section;
 use crate::name::is_plain;
+use crate::settings::source::section::Section;
+use crate::settings::value::forms::QUEUE;
 
 const EXAMPLE: &str = "process = [\"python3\", \"redcall_process.py\", \"scorer\"]";
+
 /// `[pools.NAME]`: processes that are shared by the jobs with `pool = "NAME"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolSettings {
@@ -20,7 +20,7 @@ pub struct PoolSettings {
 }
 
 /// Reads all pools of the `[pools]` table.
-pub(super) fn read(mut section: Section<'_>) -> BTreeMap<String, PoolSettings> {
+pub(crate) fn read(mut section: Section<'_>) -> BTreeMap<String, PoolSettings> {
     let values = section.take_all();
     let names: Vec<String> = values.keys().cloned().collect();
     let mut pools = BTreeMap::new();
@@ -43,7 +43,7 @@ fn pool(pools: &Section<'_>, name: &str, value: Value, names: &[String]) -> Opti
     let is_from_env = pool.is_from_env();
     // Without a process, its other keys are not a mistake of their own.
     let process = match has_process {
-        true => kinds::process(&mut pool),
+        true => process::read(&mut pool),
         false if is_from_env => {
             pool.overrides_nothing("pool", name, names);
             return None;

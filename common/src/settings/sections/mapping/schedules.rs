@@ -5,16 +5,46 @@ use std::collections::BTreeMap;
 use config::Value;
 
 #[cfg(feature = "cron")]
-use super::closest;
-use super::entry::Entry;
-use super::error::SettingsError;
-use super::forms::QUEUE;
-use super::parts::{Missed, ScheduleSettings};
-use super::section::Section;
-#[cfg(feature = "cron")]
 use crate::cron::{self, Cron, CronError};
 use crate::limits::Limits;
 use crate::name::{is_job_name, is_queue, is_schedule};
+#[cfg(feature = "cron")]
+use crate::settings::source::closest;
+use crate::settings::source::entry::Entry;
+use crate::settings::source::error::SettingsError;
+use crate::settings::source::section::Section;
+use crate::settings::value::forms::QUEUE;
+
+/// `[schedules.NAME]`: a recurring job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleSettings {
+    /// The job's name.
+    pub job: String,
+    /// The job's data; stored as JSON. Default `null`.
+    pub data: String,
+    /// The queue of its ticks. Default: that of the job's mapping, else `default`.
+    pub queue: Option<String>,
+    /// A cron expression of five fields, or of six with seconds first.
+    pub cron: String,
+    /// The name of the time zone (IANA) in which `cron` is read. Default `UTC`.
+    pub timezone: String,
+    /// The treatment of ticks that are more than two leases late, as no worker ran; `all` enqueues
+    /// at most the latest 1,000. Default [`Missed::Skip`].
+    pub missed: Missed,
+}
+
+/// The treatment of ticks at which no worker ran. A tick counts as missed when it is more than two
+/// lease times late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Missed {
+    /// `missed = "skip"`: they are skipped.
+    #[default]
+    Skip,
+    /// `missed = "last"`: the latest is enqueued.
+    Last,
+    /// `missed = "all"`: all are enqueued, up to the latest 1,000.
+    All,
+}
 
 const MISSED: [(&str, Missed); 3] =
     [("skip", Missed::Skip), ("last", Missed::Last), ("all", Missed::All)];
@@ -23,7 +53,7 @@ const CRON: &str = "write five fields (minute, hour, day of the month, month, da
                     or six with seconds in front, such as \"30 2 * * *\" or \"*/10 * * * * *\"";
 
 /// Reads all schedules of the `[schedules]` table.
-pub(super) fn read(
+pub(crate) fn read(
     mut section: Section<'_>,
     limits: &Limits,
 ) -> BTreeMap<String, ScheduleSettings> {

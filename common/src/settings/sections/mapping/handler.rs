@@ -1,18 +1,54 @@
 //! The handler of a job: `handler`, `command`, `process`, `pool` or `http`, with their own keys.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use super::duration::{HOUR, SHORTEST};
-use super::entry::Entry;
-use super::error::SettingsError;
-use super::forms::{count, queue};
-use super::parts::{HandlerSettings, HttpSettings, ProcessSettings};
-use super::section::Section;
+use super::process::{self, ProcessSettings, words};
 use crate::name::is_job_name;
+use crate::settings::source::entry::Entry;
+use crate::settings::source::error::SettingsError;
+use crate::settings::source::section::Section;
+use crate::settings::value::forms::queue;
+
+/// The handler of a job. Each job has exactly one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandlerSettings {
+    /// `handler = "NAME"`: Rust compiled into the worker, `builtin:…` or a registered name.
+    Compiled(String),
+    /// `command = ["PROGRAM", "ARGUMENT", …]`: One process per job, not through a shell, run in
+    /// [`crate::settings::Settings::base_dir`]. Never empty.
+    Command(Vec<String>),
+    /// `process = ["PROGRAM", "ARGUMENT", …]`: A pool of long-lived processes.
+    Process(ProcessSettings),
+    /// `pool = "NAME"`: The processes of a `[pools.NAME]`, shared with other jobs.
+    Pool(String),
+    /// `http = { method = "POST", url = "…" }`: A request to a server.
+    Http(HttpSettings),
+}
+
+/// `[jobs.X] http`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// GET, HEAD, POST, PUT, PATCH or DELETE. Default POST.
+    pub method: String,
+    /// `http://…` or `https://…`.
+    pub url: String,
+    /// The headers of each request. Default none, except the content type.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for HttpSettings {
+    /// Hides values that may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&String> = self.headers.keys().collect();
+        let mut shown = f.debug_struct("HttpSettings");
+        shown.field("method", &self.method).field("headers", &headers).finish_non_exhaustive()
+    }
+}
 
 /// The keys of which each job has exactly one.
-pub(super) const KINDS: [&str; 5] = ["handler", "command", "process", "pool", "http"];
-pub(super) const EXAMPLE: &str =
+pub(crate) const KINDS: [&str; 5] = ["handler", "command", "process", "pool", "http"];
+pub(crate) const EXAMPLE: &str =
     "handler = \"builtin:echo\" or command = [\"python3\", \"word_count.py\"]";
 
 const METHODS: [(&str, &str); 6] = [
@@ -25,10 +61,10 @@ const METHODS: [(&str, &str); 6] = [
 ];
 
 /// Reads the handler of `job`; `None` if a mistake was reported or it is missing.
-pub(super) fn read(job: &mut Section<'_>) -> Option<HandlerSettings> {
+pub(crate) fn read(job: &mut Section<'_>) -> Option<HandlerSettings> {
     let handler = job.read("handler", compiled);
     let command = job.read("command", words).map(HandlerSettings::Command);
-    let process = process(job).map(HandlerSettings::Process);
+    let process = process::read(job).map(HandlerSettings::Process);
     let pool = job.read("pool", queue).map(HandlerSettings::Pool);
     let http = http(job).map(HandlerSettings::Http);
     handler.or(command).or(process).or(pool).or(http)
@@ -39,31 +75,8 @@ fn compiled(entry: &Entry) -> Result<HandlerSettings, SettingsError> {
 }
 
 /// Reads the name of a compiled-in handler.
-pub(super) fn name(entry: &Entry) -> Result<String, SettingsError> {
+pub(crate) fn name(entry: &Entry) -> Result<String, SettingsError> {
     entry.name(is_job_name, "the name of a compiled-in handler, such as \"builtin:echo\"")
-}
-
-/// Reads `process` and its keys; its keys alone are a mistake.
-pub(super) fn process(job: &mut Section<'_>) -> Option<ProcessSettings> {
-    if job.origin("process").is_none() {
-        for key in ["instances", "start_timeout"] {
-            if job.origin(key).is_some() {
-                job.wrong(
-                    format!("has {key} without process"),
-                    "only processes have it: remove it",
-                );
-            }
-        }
-    }
-    let command = job.read("process", words);
-    let instances = job.read("instances", |entry| count(entry, 1024));
-    let start_timeout = job.read("start_timeout", |entry| entry.duration(SHORTEST..=HOUR));
-    let default = ProcessSettings::new(command?);
-    Some(ProcessSettings {
-        instances: instances.unwrap_or(default.instances),
-        start_timeout: start_timeout.unwrap_or(default.start_timeout),
-        ..default
-    })
 }
 
 /// Reports a request without a URL.
@@ -98,17 +111,4 @@ fn headers(http: &mut Section<'_>) -> BTreeMap<String, String> {
         headers.extend(value.map(|value| (name, value)));
     }
     headers
-}
-
-fn words(entry: &Entry) -> Result<Vec<String>, SettingsError> {
-    let items = entry.list("[\"python3\", \"word_count.py\"]")?;
-    let words = items.iter().enumerate().map(|(index, item)| match &item.value {
-        config::ValueKind::String(text) if text.contains('\0') => {
-            Err(item.wrong("holds a null character", "no program can be given one: remove it"))
-        }
-        // An argument may be empty, the program not.
-        config::ValueKind::String(text) if index > 0 => Ok(text.clone()),
-        _ => item.text("write the program and each argument as text").map(str::to_owned),
-    });
-    words.collect()
 }

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use config::ValueKind;
 use serde_json::value::RawValue;
 
-use super::entry::Entry;
-use super::error::SettingsError;
+use crate::settings::source::entry::Entry;
+use crate::settings::source::error::SettingsError;
 
 impl Entry {
     /// Returns the value as JSON text; the keys of tables in order, so that all programs with the
     /// same settings get the same text. An environment variable has JSON already.
-    pub(super) fn json(&self) -> Result<String, SettingsError> {
+    pub(crate) fn json(&self) -> Result<String, SettingsError> {
         let help = "write a value that JSON can express";
         match &self.value {
             ValueKind::String(text) if self.from_env => {

@@ -3,7 +3,7 @@
 //! Only the distance between words; the caller writes the message.
 
 /// Returns `"did you mean `x`? "` for the known word nearest to `word`, or nothing if none is near.
-pub(super) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match closest(word, known) {
         Some(near) => format!("did you mean `{near}`? "),
         None => String::new(),
