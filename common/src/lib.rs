@@ -30,41 +30,20 @@
 //!
 //! Items that only one end uses belong elsewhere.
 
-pub mod auth;
-pub mod clean;
-pub mod context;
-#[cfg(feature = "cron")]
-pub mod cron;
-pub mod decode;
-pub mod depth;
-pub mod digest;
-pub mod durability;
-pub mod error;
-pub mod event;
-#[cfg(feature = "program")]
-pub mod failure;
-pub mod finding;
-pub mod frame;
-pub mod frame_head;
-pub mod keys;
-pub mod leash;
-pub mod limit_key;
-pub mod limits;
-pub mod name;
-#[cfg(feature = "program")]
-pub mod output;
-pub mod pattern;
-pub mod program;
-#[cfg(feature = "program")]
-pub mod report;
-pub mod request;
-pub mod result_kind;
-pub mod service;
+mod diagnostics;
+mod rules;
+mod runtime;
 pub mod settings;
+mod wire;
+
+// Each module has one public path, without its folder.
+pub use diagnostics::{clean, finding};
 #[cfg(feature = "program")]
-pub mod signals;
-pub mod status;
-pub mod time;
-pub mod token;
-#[cfg(feature = "program")]
-mod unwritten;
+pub use diagnostics::{failure, output, report, signals};
+#[cfg(feature = "cron")]
+pub use rules::cron;
+pub use rules::{depth, digest, durability, error, keys, limits, name, pattern, time};
+pub use runtime::{context, leash, program};
+pub use wire::{
+    auth, decode, event, frame, frame_head, limit_key, request, result_kind, service, status, token,
+};

@@ -43,8 +43,8 @@ pub use sections::worker::WorkerSettings;
 pub use source::error::SettingsError;
 pub use value::sentinel::SentinelUrl;
 
-use crate::limits::Limits;
-use crate::name::service_queue;
+use crate::rules::limits::Limits;
+use crate::rules::name::service_queue;
 
 /// All settings, checked: no value needs another check.
 ///

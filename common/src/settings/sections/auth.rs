@@ -8,8 +8,8 @@ use std::path::Path;
 
 use config::{Value, ValueKind};
 
-use crate::name::is_id;
-use crate::pattern::is_pattern;
+use crate::rules::name::is_id;
+use crate::rules::pattern::is_pattern;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
 use crate::settings::source::section::{LoadContext, Section};

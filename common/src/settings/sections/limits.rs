@@ -2,7 +2,7 @@
 //! decoder applies them.
 
 use super::queues::max_length;
-use crate::limits::Limits;
+use crate::rules::limits::Limits;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::section::Section;
 use crate::settings::value::forms::count;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::name::is_queue;
+use crate::rules::name::is_queue;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
 use crate::settings::source::section::Section;

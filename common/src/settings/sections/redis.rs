@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::durability::Durability;
+use crate::rules::durability::Durability;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
 use crate::settings::source::section::{LoadContext, Section};

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use config::ValueKind;
 
-use crate::name::is_plain;
+use crate::rules::name::is_plain;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
 

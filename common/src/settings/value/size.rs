@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use config::ValueKind;
 
-use crate::limits::{UNITS, shown};
+use crate::rules::limits::{UNITS, shown};
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
 

@@ -57,7 +57,7 @@ const BYTES: &str = "bytes, such as `\"64MiB\"`";
 
 /// Where the structs are.
 const FOLDERS: &[&str] =
-    &["common/src/settings/", "common/src/limits.rs", "common/src/durability.rs"];
+    &["common/src/settings/", "common/src/rules/limits.rs", "common/src/rules/durability.rs"];
 
 /// Returns the reference as Markdown.
 pub(super) fn reference(files: &[SourceFile]) -> String {

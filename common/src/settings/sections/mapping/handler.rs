@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::process::{self, ProcessSettings, words};
-use crate::name::is_job_name;
+use crate::rules::name::is_job_name;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
 use crate::settings::source::section::Section;

@@ -6,7 +6,7 @@ use config::Value;
 
 use super::process::{self, ProcessSettings};
 use super::program_env;
-use crate::name::is_plain;
+use crate::rules::name::is_plain;
 use crate::settings::source::section::Section;
 use crate::settings::value::forms::QUEUE;
 

@@ -1,6 +1,6 @@
 //! `env` and `inherit_env`: the environment variables that a program inherits from the worker.
 
-use crate::pattern::matches;
+use crate::rules::pattern::matches;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
 use crate::settings::source::section::Section;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use crate::error::Code;
+use crate::rules::error::Code;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
 use crate::settings::source::section::Section;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use config::Value;
 
 #[cfg(feature = "cron")]
-use crate::cron::{self, Cron, CronError};
-use crate::limits::Limits;
-use crate::name::{is_job_name, is_queue, is_schedule};
+use crate::rules::cron::{self, Cron, CronError};
+use crate::rules::limits::Limits;
+use crate::rules::name::{is_job_name, is_queue, is_schedule};
 #[cfg(feature = "cron")]
 use crate::settings::source::closest;
 use crate::settings::source::entry::Entry;

@@ -9,7 +9,7 @@ use super::handler;
 use super::jobs::JobSettings;
 use super::process::{self, ProcessSettings};
 use super::program_env;
-use crate::name::{is_plain, service_queue};
+use crate::rules::name::{is_plain, service_queue};
 use crate::settings::source::section::Section;
 use crate::settings::value::duration::{SHORTEST, YEAR};
 use crate::settings::value::forms::{QUEUE, number};

@@ -14,14 +14,14 @@ use serde::Deserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::auth::Token;
-use crate::depth::deeper_than;
-use crate::digest;
-use crate::error::{Code, WireError};
-use crate::keys::QueueKeys;
-use crate::limits::Limits;
-use crate::name::{is_id, is_idempotency_key, is_job_name};
-use crate::request::{DecodedRequest, ReplyTo, WIRE_VERSION, default_response_ttl_ms};
+use crate::rules::depth::deeper_than;
+use crate::rules::digest;
+use crate::rules::error::{Code, WireError};
+use crate::rules::keys::QueueKeys;
+use crate::rules::limits::Limits;
+use crate::rules::name::{is_id, is_idempotency_key, is_job_name};
+use crate::wire::auth::Token;
+use crate::wire::request::{DecodedRequest, ReplyTo, WIRE_VERSION, default_response_ttl_ms};
 use parts::{in_range, kept_for, signed};
 
 /// The reason why an element cannot be run.

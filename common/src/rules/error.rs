@@ -9,8 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::depth::error_data_fits;
-use crate::limits::Limits;
+use crate::rules::depth::error_data_fits;
+use crate::rules::limits::Limits;
 
 /// The effect of sending the same request again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::auth::{FrameClaims, Seal, Signer};
-use crate::error::WireError;
-use crate::frame::FrameType;
+use crate::rules::error::WireError;
+use crate::wire::auth::{FrameClaims, Seal, Signer};
+use crate::wire::frame::FrameType;
 
 #[derive(Serialize)]
 struct Encoded<'a> {
@@ -75,8 +75,8 @@ impl FrameHead<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
-    use crate::frame::Frame;
+    use crate::rules::error::Code;
+    use crate::wire::frame::Frame;
 
     #[test]
     fn the_wire_bytes_of_frames_are_fixed() {

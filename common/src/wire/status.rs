@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Code, WireError};
+use crate::rules::error::{Code, WireError};
 
 /// The longest message of an error in a record, bytes.
 const MAX_MESSAGE: usize = 1 << 10;

@@ -24,7 +24,7 @@ fn is_role() -> bool {
 /// processes with its standard error have ended. Returns the pipes to its other processes.
 fn kill_program(test: &str) -> (ChildStdin, ChildStdout) {
     let mut program = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("leash::tests::{test}"), "--nocapture"])
+        .args(["--exact", &format!("runtime::leash::tests::{test}"), "--nocapture"])
         .env(ROLE, "program")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -2,9 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use crate::auth::Token;
-use crate::limits::TTL_RANGE_MS;
-use crate::request::{Signed, default_response_ttl_ms};
+use crate::rules::limits::TTL_RANGE_MS;
+use crate::wire::auth::Token;
+use crate::wire::request::{Signed, default_response_ttl_ms};
 
 /// Returns how long an answer is kept, ms.
 pub(super) fn kept_for(ttl_ms: Option<u64>, budget_ms: Option<u64>) -> u64 {

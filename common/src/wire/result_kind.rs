@@ -7,8 +7,8 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::error::{Code, WireError};
-use crate::frame::FrameType;
+use crate::rules::error::{Code, WireError};
+use crate::wire::frame::FrameType;
 
 /// The result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! One test per rule of the envelope.
 
 use super::*;
-use crate::keys::Keys;
+use crate::rules::keys::Keys;
 
 const KEY: &str = "redcall:{q}:response:x1";
 

@@ -10,9 +10,9 @@ use sha2::Sha256;
 use super::frame::Signer;
 use super::keyring::{Keyring, LONGEST_MS, Token, unhex};
 use super::message::feed_all;
-use crate::digest::hex;
-use crate::name::SERVICE;
-use crate::pattern::matches;
+use crate::rules::digest::hex;
+use crate::rules::name::SERVICE;
+use crate::rules::pattern::matches;
 
 /// First parts of the signed messages, which separate the kinds of signatures.
 const START: &str = "redcall start 1";
@@ -127,7 +127,7 @@ impl Keyring {
         let service = claims.queue.strip_prefix(SERVICE).unwrap_or(claims.queue);
         let may_call = |jobs: &[String]| jobs.iter().any(|pattern| matches(pattern, service));
         let Some(key) = self.keys.get(name).filter(|key| may_call(&key.jobs)) else {
-            let name = if crate::name::is_id(name) { name } else { "?" };
+            let name = if crate::rules::name::is_id(name) { name } else { "?" };
             return Err(Forged::Key(name.to_owned()));
         };
         let version = claims.version.to_string();

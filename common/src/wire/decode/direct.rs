@@ -9,11 +9,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::parts::{in_range, kept_for, signed};
-use crate::depth::deeper_than;
-use crate::keys::QueueKeys;
-use crate::limits::Limits;
-use crate::name::{is_id, is_idempotency_key, is_job_name};
-use crate::request::{DecodedRequest, ReplyTo, WIRE_VERSION};
+use crate::rules::depth::deeper_than;
+use crate::rules::keys::QueueKeys;
+use crate::rules::limits::Limits;
+use crate::rules::name::{is_id, is_idempotency_key, is_job_name};
+use crate::wire::request::{DecodedRequest, ReplyTo, WIRE_VERSION};
 
 /// The known fields, and no other; strings without escapes.
 #[derive(Deserialize)]

@@ -9,10 +9,10 @@ use sha2::Sha256;
 
 use super::keyring::{Keyring, Refusal, Token, unhex};
 use super::message::{self, Claims, feed_all};
-use crate::digest::{self, hex};
-use crate::error::WireError;
-use crate::frame::{Frame, FrameType};
-use crate::pattern::matches;
+use crate::rules::digest::{self, hex};
+use crate::rules::error::WireError;
+use crate::rules::pattern::matches;
+use crate::wire::frame::{Frame, FrameType};
 
 /// A frame's signature: its field `auth`.
 #[derive(Clone, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ mod bytes;
 
 use std::sync::Arc;
 
-use crate::name::{SERVICE, is_id, is_instance, is_plain, is_queue};
+use crate::rules::name::{SERVICE, is_id, is_instance, is_plain, is_queue};
 
 /// The key names of one deployment. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::name::is_plain;
-use crate::time::now_ms;
+use crate::rules::name::is_plain;
+use crate::rules::time::now_ms;
 
 /// The topic that also gets events of emergency kinds.
 pub const EMERGENCY: &str = "emergency";

@@ -5,9 +5,9 @@ use std::fmt;
 
 use miette::Diagnostic;
 
-use crate::clean::clean;
+use crate::diagnostics::clean::clean;
+use crate::diagnostics::unwritten::Unwritten;
 use crate::settings::SettingsError;
-use crate::unwritten::Unwritten;
 
 /// An error for an operator at a terminal. Its parts may come from other programs, so they are
 /// cleaned.

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::auth::{Claims, Signer, Token};
-use crate::digest;
-use crate::frame_head::FrameHead;
-use crate::limits::TTL_RANGE_MS;
+use crate::rules::digest;
+use crate::rules::limits::TTL_RANGE_MS;
+use crate::wire::auth::{Claims, Signer, Token};
+use crate::wire::frame_head::FrameHead;
 
 /// The wire version of this crate.
 pub const WIRE_VERSION: u64 = 1;

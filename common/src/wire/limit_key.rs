@@ -1,7 +1,7 @@
 //! The field of a request's data by which a limit counts, as `sorted.lua` reads it: the first one,
 //! within the first 64 KiB.
 
-use crate::decode::members;
+use crate::wire::decode::members;
 
 /// The part of a request that the script reads, bytes.
 const SCRIPT_READS: usize = 65_536;

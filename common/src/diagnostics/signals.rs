@@ -8,10 +8,10 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal as receive};
 
-use crate::error::Code;
-use crate::failure::Failure;
-use crate::output as out;
-use crate::report::Problem;
+use crate::diagnostics::failure::Failure;
+use crate::diagnostics::output as out;
+use crate::diagnostics::report::Problem;
+use crate::rules::error::Code;
 
 /// A signal that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
-use crate::output::{self as out, Unwritten};
-use crate::report::Problem;
+use crate::diagnostics::output::{self as out, Unwritten};
+use crate::diagnostics::report::Problem;
 use crate::settings::SettingsError;
 
 /// Why a program failed, and its exit code.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::keyring::SLACK_MS;
 use super::*;
-use crate::error::{Code, WireError};
-use crate::frame::{Frame, FrameType};
-use crate::frame_head::FrameHead;
-use crate::pattern::is_pattern;
+use crate::rules::error::{Code, WireError};
+use crate::rules::pattern::is_pattern;
 use crate::settings::Secret;
 use crate::settings::{AuthKey, AuthSettings};
+use crate::wire::frame::{Frame, FrameType};
+use crate::wire::frame_head::FrameHead;
 
 fn keyring(sign_with: &str) -> Keyring {
     let key = |secret: &str, jobs: &[&str]| AuthKey {
@@ -244,7 +244,7 @@ fn a_frame_is_trusted_where_it_belongs_and_as_it_was_written() {
     }
     // The end of a call goes to all callers that joined it, with their own ids, and to no other
     // caller.
-    let call = crate::digest::of_call(shared.name, "order 7", Some("all"));
+    let call = crate::rules::digest::of_call(shared.name, "order 7", Some("all"));
     let joined = frame(Some(&signer(&shared)), "x1", "key of x1");
     assert!(trusts(&keyring, &joined, "key of x2", Call::Known(Some(&call))));
     assert!(!trusts(&keyring, &joined, "key of x1", Call::Known(Some("another"))));

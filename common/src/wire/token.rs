@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::digest;
-use crate::name::{is_id, is_queue};
+use crate::rules::digest;
+use crate::rules::name::{is_id, is_queue};
 
 /// The prefix of every token, which identifies a leaked one.
 const START: &str = "redcall1";

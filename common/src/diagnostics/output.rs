@@ -20,9 +20,9 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::clean::clean_json;
-use crate::report::Problem;
-pub use crate::unwritten::{CLOSED, UNWRITTEN, Unwritten};
+use crate::diagnostics::clean::clean_json;
+use crate::diagnostics::report::Problem;
+pub use crate::diagnostics::unwritten::{CLOSED, UNWRITTEN, Unwritten};
 
 /// Makes a write beyond the limit on the size of files (`ulimit -f`) fail, instead of ending the
 /// process with `SIGXFSZ`.

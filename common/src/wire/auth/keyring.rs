@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::message::{Claims, feed};
-use crate::digest::hex;
-use crate::name::is_id;
+use crate::rules::digest::hex;
+use crate::rules::name::is_id;
 use crate::settings::{AuthKey, AuthSettings};
 
 /// The longest validity of a signature from now, ms.

@@ -1,0 +1,5 @@
+//! Tasks and processes while a program runs.
+
+pub mod context;
+pub mod leash;
+pub mod program;
