@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::rules::digest;
@@ -15,45 +15,108 @@ use crate::wire::frame_head::FrameHead;
 /// The wire version of this crate.
 pub const WIRE_VERSION: u64 = 1;
 
-/// A request as our client writes it. `id` comes first, so that scripts find it without parsing.
-#[derive(Debug, Serialize)]
-pub struct Envelope<'a> {
+/// The envelope's fields are declared once: in the order in which they are written, with their type
+/// as our client writes them, their type as the fast reader reads them, and what a retry of a dead
+/// letter does with them.
+macro_rules! envelope {
+    ($($(#[$doc:meta])+ $name:ident: $(#[$write:meta])* $written:ty =>
+        $(#[$read:meta])* $as_read:ty, $on_retry:ident;)+) => {
+        /// A request as our client writes it. `id` comes first, so that scripts find it without
+        /// parsing.
+        #[derive(Debug, Serialize)]
+        #[non_exhaustive]
+        pub struct Envelope<'a> {
+            $($(#[$doc])+ $(#[$write])* pub $name: $written,)+
+        }
+
+        /// The known fields, and no other; strings without escapes.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct KnownFields<'a> {
+            $($(#[$read])* pub(crate) $name: $as_read,)+
+            /// The wire version. Our client omits it.
+            pub(crate) v: Option<u64>,
+        }
+
+        /// The fields in the order in which they are written.
+        pub const FIELDS: &[(&str, OnRetry)] =
+            &[$((stringify!($name), OnRetry::$on_retry)),+];
+    };
+}
+
+/// The treatment of a field when its request, a dead letter, is queued again. Unknown fields are
+/// kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRetry {
+    /// It keeps its bytes, or is replaced by a field of the same name.
+    Keep,
+    /// It is dropped: it binds the request to its original caller, which no longer waits.
+    Drop,
+}
+
+envelope! {
     /// Unique among the queue's live requests; see [`crate::name::is_id`].
-    pub id: &'a str,
+    id: &'a str => &'a str, Keep;
     /// The job's name.
-    pub name: &'a str,
+    name: &'a str => &'a str, Keep;
     /// The handler's data, as JSON.
-    pub data: &'a RawValue,
+    data: &'a RawValue => #[serde(borrow)] &'a RawValue, Keep;
     /// The response key; absent for fire and forget.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_key: Option<&'a str>,
+    response_key: #[serde(skip_serializing_if = "Option::is_none")] Option<&'a str> =>
+        Option<&'a str>, Drop;
     /// Redis time, ms since the epoch.
-    pub enqueued_at: u64,
+    enqueued_at: u64 => Option<u64>, Keep;
     /// The caller's timeout, ms; absent for no deadline.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub budget_ms: Option<u64>,
+    budget_ms: #[serde(skip_serializing_if = "Option::is_none")] Option<u64> => Option<u64>, Keep;
     /// How long the answer is kept, ms.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_ttl_ms: Option<u64>,
+    response_ttl_ms: #[serde(skip_serializing_if = "Option::is_none")] Option<u64> =>
+        Option<u64>, Drop;
     /// How long its status is kept, ms; absent if it is not tracked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status_ttl_ms: Option<u64>,
+    status_ttl_ms: #[serde(skip_serializing_if = "Option::is_none")] Option<u64> =>
+        Option<u64>, Keep;
     /// The maximum number of failed runs before the job is abandoned; it can only lower the
     /// mapping's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_attempts: Option<u64>,
+    max_attempts: #[serde(skip_serializing_if = "Option::is_none")] Option<u64> =>
+        Option<u64>, Keep;
     /// The channel for notifications of frames.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub notify: Option<&'a str>,
+    notify: #[serde(skip_serializing_if = "Option::is_none")] Option<&'a str> =>
+        Option<&'a str>, Drop;
     /// Requests with the same key, name and queue are the same call.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idempotency_key: Option<&'a str>,
+    idempotency_key: #[serde(skip_serializing_if = "Option::is_none")] Option<&'a str> =>
+        Option<&'a str>, Drop;
     /// Passed to the handler unchanged.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: &'a BTreeMap<String, String>,
+    headers: #[serde(skip_serializing_if = "BTreeMap::is_empty")] &'a BTreeMap<String, String> =>
+        Option<BTreeMap<String, String>>, Keep;
     /// Its signature over the other fields: [`Envelope::claims`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub auth: Option<&'a Token>,
+    auth: #[serde(skip_serializing_if = "Option::is_none")] Option<&'a Token> =>
+        #[serde(borrow)] Option<&'a RawValue>, Keep;
+}
+
+/// The headers of a request without any.
+static NO_HEADERS: BTreeMap<String, String> = BTreeMap::new();
+
+impl<'a> Envelope<'a> {
+    /// Creates a fire-and-forget request without a deadline, enqueued at this Redis time (ms). All
+    /// other fields are absent; set those that the request needs.
+    #[inline]
+    #[must_use]
+    pub fn new(id: &'a str, name: &'a str, data: &'a RawValue, enqueued_at: u64) -> Self {
+        Self {
+            id,
+            name,
+            data,
+            response_key: None,
+            enqueued_at,
+            budget_ms: None,
+            response_ttl_ms: None,
+            status_ttl_ms: None,
+            max_attempts: None,
+            notify: None,
+            idempotency_key: None,
+            headers: &NO_HEADERS,
+            auth: None,
+        }
+    }
 }
 
 impl<'a> Envelope<'a> {
@@ -147,6 +210,33 @@ impl DecodedRequest {
         self.idempotency_key.as_ref().map(of)
     }
 
+    /// Returns the request as our client writes it. For `dev/fuzz/`, which reads it again.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn envelope(&self) -> Envelope<'_> {
+        let reply = self.reply.as_ref();
+        let signed = self.auth.as_deref();
+        let notify = match reply {
+            Some(reply) => reply.notify.as_deref(),
+            None => signed.and_then(|signed| signed.notify.as_deref()),
+        };
+        Envelope {
+            id: &self.id,
+            name: &self.name,
+            data: &self.data,
+            response_key: reply.map(|reply| &*reply.response_key),
+            enqueued_at: self.enqueued_at.unwrap_or_default(),
+            budget_ms: self.budget_ms,
+            response_ttl_ms: reply.map(|reply| reply.ttl_ms),
+            status_ttl_ms: self.status_ttl_ms,
+            max_attempts: self.max_attempts,
+            notify,
+            idempotency_key: self.idempotency_key.as_deref(),
+            headers: &self.headers,
+            auth: signed.map(|signed| &signed.token),
+        }
+    }
+
     /// Returns the signed content, on the queue of this name.
     #[must_use]
     pub fn claims<'a>(&'a self, queue: &'a str, signed: &'a Signed) -> Claims<'a> {
@@ -190,21 +280,10 @@ mod tests {
     #[test]
     fn the_wire_bytes_of_a_request_are_fixed() {
         let data = RawValue::from_string(r#"{"a":1,"b":1}"#.into()).unwrap();
-        let envelope = Envelope {
-            id: "x1",
-            name: "add",
-            data: &data,
-            response_key: Some("redcall:{q}:response:x1"),
-            enqueued_at: 1_763_683_200_000,
-            budget_ms: Some(30_000),
-            response_ttl_ms: None,
-            status_ttl_ms: None,
-            max_attempts: None,
-            notify: Some("redcall:{q}:notify:c"),
-            idempotency_key: None,
-            headers: &BTreeMap::new(),
-            auth: None,
-        };
+        let mut envelope = Envelope::new("x1", "add", &data, 1_763_683_200_000);
+        envelope.response_key = Some("redcall:{q}:response:x1");
+        envelope.budget_ms = Some(30_000);
+        envelope.notify = Some("redcall:{q}:notify:c");
         let wire = [
             r#"{"id":"x1","name":"add","data":{"a":1,"b":1},"#,
             r#""response_key":"redcall:{q}:response:x1","enqueued_at":1763683200000,"#,

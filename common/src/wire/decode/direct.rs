@@ -3,39 +3,12 @@
 //! All other elements are read again rule by rule, which produces the error. `dev/fuzz/` compares
 //! the two: they accept the same elements.
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::parts::{in_range, kept_for, signed};
 use crate::rules::depth::deeper_than;
 use crate::rules::keys::QueueKeys;
 use crate::rules::limits::Limits;
 use crate::rules::name::{is_id, is_idempotency_key, is_job_name};
-use crate::wire::request::{DecodedRequest, ReplyTo, WIRE_VERSION};
-
-/// The known fields, and no other; strings without escapes.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Known<'a> {
-    id: &'a str,
-    name: &'a str,
-    #[serde(borrow)]
-    data: &'a RawValue,
-    v: Option<u64>,
-    response_key: Option<&'a str>,
-    enqueued_at: Option<u64>,
-    budget_ms: Option<u64>,
-    response_ttl_ms: Option<u64>,
-    status_ttl_ms: Option<u64>,
-    max_attempts: Option<u64>,
-    notify: Option<&'a str>,
-    idempotency_key: Option<&'a str>,
-    headers: Option<BTreeMap<String, String>>,
-    #[serde(borrow)]
-    auth: Option<&'a RawValue>,
-}
+use crate::wire::request::{DecodedRequest, KnownFields, ReplyTo, WIRE_VERSION};
 
 /// Returns the request, if it breaks no rule. `raw` is within its size limit.
 pub(super) fn read(
@@ -45,7 +18,7 @@ pub(super) fn read(
     limits: &Limits,
 ) -> Option<DecodedRequest> {
     // UTF-8 is checked at once: a parser's check field by field takes longer.
-    let known: Known<'_> = serde_json::from_str(std::str::from_utf8(raw).ok()?).ok()?;
+    let known: KnownFields<'_> = serde_json::from_str(std::str::from_utf8(raw).ok()?).ok()?;
     let good = known.v.is_none_or(|version| version == WIRE_VERSION)
         && known.id == leased_id
         && is_id(known.id)
