@@ -5,8 +5,6 @@
 //! A client writes an envelope, and a worker reads it by the same rules:
 //!
 //! ```
-//! use std::collections::BTreeMap;
-//!
 //! use redcall_common::decode::decode;
 //! use redcall_common::keys::Keys;
 //! use redcall_common::limits::Limits;
@@ -14,22 +12,8 @@
 //! use redcall_common::request::Envelope;
 //! use serde_json::value::to_raw_value;
 //!
-//! let (id, data, headers) = (new_id(), to_raw_value("hello")?, BTreeMap::new());
-//! let envelope = Envelope {
-//!     id: &id,
-//!     name: "greet",
-//!     data: &data,
-//!     response_key: None,
-//!     enqueued_at: 1_763_683_200_000,
-//!     budget_ms: None,
-//!     response_ttl_ms: None,
-//!     status_ttl_ms: None,
-//!     max_attempts: None,
-//!     notify: None,
-//!     idempotency_key: None,
-//!     headers: &headers,
-//!     auth: None,
-//! };
+//! let (id, data) = (new_id(), to_raw_value("hello")?);
+//! let envelope = Envelope::new(&id, "greet", &data, 1_763_683_200_000);
 //! let element = envelope.encode();
 //!
 //! let keys = Keys::new("redcall").of("default");
@@ -51,41 +35,20 @@
 //!
 //! Items that only one end uses belong elsewhere.
 
-pub mod auth;
-pub mod clean;
-pub mod context;
-#[cfg(feature = "cron")]
-pub mod cron;
-pub mod decode;
-pub mod depth;
-pub mod digest;
-pub mod durability;
-pub mod error;
-pub mod event;
-#[cfg(feature = "program")]
-pub mod failure;
-pub mod finding;
-pub mod frame;
-pub mod frame_head;
-pub mod keys;
-pub mod leash;
-pub mod limit_key;
-pub mod limits;
-pub mod name;
-#[cfg(feature = "program")]
-pub mod output;
-pub mod pattern;
-pub mod program;
-#[cfg(feature = "program")]
-pub mod report;
-pub mod request;
-pub mod result_kind;
-pub mod service;
+mod diagnostics;
+mod rules;
+mod runtime;
 pub mod settings;
+mod wire;
+
+// Each module has one public path, without its folder.
+pub use diagnostics::{clean, finding};
 #[cfg(feature = "program")]
-pub mod signals;
-pub mod status;
-pub mod time;
-pub mod token;
-#[cfg(feature = "program")]
-mod unwritten;
+pub use diagnostics::{failure, output, report, signals};
+#[cfg(feature = "cron")]
+pub use rules::cron;
+pub use rules::{depth, digest, durability, error, keys, limits, name, pattern, time};
+pub use runtime::{backoff, context, leash, program};
+pub use wire::{
+    auth, decode, event, frame, frame_head, limit_key, request, result_kind, service, status, token,
+};

@@ -48,8 +48,6 @@ use stored::{bytes, keys, limits, states, times};
 
 /// Maximum time to connect, whatever the settings allow.
 const CONNECT: Duration = Duration::from_secs(2);
-/// `redis.url` of workers that start a private server.
-const EMBEDDED: &str = "embedded";
 
 /// Options of the checks.
 #[derive(Args)]
@@ -77,7 +75,7 @@ impl Verb for Doctor {
         let settings = options.read_settings()?;
         let mut report = Report { findings: settings::check(&settings), code: 0 };
         report.findings.extend(mapping::check(&settings));
-        if settings.redis.url == EMBEDDED {
+        if settings.redis.is_embedded() {
             report.findings.push(server::embedded());
             report.findings.extend(self.call.first().map(|_| call::impossible()));
         } else {

@@ -398,21 +398,14 @@ impl RequestBuilder {
         };
         let inner = &self.client.inner;
         let limits = &inner.limits;
-        let mut envelope = Envelope {
-            id: &prepared.id,
-            name: &self.name,
-            data,
-            response_key,
-            enqueued_at: prepared.due_ms,
-            budget_ms: prepared.budget.map(millis),
-            response_ttl_ms: None,
-            status_ttl_ms: prepared.status_ttl.map(millis),
-            max_attempts: self.max_attempts.map(u64::from),
-            notify,
-            idempotency_key: self.idempotency_key.as_deref(),
-            headers: &self.headers,
-            auth: None,
-        };
+        let mut envelope = Envelope::new(&prepared.id, &self.name, data, prepared.due_ms);
+        envelope.response_key = response_key;
+        envelope.budget_ms = prepared.budget.map(millis);
+        envelope.status_ttl_ms = prepared.status_ttl.map(millis);
+        envelope.max_attempts = self.max_attempts.map(u64::from);
+        envelope.notify = notify;
+        envelope.idempotency_key = self.idempotency_key.as_deref();
+        envelope.headers = &self.headers;
         let token = inner.keyring.as_ref().and_then(|keyring| {
             let queue = prepared.route.keys.name();
             keyring.sign(&envelope.claims(queue, self.expires_at(prepared)))

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use config::Map;
 
-use super::error::SettingsError;
-use super::section::{LoadContext, Section};
-use super::{Settings, env, file, read};
+use super::Settings;
+use super::sections::mapping::{jobs, pools, schedules, services};
+use super::sections::{self, admin, auth, client, dead, events, limits, log, queues, worker};
+use super::source::error::SettingsError;
+use super::source::section::{LoadContext, Section};
+use super::source::{env, file};
 
 impl Settings {
     /// Reads the settings of this process: from `path` (the `--settings` flag), else from the file
@@ -110,7 +113,37 @@ fn from_text(
     let base = file.as_deref().and_then(Path::parent).unwrap_or(cwd).to_path_buf();
     let context = LoadContext::new(origin, base);
     env::apply(&mut tree, env, &context);
-    let settings = read::settings(Section::root(&context, tree));
+    let settings = read(Section::root(&context, tree));
     SettingsError::of(context.into_mistakes())?;
     Ok(Settings { file, ..settings })
+}
+
+/// Reads all sections of the tree at `root`; mistakes go to its context.
+fn read(mut root: Section<'_>) -> Settings {
+    let redis = sections::redis::read(root.section("redis"));
+    let client = client::read(root.section("client"));
+    let worker = worker::read(root.section("worker"));
+    let pools = pools::read(root.section("pools"));
+    let jobs = jobs::read(root.section("jobs"), &pools);
+    let limits = limits::read(root.section("limits"));
+    let services = services::read(root.section("services"), &jobs);
+    let settings = Settings {
+        redis,
+        client,
+        worker,
+        jobs,
+        pools,
+        services,
+        schedules: schedules::read(root.section("schedules"), &limits),
+        queues: queues::read(root.section("queues")),
+        auth: root.table("auth", "[auth] and its keys below").map(auth::read),
+        limits,
+        dead: dead::read(root.section("dead")),
+        events: events::read(root.section("events")),
+        admin: admin::read(root.section("admin")),
+        log: log::read(root.section("log")),
+        file: None,
+    };
+    root.finish();
+    settings
 }

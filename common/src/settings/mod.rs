@@ -4,65 +4,47 @@
 //! define its effect; the binaries define flags and apply them to the loaded [`Settings`]; the
 //! worker checks that a handler exists.
 //!
-//! | file | holds |
+//! | place | holds |
 //! |---|---|
-//! | `mod.rs`, `parts.rs`, `redis.rs` | the public structs and their defaults |
-//! | `load.rs` | the order of the sources |
-//! | `file.rs`, `env.rs` | the two sources, both brought into one tree of values with origins |
-//! | `section.rs`, `entry.rs` | reading a typed value, or its mistake |
-//! | `duration.rs`, `size.rs`, `json.rs` | the forms of values |
-//! | `read.rs`, `auth.rs`, `jobs.rs`, `retries.rs`, `schedules.rs`, `log.rs` | which keys exist |
-//! | `services.rs`, `pools.rs` | the same of `[services]` and `[pools]`, with their structs |
-//! | `program_env.rs` | the same of `env` and `inherit_env` |
-//! | `url.rs`, `sentinel.rs`, `closest.rs` | the form of an address, "did you mean" |
-//! | `error.rs` | [`SettingsError`] |
+//! | `sections/` | each section: its struct, its defaults, its reader |
+//! | `sections/mapping/` | the same of sections whose entries have names, such as `[jobs.NAME]` |
+//! | `value/` | the forms of values: durations, sizes, addresses |
+//! | `source/` | file and environment as one tree; reading a typed value, or its mistake |
+//! | `load.rs` | the order of the sources, and of the sections |
 //!
 //! Called once at the start of each program, and again when a worker reloads its mapping.
 
-mod auth;
-mod closest;
-mod duration;
-mod entry;
-mod env;
-mod error;
-mod file;
-mod forms;
-mod jobs;
-mod json;
-mod kinds;
 mod load;
-mod log;
-mod parts;
-mod pools;
-mod program_env;
-mod read;
-mod redis;
-mod retries;
-mod schedules;
-mod section;
-mod sentinel;
-mod services;
-mod size;
-mod url;
+mod sections;
+mod source;
+mod value;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use auth::{AuthKey, AuthSettings, Secret};
-pub use error::SettingsError;
-pub use parts::{
-    AdminSettings, Backoff, ClientSettings, DeadSettings, EventSettings, HandlerSettings,
-    HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss,
-    ProcessSettings, QueueSettings, Rate, Retries, ScheduleSettings, WorkerSettings,
-};
-pub use pools::PoolSettings;
-pub use program_env::ProgramEnv;
-pub use redis::RedisSettings;
-pub use sentinel::SentinelUrl;
-pub use services::{ServiceSettings, ServiceTasks};
+pub use sections::admin::AdminSettings;
+pub use sections::auth::{AuthKey, AuthSettings, Secret};
+pub use sections::client::ClientSettings;
+pub use sections::dead::DeadSettings;
+pub use sections::events::EventSettings;
+pub use sections::log::{LogFormat, LogSettings};
+pub use sections::mapping::handler::{HandlerSettings, HttpSettings};
+pub use sections::mapping::jobs::{JobSettings, OnWorkerLoss};
+pub use sections::mapping::limit::{Limit, Rate};
+pub use sections::mapping::pools::PoolSettings;
+pub use sections::mapping::process::ProcessSettings;
+pub use sections::mapping::program_env::ProgramEnv;
+pub use sections::mapping::retries::{BackoffKind, Retries};
+pub use sections::mapping::schedules::{Missed, ScheduleSettings};
+pub use sections::mapping::services::{ServiceSettings, ServiceTasks};
+pub use sections::queues::QueueSettings;
+pub use sections::redis::RedisSettings;
+pub use sections::worker::WorkerSettings;
+pub use source::error::SettingsError;
+pub use value::sentinel::SentinelUrl;
 
-use crate::limits::Limits;
-use crate::name::service_queue;
+use crate::rules::limits::Limits;
+use crate::rules::name::service_queue;
 
 /// All settings, checked: no value needs another check.
 ///

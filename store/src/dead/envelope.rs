@@ -7,9 +7,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use redcall_common::auth::{Claims, Keyring, LONGEST_MS};
 use redcall_common::decode::fields;
 use redcall_common::name::{is_id, is_job_name, new_id};
+use redcall_common::request::{FIELDS, OnRetry};
 
-/// Fields that bind a request to its original caller, which no longer waits.
-const OF_THE_CALL: &[&str] = &["response_key", "notify", "idempotency_key", "response_ttl_ms"];
 /// The time at which a request with `enqueued_at` is retried: its budget then begins at its first
 /// lease, and `enqueued_at` only tells its age.
 const RETRIED_AT: &str = "retried_at";
@@ -117,7 +116,7 @@ fn written(
     let kept = kept.filter(|(field, value)| {
         let is_other = others.iter().any(|(other, _)| other == field);
         let is_unreadable = *field == "enqueued_at" && !is_time(value);
-        let is_of_then = OF_THE_CALL.contains(field) || *field == RETRIED_AT;
+        let is_of_then = FIELDS.contains(&(*field, OnRetry::Drop)) || *field == RETRIED_AT;
         *field != "id" && !is_of_then && !is_other && !is_unreadable
     });
     let mut has_time = false;

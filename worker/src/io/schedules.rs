@@ -6,7 +6,6 @@
 //! The queue is part of a schedule: workers that send it to different queues (by their settings, or
 //! by another mapping of its job) each enqueue it there.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -253,22 +252,9 @@ impl Schedule {
     }
 
     fn tick(&self, at_ms: u64, now_ms: u64) -> Tick {
-        let mut envelope = Envelope {
-            // The same for every worker that proposes this tick.
-            id: &format!("tick-{}-{at_ms}", self.name),
-            name: &self.job,
-            data: &self.data,
-            response_key: None,
-            enqueued_at: at_ms,
-            budget_ms: None,
-            response_ttl_ms: None,
-            status_ttl_ms: None,
-            max_attempts: None,
-            notify: None,
-            idempotency_key: None,
-            headers: &BTreeMap::new(),
-            auth: None,
-        };
+        // The same for every worker that proposes this tick.
+        let id = format!("tick-{}-{at_ms}", self.name);
+        let mut envelope = Envelope::new(&id, &self.job, &self.data, at_ms);
         // The waiting time in the queue is unknown.
         let claims = envelope.claims(self.queue.name(), now_ms + LONGEST_MS);
         let token = self.keyring.as_ref().and_then(|keyring| keyring.sign(&claims));

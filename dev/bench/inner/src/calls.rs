@@ -73,21 +73,14 @@ impl Calls {
         let is_waited = self.with != With::Nothing;
         let calls = self.ids.iter().zip(&self.response_keys);
         let envelopes = calls.map(|(id, response_key)| {
-            let envelope = Envelope {
-                id,
-                name: "add",
-                data: &self.data,
-                response_key: is_waited.then_some(response_key),
-                enqueued_at: 1_763_683_200_000,
-                budget_ms: is_waited.then_some(30_000),
-                response_ttl_ms: None,
-                status_ttl_ms: None,
-                max_attempts: (self.with == With::Attempts).then_some(3),
-                notify: is_waited.then_some(&self.notify),
-                idempotency_key: (self.with == With::Idempotency).then_some("order-1763683200"),
-                headers: &self.headers,
-                auth: None,
-            };
+            let mut envelope = Envelope::new(id, "add", &self.data, 1_763_683_200_000);
+            envelope.response_key = is_waited.then_some(response_key);
+            envelope.budget_ms = is_waited.then_some(30_000);
+            envelope.max_attempts = (self.with == With::Attempts).then_some(3);
+            envelope.notify = is_waited.then_some(&self.notify);
+            envelope.idempotency_key =
+                (self.with == With::Idempotency).then_some("order-1763683200");
+            envelope.headers = &self.headers;
             envelope.encode()
         });
         envelopes.collect()

@@ -118,7 +118,7 @@ impl Backlog {
     /// write.
     fn fill(&mut self, wanted: usize) -> miette::Result<()> {
         let data = RawValue::from_string(r#"{"a":1,"b":2}"#.to_owned()).into_diagnostic()?;
-        let (queue, headers) = (self.keys.queue(), std::collections::BTreeMap::new());
+        let queue = self.keys.queue();
         let mut missing = wanted.saturating_sub(self.length()?);
         let mut in_flight = 0;
         while missing > 0 || in_flight > 0 {
@@ -127,22 +127,8 @@ impl Backlog {
                 missing -= batch;
                 let envelopes = (0..batch).map(|_| {
                     self.made += 1;
-                    let envelope = Envelope {
-                        id: &format!("0199{:032x}", self.made),
-                        name: "add",
-                        data: &data,
-                        response_key: None,
-                        enqueued_at: 1_763_683_200_000,
-                        budget_ms: None,
-                        response_ttl_ms: None,
-                        status_ttl_ms: None,
-                        max_attempts: None,
-                        notify: None,
-                        idempotency_key: None,
-                        headers: &headers,
-                        auth: None,
-                    };
-                    envelope.encode()
+                    let id = format!("0199{:032x}", self.made);
+                    Envelope::new(&id, "add", &data, 1_763_683_200_000).encode()
                 });
                 let envelopes: Vec<String> = envelopes.collect();
                 let mut command: Vec<&[u8]> = vec![b"RPUSH", queue.as_bytes()];

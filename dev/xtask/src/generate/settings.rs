@@ -57,7 +57,7 @@ const BYTES: &str = "bytes, such as `\"64MiB\"`";
 
 /// Where the structs are.
 const FOLDERS: &[&str] =
-    &["common/src/settings/", "common/src/limits.rs", "common/src/durability.rs"];
+    &["common/src/settings/", "common/src/rules/limits.rs", "common/src/rules/durability.rs"];
 
 /// Returns the reference as Markdown.
 pub(super) fn reference(files: &[SourceFile]) -> String {
@@ -237,7 +237,8 @@ fn default_of(text: &str) -> (String, String) {
 
 /// Returns text for a cell: links of the code become plain names.
 fn cell(text: &str) -> String {
-    let text = text.replace("[`super::Settings::base_dir`]", "the folder of the settings file");
+    let base_dir = "[`crate::settings::Settings::base_dir`]";
+    let text = text.replace(base_dir, "the folder of the settings file");
     let mut plain = String::new();
     let mut rest = text.as_str();
     while let Some((before, link)) = rest.split_once("[`") {

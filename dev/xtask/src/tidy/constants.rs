@@ -1,16 +1,19 @@
-//! No constant of the same name and value twice within a crate. Reason: two copies of one timeout
-//! are two places to change it, and one of them is forgotten.
+//! No constant is defined twice with the same name and value: in the shipped crates together, nor in
+//! one of the developers' crates. Reason: one of the two is changed some day, and the other is not.
 
 use std::collections::BTreeMap;
 
-use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::{self, Visit};
 
+use super::Finding;
 use super::files::SourceFile;
-use super::finding::Finding;
+use super::imports::is_test;
 
-/// The folders of the crates that are checked.
-const CRATES: &[&str] = &[
-    "cli/",
+/// The shipped crates: they share constants by `common`.
+const SHIPPED: &[&str] = &["cli/src/", "client/src/", "common/src/", "store/src/", "worker/src/"];
+
+/// The other crates, each with its own constants.
+const OTHERS: &[&str] = &[
     "dev/bench/inner/",
     "dev/bench/src/",
     "dev/chaos/",
@@ -22,82 +25,87 @@ const CRATES: &[&str] = &[
     "example/",
 ];
 
-/// Constants that are twice in a crate for a reason: crate, name, reason.
-const ALLOWED: &[(&str, &str, &str)] =
-    &[("example/", "WITHOUT_PYTHON", "the test states the text that a program prints")];
+/// Names that may have the same value in several files, with the reason.
+const ALLOWED: &[(&str, &str)] = &[
+    ("ALLOCATOR", "each program names its allocator itself"),
+    ("STICKY", "POSIX fixes the bits of a mode"),
+    ("WITHOUT_PYTHON", "the example's test states the text that its program prints"),
+];
 
-/// The crate, the name and the value of a constant.
-type Key<'a> = (&'a str, String, String);
-
-/// Checks all crates whose files are among `files`.
+/// Checks the constants and statics of all files; in shipped crates, without those of tests.
 pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
-    let mut first: BTreeMap<Key<'_>, &str> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, String, String), (&str, usize)> = BTreeMap::new();
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| file.has_extension("rs")) {
-        let Some(of) = CRATES.iter().find(|folder| file.path.starts_with(**folder)) else {
-            continue;
-        };
-        // A file that does not parse is reported by the compiler.
-        let Ok(tokens) = file.text.parse() else { continue };
-        let mut constants = Vec::new();
-        read(tokens, &mut constants);
-        for Constant { name, value, line } in constants {
-            let is_allowed =
-                ALLOWED.iter().any(|(folder, allowed, _)| folder == of && *allowed == name);
-            let key = (*of, name, value);
-            match first.get(&key) {
-                None => {
-                    first.insert(key, &file.path);
-                }
-                // Two functions of one file, or two modules of tests, may each have their own.
-                Some(path) if *path == file.path || is_allowed => {}
-                Some(path) => findings.push(Finding {
+        let Some(scope) = scope(&file.path) else { continue };
+        let Ok(syntax) = syn::parse_file(&file.text) else { continue };
+        let mut reader = Reader { text: &file.text, found: Vec::new() };
+        reader.visit_file(&syntax);
+        for (name, value, line) in reader.found {
+            if ALLOWED.iter().any(|(allowed, _)| *allowed == name) {
+                continue;
+            }
+            match seen.get(&(scope, name.clone(), value.clone())) {
+                Some((path, first)) => findings.push(Finding {
                     path: file.path.clone(),
                     line,
-                    what: format!("the constant {} has the same value in {path}", key.1),
-                    fix: "give it one home, or another name if it means something else",
+                    what: format!("`{name}` has the same value in {path}:{first}"),
+                    fix: "define it once below both, or name each for its own use",
                 }),
+                None => {
+                    seen.insert((scope, name, value), (&file.path, line));
+                }
             }
         }
     }
     findings
 }
 
-/// A constant of a file.
-struct Constant {
-    name: String,
-    /// The source text of its value, with even spaces.
-    value: String,
-    line: usize,
+/// Returns the files that share constants with this one, as a name; `None` for tests of shipped
+/// crates.
+fn scope(path: &str) -> Option<&'static str> {
+    if SHIPPED.iter().any(|folder| path.starts_with(folder)) {
+        let is_test = path.split('/').any(|part| part == "tests" || part == "tests.rs");
+        return (!is_test).then_some("shipped");
+    }
+    OTHERS.iter().find(|folder| path.starts_with(**folder)).copied()
 }
 
-/// Adds the constants in `tokens`, at every depth.
-fn read(tokens: TokenStream, found: &mut Vec<Constant>) {
-    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-    let is_mark =
-        |token: &TokenTree, mark| matches!(token, TokenTree::Punct(own) if own.as_char() == mark);
-    for (at, token) in tokens.iter().enumerate() {
-        if let TokenTree::Group(group) = token {
-            read(group.stream(), found);
+/// The constants of a file: name, value as it is written but for spaces, line.
+struct Reader<'a> {
+    text: &'a str,
+    found: Vec<(String, String, usize)>,
+}
+
+impl Reader<'_> {
+    /// Adds a constant whose value is between these signs.
+    fn add(&mut self, name: &syn::Ident, equals: &syn::Token![=], end: &syn::Token![;]) {
+        let value = self.text.get(equals.span.byte_range().end..end.span.byte_range().start);
+        let value = value.unwrap_or_default().split_whitespace().collect();
+        // An unnamed constant is an assertion of the compiler.
+        if name != "_" {
+            self.found.push((name.to_string(), value, name.span().start().line));
         }
-        // `const NAME: TYPE = VALUE;`
-        let [TokenTree::Ident(word), TokenTree::Ident(name), colon, rest @ ..] = &tokens[at..]
-        else {
-            continue;
-        };
-        if word != "const" || !is_mark(colon, ':') {
-            continue;
+    }
+}
+
+impl<'ast> Visit<'ast> for Reader<'_> {
+    fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
+        self.add(&item.ident, &item.eq_token, &item.semi_token);
+    }
+
+    fn visit_item_static(&mut self, item: &'ast syn::ItemStatic) {
+        self.add(&item.ident, &item.eq_token, &item.semi_token);
+    }
+
+    fn visit_impl_item_const(&mut self, item: &'ast syn::ImplItemConst) {
+        self.add(&item.ident, &item.eq_token, &item.semi_token);
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        if !is_test(&item.attrs) {
+            visit::visit_item_mod(self, item);
         }
-        let end = rest.iter().position(|token| is_mark(token, ';')).unwrap_or(rest.len());
-        let Some(equals) = rest[..end].iter().position(|token| is_mark(token, '=')) else {
-            continue;
-        };
-        let value: TokenStream = rest[equals + 1..end].iter().cloned().collect();
-        found.push(Constant {
-            name: name.to_string(),
-            value: value.to_string(),
-            line: name.span().start().line,
-        });
     }
 }
 
@@ -106,37 +114,48 @@ mod tests {
     use super::*;
 
     fn found(files: &[(&str, &str)]) -> Vec<String> {
-        let file = |(path, text): &(&str, &str)| SourceFile {
-            path: (*path).to_owned(),
-            text: (*text).to_owned(),
-        };
-        let files: Vec<SourceFile> = files.iter().map(file).collect();
+        let files: Vec<SourceFile> = files
+            .iter()
+            .map(|(path, text)| SourceFile { path: (*path).to_owned(), text: (*text).to_owned() })
+            .collect();
         check(&files).iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn second_constant_of_the_same_name_and_value_is_found() {
-        let files = [
-            ("dev/chaos/a.rs", "const PAUSE: Duration = Duration::from_millis(5);"),
+    fn same_name_and_value_in_two_files_is_found() {
+        let found = found(&[
+            ("client/src/a.rs", "const PAUSE: Duration = Duration::from_millis(50);"),
             (
-                "dev/chaos/b.rs",
-                "fn f() {\n    const PAUSE: Duration = Duration::from_millis( 5 );\n}",
+                "worker/src/b.rs",
+                "fn f() {\n const PAUSE: Duration = Duration::from_millis( 50 );\n}",
             ),
-        ];
-        assert_eq!(
-            found(&files),
-            ["dev/chaos/b.rs:2: the constant PAUSE has the same value in dev/chaos/a.rs – \
-              give it one home, or another name if it means something else"]
+        ]);
+        let [one] = found.as_slice() else { panic!("{found:?}") };
+        assert!(
+            one.starts_with("worker/src/b.rs:2: `PAUSE` has the same value in client/src/a.rs:1")
         );
     }
 
     #[test]
-    fn other_value_other_name_and_other_crate_pass() {
+    fn each_other_crate_has_its_own_constants() {
         let files = [
             ("dev/chaos/a.rs", "const N: u8 = 1;"),
-            ("dev/chaos/b.rs", "const N: u8 = 2; const M: u8 = 1;"),
-            ("dev/model/a.rs", "const N: u8 = 1;"),
-            ("dev/chaos/c.rs", "impl A { const fn n() -> u8 { 1 } }"),
+            ("dev/model/b.rs", "const N: u8 = 1;"),
+            ("dev/chaos/c.rs", "const N: u8 = 1;"),
+        ];
+        let found = found(&files);
+        let [one] = found.as_slice() else { panic!("{found:?}") };
+        assert!(one.starts_with("dev/chaos/c.rs:1: `N` has the same value in dev/chaos/a.rs:1"));
+    }
+
+    #[test]
+    fn other_values_tests_and_other_crates_pass() {
+        let files = [
+            ("client/src/a.rs", "const A: u8 = 1; const B: u8 = 1; const _: () = ();"),
+            ("client/src/b.rs", "const A: u8 = 2; const _: () = ();"),
+            ("worker/src/c.rs", "#[cfg(test)] mod tests { const A: u8 = 1; }"),
+            ("worker/src/c/tests.rs", "const A: u8 = 1;"),
+            ("dev/chaos/src/d.rs", "const A: u8 = 1;"),
         ];
         assert_eq!(found(&files), [""; 0]);
     }

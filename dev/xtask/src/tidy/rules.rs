@@ -33,7 +33,7 @@ const STREAMS: &[&str] = &[
 /// The files that have to do with a stream itself: the door, the log's sink, a worker that gives up
 /// its terminal, lines that another program of ours reads, and a progress bar.
 const OWN_STREAMS: &[&str] = &[
-    "common/src/output.rs",
+    "common/src/diagnostics/output.rs",
     "worker/src/log/mod.rs",
     "worker/src/bin/redcall-worker/background.rs",
     "dev/chaos/src/work.rs",

@@ -92,21 +92,11 @@ fn signed(keyring: &Keyring, id: &str, expires_at: u64) -> Value {
     let (data, key) = (RawValue::from_string("\"x\"".to_owned()).unwrap(), response_key(id));
     let headers = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
     let notify = keys().notify("me");
-    let mut envelope = Envelope {
-        id,
-        name: "counted",
-        data: &data,
-        response_key: Some(&key),
-        enqueued_at: expires_at.saturating_sub(60_000),
-        budget_ms: None,
-        response_ttl_ms: None,
-        status_ttl_ms: None,
-        max_attempts: None,
-        notify: Some(&notify),
-        idempotency_key: None,
-        headers: &headers,
-        auth: None,
-    };
+    let enqueued_at = expires_at.saturating_sub(60_000);
+    let mut envelope = Envelope::new(id, "counted", &data, enqueued_at);
+    envelope.response_key = Some(&key);
+    envelope.notify = Some(&notify);
+    envelope.headers = &headers;
     let token: Option<Token> = keyring.sign(&envelope.claims("default", expires_at));
     envelope.auth = token.as_ref();
     serde_json::from_str(&envelope.encode()).unwrap()

@@ -58,7 +58,11 @@ fn only_the_door_prints() {
     ] {
         assert_eq!(found("cli/src/a.rs", line).len(), 1, "{line}");
         assert_eq!(found("worker/src/log/a.rs", line).len(), 1, "{line}");
-        for path in ["common/src/output.rs", "dev/xtask/src/a.rs", "common/src/auth/tests.rs"] {
+        for path in [
+            "common/src/diagnostics/output.rs",
+            "dev/xtask/src/a.rs",
+            "common/src/wire/auth/tests.rs",
+        ] {
             assert_eq!(found(path, line), nothing(), "{path}: {line}");
         }
         assert_eq!(found("client/src/a.rs", &format!("/// {line}")), nothing());
