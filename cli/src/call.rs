@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::advice;
 use crate::output::one_line;
 use redcall_common::failure::{Failure, json};
+use redcall_common::result_kind::NONCE;
 use redcall_common::signals::until_interrupted;
 
 /// The job and the options of its call.
@@ -66,8 +67,6 @@ pub(crate) struct Call {
 
 /// Report of work done before an answer that cannot be printed.
 pub(crate) const RAN: &str = "The job has run; its answer is lost.";
-/// Header that identifies a command in its result event.
-const NONCE: &str = "nonce";
 
 fn header(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());

@@ -33,10 +33,9 @@ use names::Names;
 use print::Printer;
 use redcall_common::failure::Failure;
 use redcall_common::signals::{Signals, StopSignal, is_signal_exit};
-use session::{Flow, Session};
+use session::{Flow, INTERRUPTED, Session};
 
 /// Message of a signal that ends the session.
-const INTERRUPTED: &str = "interrupted";
 /// How long the first prompt waits for the names of the workers.
 const FIRST_NAMES: Duration = Duration::from_secs(1);
 

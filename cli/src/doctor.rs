@@ -49,8 +49,6 @@ use redcall_common::failure::Failure;
 
 /// Maximum time to connect, whatever the settings allow.
 const CONNECT: Duration = Duration::from_secs(2);
-/// `redis.url` of workers that start a private server.
-const EMBEDDED: &str = "embedded";
 
 /// Options of the checks.
 #[derive(Args)]
@@ -77,7 +75,7 @@ impl Doctor {
     pub(crate) async fn run(self, settings: Settings, as_json: bool) -> Result<u8, Failure> {
         let mut report = Report { findings: settings::check(&settings), code: 0 };
         report.findings.extend(mapping::check(&settings));
-        if settings.redis.url == EMBEDDED {
+        if settings.redis.is_embedded() {
             report.findings.push(server::embedded());
             report.findings.extend(self.call.first().map(|_| call::impossible()));
         } else {

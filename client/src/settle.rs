@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use redcall_common::auth::{Keyring, Signer};
+use redcall_common::backoff::{Backoff, retry_until};
 use redcall_common::depth::data_fits;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::FrameType;
@@ -14,13 +15,13 @@ use redcall_common::token::CompletionToken;
 use redcall_store::{Covered, DeferredRun, DeferredSettled, EndedDeferred, StoreError};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::engine::client::Client;
 use crate::error::code_of;
 
-/// Pause before the next try when Redis cannot be reached.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Pauses while Redis cannot be reached.
+const SETTLE_RETRY: Backoff = Backoff::constant(Duration::from_millis(50));
 
 /// Why a deferred request was not settled, or not with the given result.
 #[derive(Debug, thiserror::Error)]
@@ -131,10 +132,8 @@ impl Client {
             }
         };
         let error = result.as_ref().err();
-        // Codes after which a call may be repeated: its idempotency record is not kept.
-        let retriable =
-            [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
-        let keep = error.is_none_or(|error| !retriable.contains(&error.code));
+        // The idempotency record of a call that may be repeated is not kept.
+        let keep = error.is_none_or(|error| !error.code.is_retryable());
         let error = error.map(|error| (error.code.as_str(), &*error.message));
         // The same at each try: a reply may be lost after its effect.
         let by = new_id();
@@ -225,13 +224,7 @@ async fn until<T, F: Future<Output = Result<T, StoreError>>>(
     deadline: Instant,
     command: impl Fn() -> F,
 ) -> Result<T, SettleError> {
-    loop {
-        match timeout_at(deadline, command()).await {
-            Ok(Err(error)) if error.is_transient() && Instant::now() + PAUSE < deadline => {
-                sleep(PAUSE).await;
-            }
-            Ok(done) => return Ok(done?),
-            Err(_) => return Err(SettleError::Unconfirmed),
-        }
-    }
+    let retried = retry_until(deadline, SETTLE_RETRY, StoreError::is_transient, command);
+    let done = timeout_at(deadline, retried).await.map_err(|_| SettleError::Unconfirmed)?;
+    Ok(done?)
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`auth`] | signed requests, and the keys that create and verify them |
 //! | [`request`], [`decode`] | the envelope that a caller enqueues, its strict decoding |
+//! | [`backoff`] | pauses between attempts |
 //! | [`clean`] | foreign text, made safe for a terminal |
 //! | [`context`] | the context that a handler's task passes on to its calls |
 //! | [`cron`] | the ticks of recurring schedules |
@@ -43,7 +44,7 @@ pub use diagnostics::{failure, output, report, signals};
 #[cfg(feature = "cron")]
 pub use rules::cron;
 pub use rules::{depth, digest, durability, error, keys, limits, name, pattern, time};
-pub use runtime::{context, leash, program};
+pub use runtime::{backoff, context, leash, program};
 pub use wire::{
     auth, decode, event, frame, frame_head, limit_key, request, result_kind, service, status, token,
 };

@@ -27,9 +27,6 @@ use process::Process;
 
 use redcall_common::settings::RedisSettings;
 
-/// The address in the settings that selects a private server.
-const EMBEDDED: &str = "embedded";
-
 /// A private Redis server. Dropping it ends the server and removes its folder.
 ///
 /// Dropping blocks until the server has ended: usually up to a tenth of a second, five seconds if
@@ -93,7 +90,7 @@ impl Embedded {
     /// # Errors
     /// As [`Self::start`].
     pub async fn serve(settings: &mut RedisSettings) -> Result<Option<Self>, EmbeddedError> {
-        if settings.url != EMBEDDED {
+        if !settings.is_embedded() {
             return Ok(None);
         }
         let server = Self::start(EmbeddedOptions::default()).await?;

@@ -18,12 +18,13 @@ use tokio::time::{self, sleep};
 use super::connection::{Connector, Peer, hedged};
 use super::error::StoreError;
 use super::script::{self, Script};
+use redcall_common::backoff::Backoff;
 use redcall_common::time::millis;
 
 /// The period of clock measurements, which also find half-open connections.
 const CLOCK_PERIOD: Duration = Duration::from_secs(5);
-const FIRST_DELAY: Duration = Duration::from_millis(20);
-const MAX_DELAY: Duration = Duration::from_millis(500);
+/// Pauses between attempts to connect.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 
 /// Called with channel and payload of each message on a subscribed channel. Must not block.
 pub type PushHandler = Arc<dyn Fn(&[u8], &[u8]) + Send + Sync>;
@@ -409,7 +410,7 @@ async fn supervise(shared: &Shared, mut id: i64) {
         tracing::warn!(address, "lost the connection to Redis");
         shared.state.send_replace(ConnectionState::Down(None));
         shared.connector.lost_one();
-        let mut pause = FIRST_DELAY;
+        let mut pause = RECONNECT.first();
         generation += 1;
         let timeout = shared.connector.connect_timeout();
         id = loop {
@@ -420,7 +421,7 @@ async fn supervise(shared: &Shared, mut id: i64) {
                     tracing::debug!(address, %error, "cannot reconnect to Redis yet");
                     shared.state.send_replace(ConnectionState::Down(Some(error)));
                     sleep(pause).await;
-                    pause = (pause * 2).min(MAX_DELAY);
+                    pause = RECONNECT.following(pause);
                 }
             }
         };

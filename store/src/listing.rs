@@ -11,7 +11,7 @@ use super::inspect::{Inspector, QueueInfo, read_queue};
 use crate::ops::names::{live_names, names_call};
 
 /// The number of keys that one `SCAN` visits: less than a millisecond of the server's time.
-const KEYS_PER_SCAN: u64 = 1000;
+pub(crate) const KEYS_PER_SCAN: u64 = 1000;
 /// The time limit of all steps.
 const TIME_LIMIT: Duration = Duration::from_secs(1);
 /// The maximum number of listed queues, equal to that of noted queues.

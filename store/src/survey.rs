@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::error::StoreError;
 use super::inspect::Inspector;
+use super::listing::KEYS_PER_SCAN;
 use crate::ops::reply::millis;
 use redcall_common::keys::Bound;
 
-/// The number of keys that one step of the census visits.
-const KEYS_PER_SCAN: u64 = 1000;
 /// The maximum number of examples.
 const MAX_EXAMPLES: usize = 3;
 /// The maximum number of lists of sorted requests.

@@ -24,11 +24,10 @@ use crate::handler::{Handler, HandlerError};
 use crate::job::{Event, Job};
 use crate::outcome::{self, Unanswered, give_up};
 use crate::progress_error::ProgressError;
-use crate::redis_timeout::REDIS_TIMEOUT;
+use crate::redis_timeout::{REDIS_PAUSE, REDIS_TIMEOUT};
 use crate::request::Request;
 use crate::service::{self, ServiceRules};
 
-const PAUSE: Duration = Duration::from_millis(100);
 /// How long a job continues after its deadline, while the deadline is read again from Redis.
 pub(crate) const DEADLINE_TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -290,5 +289,5 @@ async fn note_start(job: &Job, ttl_ms: u64) -> Result<(), NotRun> {
 /// Waits before Redis is asked again. The job's deadline bounds this: the future is dropped then.
 async fn pause(job: &Job, error: StoreError) {
     tracing::debug!(%error, id = job.request.id, "retrying the checks before the start");
-    sleep(PAUSE).await;
+    sleep(REDIS_PAUSE).await;
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redcall_common::auth::Keyring;
+use redcall_common::backoff::Backoff;
 use redcall_common::context::Context;
 use redcall_common::frame::FrameType;
 use redcall_common::frame_head::FrameHead;
@@ -26,14 +27,14 @@ use crate::state::StateMap;
 /// frames of the present size. At least two: a reader leaves the last frame that it has read.
 const STREAM_WINDOW: usize = 1000;
 const STREAM_BYTES: usize = 8 << 20;
-/// First pause between two checks of the reader's progress. It doubles up to the second one.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// Pauses between checks of the reader's progress.
+const READER_CHECKS: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(250));
 /// How long a writer waits for the reader before it drops a frame that is not part of the answer.
 const READER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a writer waits for the reader before it fails a frame that is part of the answer.
 pub(crate) const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
-const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
+/// The timeout of pushing one frame.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A message from a job to the dispatcher.
 pub(crate) enum Event {
@@ -140,7 +141,7 @@ impl Job {
         let mut seq = self.seq.lock().await;
         let frame = self.head(&reply.response_key).data(kind, *seq + 1, data);
         let window = STREAM_WINDOW.min(STREAM_BYTES / frame.len()).max(2);
-        let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+        let (since, mut pause) = (Instant::now(), READER_CHECKS.first());
         let timeout = match kind {
             FrameType::Chunk => CHUNK_TIMEOUT,
             _ if self.unread.load(Ordering::Relaxed) => Duration::ZERO,
@@ -151,7 +152,7 @@ impl Job {
                 return Err(ProgressError::NotOwned);
             }
             let (link, id, leases) = (&self.shared.link, &self.request.id, &self.keys.leases);
-            let pushing = link.push_frame(leases, id, reply, &frame, window, REDIS_TIMEOUT);
+            let pushing = link.push_frame(leases, id, reply, &frame, window, FRAME_TIMEOUT);
             match pushing.await {
                 Ok(Pushed::Yes) => break,
                 Ok(Pushed::LeaseLost) => return Err(ProgressError::NotOwned),
@@ -169,7 +170,7 @@ impl Job {
                 }
                 Ok(Pushed::Full) | Err(_) => {
                     sleep(pause).await;
-                    pause = (2 * pause).min(LONGEST_PAUSE);
+                    pause = READER_CHECKS.following(pause);
                 }
             }
         }

@@ -10,8 +10,9 @@ use redcall_common::frame_head::FrameHead;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::Limits;
 use redcall_common::request::{DecodedRequest, ReplyTo};
+use redcall_common::result_kind::NONCE;
 use redcall_common::settings::OnWorkerLoss;
-use redcall_common::status::StatusEnd;
+use redcall_common::status::{MAX_MESSAGE, StatusEnd};
 use redcall_common::time::millis;
 use redcall_store::{
     DeferredRecord, DeferredRun, EndedCall, Leased, Outcome, Settlement, SideEffect,
@@ -26,14 +27,9 @@ use crate::job::Job;
 use crate::retry_delay::retry_in;
 use crate::service;
 
-/// Longest message in a request's history, bytes: up to twenty of them are stored with it.
-const MAX_MESSAGE: usize = 1 << 10;
-
 /// The only message that an unauthorised caller gets. docs/reference/protocol.md lists it.
 const UNAUTHORIZED: &str = "the request has no signature that its worker accepts";
 
-/// The header that identifies the command in the event about its result.
-const NONCE: &str = "nonce";
 /// Longest nonce, bytes: it is repeated in the record and in the event.
 const MAX_NONCE: usize = 256;
 
@@ -390,8 +386,7 @@ pub(crate) fn give_up(
     let answer = answer(request.reply.clone(), frame);
     let side_effects = status(request.status_ttl_ms, attempt, Some(&error));
     // After these codes, the idempotency key may start the call again.
-    let restartable = [Code::Cancelled, Code::DeadlineExceeded, Code::Overloaded, Code::WorkerLost];
-    let ttl = (!restartable.contains(&code)).then_some(idempotency_ttl);
+    let ttl = (!code.is_retryable()).then_some(idempotency_ttl);
     let call = call(request, queue, ttl, frame);
     let settlement = match answer {
         // A cancelled job without a caller does not become a dead letter.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use redcall_common::backoff::{Backoff, jittered};
 use redcall_common::error::Code;
-use redcall_common::settings::{Backoff, Retries};
+use redcall_common::settings::{BackoffKind, Retries};
 
 use crate::job::Job;
 
@@ -19,7 +20,7 @@ pub(crate) fn retry_in(job: &Job, code: Code, after: Option<Duration>) -> Option
     if !is_wanted || u64::from(job.record.fails) >= further {
         return None;
     }
-    let drawn = || longest_pause(retries, job.record.fails).mul_f64(random());
+    let drawn = || jittered(longest_pause(retries, job.record.fails));
     let delay = after.map_or_else(drawn, |after| after.min(MAX_RETRY_AFTER));
     // A retry that would start after the caller's deadline is not scheduled.
     let in_time = job.context().remaining().is_none_or(|left| delay < left);
@@ -29,20 +30,9 @@ pub(crate) fn retry_in(job: &Job, code: Code, after: Option<Duration>) -> Option
 /// Returns the longest delay after this many earlier failures.
 fn longest_pause(retries: &Retries, fails: u32) -> Duration {
     match retries.backoff {
-        Backoff::Constant => retries.base,
-        Backoff::Exponential => {
-            let doubled = 2_u32.checked_pow(fails).and_then(|by| retries.base.checked_mul(by));
-            doubled.map_or(retries.cap, |pause| pause.min(retries.cap))
-        }
+        BackoffKind::Constant => retries.base,
+        BackoffKind::Exponential => Backoff::new(retries.base, retries.cap).after(fails),
     }
-}
-
-/// Returns a number from 0 to 1. Each hasher of the standard library has its own keys: random
-/// enough to spread load.
-fn random() -> f64 {
-    use std::hash::{BuildHasher, Hasher};
-    let bits = std::hash::RandomState::new().build_hasher().finish();
-    (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]
@@ -58,15 +48,7 @@ mod tests {
         };
         let pauses = [0, 1, 2, 40].map(|fails| longest_pause(&retries, fails).as_millis());
         assert_eq!(pauses, [100, 200, 350, 350]);
-        let constant = Retries { backoff: Backoff::Constant, ..retries };
+        let constant = Retries { backoff: BackoffKind::Constant, ..retries };
         assert_eq!(longest_pause(&constant, 9), constant.base);
-    }
-
-    #[test]
-    fn jitter_is_full() {
-        let drawn: Vec<f64> = (0..1000).map(|_| random()).collect();
-        assert!(drawn.iter().all(|x| (0.0..1.0).contains(x)));
-        let low = drawn.iter().filter(|x| **x < 0.5).count();
-        assert!((350..650).contains(&low), "{low}");
     }
 }

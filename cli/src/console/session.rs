@@ -21,7 +21,7 @@ use redcall_common::signals::until_interrupted;
 /// Maximum age of the workers' names at a prompt.
 const NAMES_MAX_AGE: Duration = Duration::from_secs(5);
 /// Message of Ctrl-C during a read-only request.
-const INTERRUPTED: &str = "interrupted";
+pub(super) const INTERRUPTED: &str = "interrupted";
 
 /// State kept between lines.
 pub(super) struct Session {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::queues::FILLING;
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
 use redcall_common::time::millis;
@@ -18,8 +19,6 @@ const FAR: Duration = Duration::from_millis(5);
 const TOO_FAR: Duration = Duration::from_millis(50);
 /// Maximum clock difference, ms.
 const APART_MS: u64 = 1000;
-/// Percent of the memory in use.
-const FILLING: u64 = 80;
 const FULL: u64 = 95;
 
 /// Runs all checks of the server.
@@ -42,37 +41,38 @@ pub(super) async fn check(
     Ok(())
 }
 
+/// The check that names the server.
+const REDIS_CHECK: &str = "redis";
+
 /// Reports the private server that workers start.
 pub(super) fn embedded() -> Finding {
-    const CHECK: &str = "redis";
     match find_server() {
         Ok(server) => {
             let path = server.path.display();
             let what = format!("embedded: {path}, version {}", server.version);
             let means =
                 "Each program starts a private server without persistence, for trials only.";
-            Finding::note(CHECK, what, means)
+            Finding::note(REDIS_CHECK, what, means)
         }
         Err(error) => {
             let means = "A program with these settings does not start on this machine.";
             let cure = "Install Redis or Valkey, or set a server with `redis.url` or REDIS_URL.";
-            Finding::new(CHECK, Level::Problem, error.to_string(), means, cure)
+            Finding::new(REDIS_CHECK, Level::Problem, error.to_string(), means, cure)
         }
     }
 }
 
 fn version(server: &ServerInfo, address: &str) -> Finding {
-    const CHECK: &str = "redis";
     let program = server.program.as_deref().unwrap_or("a Redis of unknown version");
     let what = format!("{program} answers at {address}");
     match server.version {
         Some(version) if version < OLDEST => {
             let means = "It lacks commands that Redcall needs.";
             let cure = "Use Redis or Valkey 7.0 or newer.";
-            Finding::new(CHECK, Level::Problem, what, means, cure)
+            Finding::new(REDIS_CHECK, Level::Problem, what, means, cure)
         }
-        Some(_) => Finding::ok(CHECK, what),
-        None => Finding::note(CHECK, what, "Redcall needs Redis or Valkey 7.0 or newer."),
+        Some(_) => Finding::ok(REDIS_CHECK, what),
+        None => Finding::note(REDIS_CHECK, what, "Redcall needs Redis or Valkey 7.0 or newer."),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redcall_common::backoff::Backoff;
 use redcall_common::context::Context;
 use redcall_common::keys::QueueKeys;
 use tokio::time::{sleep, timeout_at};
@@ -9,13 +10,11 @@ use tokio::time::{sleep, timeout_at};
 use crate::call::stream::{FrameStream, Ownership, Source};
 use crate::engine::client::Client;
 use crate::engine::deadline::deadline_in;
-use crate::engine::replies::{self, Wanted};
+use crate::engine::replies::{self, READ_TIMEOUT, Wanted};
 use crate::error::CallError;
 
-/// Pause between reads of the key while the channel of its announcements is unknown; it doubles.
-const PAUSE_MIN: Duration = Duration::from_millis(250);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pauses between reads of the key while the channel of its announcements is unknown.
+const READS: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(1));
 
 impl Client {
     /// Streams a request that another client has sent, perhaps in another process: from frame
@@ -100,7 +99,7 @@ impl Client {
     /// Subscribes to the channel of the request's frames as soon as it is known. Never returns;
     /// dropping it unsubscribes.
     async fn subscribe_to_frames(self, queue: String, id: String) {
-        let (inner, mut pause) = (&self.inner, PAUSE_MIN);
+        let (inner, mut pause) = (&self.inner, READS.first());
         let route = inner.route(&queue);
         let keys: &QueueKeys = &route.keys;
         loop {
@@ -120,7 +119,7 @@ impl Client {
                 Ok(None) | Err(_) => {}
             }
             sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause = READS.following(pause);
             let _ = inner.wanted.send(Wanted::Key(id.clone()));
         }
     }

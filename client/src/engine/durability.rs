@@ -15,7 +15,7 @@ use crate::engine::deadline::left_until;
 /// How long one check blocks. Callers with time left join the next one.
 const WAIT_TIMEOUT: Duration = Duration::from_millis(200);
 /// Maximum number of callers per check.
-const BATCH_MAX: usize = 1024;
+const CHECKS_MAX: usize = 1024;
 
 /// The durability waiters of a client, by level; each connects on first use.
 pub(crate) struct DurabilityWaiters {
@@ -101,7 +101,7 @@ impl DurabilityWaiter {
         let link =
             Arc::new(Connection::connect(connector, Arc::new(|_: &[u8], _: &[u8]| ())).await?);
         link.supports(level, timeout).await?;
-        let (sender, checks) = mpsc::channel(BATCH_MAX);
+        let (sender, checks) = mpsc::channel(CHECKS_MAX);
         tokio::spawn(run(link.clone(), level, checks));
         Ok(Self { link, checks: sender })
     }
@@ -131,8 +131,8 @@ impl DurabilityWaiter {
 
 /// Checks until all senders are dropped.
 async fn run(link: Arc<Connection>, level: Durability, mut checks: mpsc::Receiver<Check>) {
-    let mut batch: Vec<Check> = Vec::with_capacity(BATCH_MAX);
-    while checks.recv_many(&mut batch, BATCH_MAX).await > 0 {
+    let mut batch: Vec<Check> = Vec::with_capacity(CHECKS_MAX);
+    while checks.recv_many(&mut batch, CHECKS_MAX).await > 0 {
         let Some(first) = batch.first() else { continue };
         let reached = match link.confirm(&first.keys, level, WAIT_TIMEOUT).await {
             Ok(reached) => reached,

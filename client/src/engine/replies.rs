@@ -27,7 +27,8 @@ const SWEEP_EVERY: Duration = Duration::from_millis(250);
 pub(crate) const BATCH_MAX: usize = 16;
 /// Maximum number of commands taken at once.
 const COMMANDS_MAX: usize = 1024;
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// The timeout of one read.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A command to the reader.
 pub(crate) enum Wanted {

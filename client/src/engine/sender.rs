@@ -19,7 +19,7 @@ use crate::engine::withdrawal::Withdrawal;
 use crate::error::CallError;
 
 /// Maximum number of requests in one command.
-const BATCH_MAX: usize = 1024;
+const REQUESTS_MAX: usize = 1024;
 /// Maximum number of commands taken from the channel at once.
 const COMMANDS_MAX: usize = 256;
 /// Interval at which queues without a worker are checked for one.
@@ -443,7 +443,7 @@ impl Sender {
     /// Writes cancellations. On a transient error they are retried later.
     async fn withdraw(&mut self, keys: &QueueKeys, mut withdrawn: Vec<Withdrawal>) {
         while !withdrawn.is_empty() {
-            let rest = withdrawn.split_off(withdrawn.len().min(BATCH_MAX));
+            let rest = withdrawn.split_off(withdrawn.len().min(REQUESTS_MAX));
             let written: Vec<CancelRequest> =
                 withdrawn.iter().map(Withdrawal::as_written).collect();
             // Does not wait for a connection: requests may be queued behind this.
@@ -461,7 +461,7 @@ impl Sender {
 
 /// Removes as many `requests` as fit into one command.
 fn take_batch(requests: &mut Vec<Outgoing>) -> Vec<Outgoing> {
-    let count = batch_len(requests.iter().take(BATCH_MAX).map(Outgoing::size));
+    let count = batch_len(requests.iter().take(REQUESTS_MAX).map(Outgoing::size));
     requests.drain(..count).collect()
 }
 

@@ -9,10 +9,11 @@ use std::task::{self, Poll};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
+use redcall_common::backoff::{Backoff, retry_until};
 use redcall_common::context::Context;
 use redcall_common::error::Code;
 use redcall_common::status::JobStatus;
-use redcall_store::States;
+use redcall_store::{States, StoreError};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::call::ticket::Ticket;
@@ -24,11 +25,10 @@ use crate::error::CallError;
 use crate::status::record::{JobRef, not_found};
 
 /// Interval between reads of the record without a message, which may be lost, or the record may
-/// have expired: increasing up to `POLL_MAX`.
-const POLL_MIN: Duration = Duration::from_secs(10);
-const POLL_MAX: Duration = Duration::from_secs(60);
-/// Pause before the next try when Redis cannot be reached.
-const PAUSE: Duration = Duration::from_millis(100);
+/// have expired.
+const POLLS: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_secs(60));
+/// Pauses while Redis cannot be reached.
+const STATUS_RETRY: Backoff = Backoff::constant(Duration::from_millis(100));
 
 /// The states of one job, in order and without repetition, ended by the final state or an error.
 pub struct StatusStream(Pin<Box<dyn Stream<Item = Result<JobStatus, CallError>> + Send>>);
@@ -123,7 +123,7 @@ impl Client {
             let changes = inner.monitors.wait_for(&follower.key);
             let subscription = inner.subscriptions.add(follower.key.clone());
             subscription.ready(left_until(deadline)).await?;
-            let pause = POLL_MIN;
+            let pause = POLLS.first();
             follower.wake =
                 Some(WakeSources { changes, reconnected, pause, _subscription: subscription });
             // Reads states written before the subscription.
@@ -215,11 +215,11 @@ impl Follower {
     async fn wait_and_read(&mut self) -> Result<(), CallError> {
         if let Some(wake) = &mut self.wake {
             tokio::select! {
-                () = wake.changes.changed() => wake.pause = POLL_MIN,
+                () = wake.changes.changed() => wake.pause = POLLS.first(),
                 () = &mut wake.reconnected => {
                     wake.reconnected = Box::pin(self.client.inner.link.reconnected());
                 }
-                () = sleep(wake.pause) => wake.pause = (2 * wake.pause).min(POLL_MAX),
+                () = sleep(wake.pause) => wake.pause = POLLS.following(wake.pause),
             }
         }
         self.read().await
@@ -227,16 +227,9 @@ impl Follower {
 
     /// Reads the states after the last one, as soon as Redis can be reached.
     async fn read(&mut self) -> Result<(), CallError> {
-        loop {
-            let reads = &self.client.inner.reads;
-            match reads.states(&self.key, left_until(self.deadline)).await {
-                Ok(found) => return self.take(found),
-                Err(error) if error.is_transient() && Instant::now() < self.deadline => {
-                    sleep(PAUSE).await;
-                }
-                Err(error) => return Err(CallError::unanswered(error)),
-            }
-        }
+        let read = || self.client.inner.reads.states(&self.key, left_until(self.deadline));
+        let found = retry_until(self.deadline, STATUS_RETRY, StoreError::is_transient, read).await;
+        self.take(found.map_err(CallError::unanswered)?)
     }
 
     fn take(&mut self, found: States) -> Result<(), CallError> {

@@ -107,6 +107,16 @@ impl Code {
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
     }
+
+    /// Returns `true` if a call that ended so may be begun again under its idempotency key, since
+    /// its job did not run to an end.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(
+            self,
+            Self::Cancelled | Self::DeadlineExceeded | Self::Overloaded | Self::WorkerLost
+        )
+    }
 }
 
 impl fmt::Display for Code {
@@ -205,5 +215,14 @@ mod tests {
             assert!(numbers.insert(code.number()));
         }
         assert_eq!(serde_json::from_str::<Code>("\"of_tomorrow\"").unwrap(), Code::Internal);
+    }
+
+    #[test]
+    fn calls_that_did_not_end_by_themselves_may_begin_again() {
+        let mut again = Code::ALL.to_vec();
+        again.retain(|code| code.is_retryable());
+        let expected =
+            [Code::Overloaded, Code::DeadlineExceeded, Code::Cancelled, Code::WorkerLost];
+        assert_eq!(again, expected);
     }
 }

@@ -1,5 +1,6 @@
 //! Tasks and processes while a program runs.
 
+pub mod backoff;
 pub mod context;
 pub mod leash;
 pub mod program;

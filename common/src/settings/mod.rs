@@ -34,7 +34,7 @@ pub use sections::mapping::limit::{Limit, Rate};
 pub use sections::mapping::pools::PoolSettings;
 pub use sections::mapping::process::ProcessSettings;
 pub use sections::mapping::program_env::ProgramEnv;
-pub use sections::mapping::retries::{Backoff, Retries};
+pub use sections::mapping::retries::{BackoffKind, Retries};
 pub use sections::mapping::schedules::{Missed, ScheduleSettings};
 pub use sections::mapping::services::{ServiceSettings, ServiceTasks};
 pub use sections::queues::QueueSettings;

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use crate::rules::error::{Code, WireError};
 use crate::wire::frame::FrameType;
 
+/// The header that identifies a command in the event about its result.
+pub const NONCE: &str = "nonce";
+
 /// The result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResultKind {

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules::error::{Code, WireError};
 
-/// The longest message of an error in a record, bytes.
-const MAX_MESSAGE: usize = 1 << 10;
+/// The longest message of an error in a record, bytes: up to 64 states, or the failures of twenty
+/// attempts, are kept with a request.
+pub const MAX_MESSAGE: usize = 1 << 10;
 
 /// The state of a job. `Success` and `Error` are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

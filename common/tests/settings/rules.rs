@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redcall_common::error::Code;
 use redcall_common::settings::{
-    Backoff, HandlerSettings, JobSettings, Limit, OnWorkerLoss, ProcessSettings, Rate, Retries,
+    BackoffKind, HandlerSettings, JobSettings, Limit, OnWorkerLoss, ProcessSettings, Rate, Retries,
 };
 
 use crate::{bad, good};
@@ -43,7 +43,7 @@ fn every_key_of_a_job_reaches_its_field() {
         }),
         retries: Retries {
             max: 1000,
-            backoff: Backoff::Constant,
+            backoff: BackoffKind::Constant,
             base: Duration::from_millis(1),
             cap: Duration::from_secs(30 * 86_400),
             on: Retries::CODES.to_vec(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redcall_common::limits::Limits;
 use redcall_common::settings::{
-    AdminSettings, AuthKey, AuthSettings, Backoff, ClientSettings, DeadSettings, EventSettings,
+    AdminSettings, AuthKey, AuthSettings, BackoffKind, ClientSettings, DeadSettings, EventSettings,
     HandlerSettings, HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed,
     OnWorkerLoss, PoolSettings, ProcessSettings, ProgramEnv, QueueSettings, RedisSettings, Retries,
     ScheduleSettings, ServiceSettings, ServiceTasks, Settings, WorkerSettings,
@@ -165,8 +165,8 @@ fn of_job(job: &JobSettings) -> Value {
         HandlerSettings::Http(settings) => http = Some(of_http(settings)),
     }
     let backoff = match backoff {
-        Backoff::Exponential => "exponential",
-        Backoff::Constant => "constant",
+        BackoffKind::Exponential => "exponential",
+        BackoffKind::Constant => "constant",
     };
     let on_worker_loss = match on_worker_loss {
         OnWorkerLoss::Rerun => "rerun",

@@ -2,6 +2,7 @@
 
 mod arrows;
 mod circles;
+mod constants;
 mod documents;
 pub(crate) mod files;
 mod imports;
@@ -47,6 +48,7 @@ pub(crate) fn passes(workspace: &Workspace) -> miette::Result<bool> {
         findings.extend(lua::check(file));
     }
     findings.extend(circles::check(&files));
+    findings.extend(constants::check(&files));
     findings.extend(types::check(&files));
     findings.extend(documents::check(&files));
     findings.extend(prose::check(&files));

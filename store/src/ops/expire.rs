@@ -13,7 +13,7 @@ use redcall_common::keys::QueueKeys;
 use redcall_common::limits::COMMAND_BYTES;
 
 /// The maximum number of requests that one call ends.
-const BATCH_MAX: usize = 100;
+const EXPIRED_MAX: usize = 100;
 
 impl Connection {
     /// Ends up to a hundred requests that were not settled in time. Returns their number, and those
@@ -28,7 +28,7 @@ impl Connection {
         timeout: Duration,
     ) -> Result<(usize, Vec<EndedDeferred>), StoreError> {
         let mut call = EXPIRE.call(&[keys.deferred_ids()]);
-        call.arg(BATCH_MAX).arg(COMMAND_BYTES);
+        call.arg(EXPIRED_MAX).arg(COMMAND_BYTES);
         expired(self.run(&EXPIRE, &call, timeout).await?)
     }
 }

@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 /// Timeout of all round trips of a scrape. A scraper usually waits ten seconds.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a result is reused.
-const REUSED_FOR: Duration = Duration::from_secs(1);
+const SCRAPE_REUSED_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfQueue {
@@ -65,7 +65,7 @@ impl Queues {
     async fn read(&self) -> Vec<QueueInfo> {
         let mut last = self.last.lock().await;
         if let Some((at, infos)) = &*last
-            && at.elapsed() < REUSED_FOR
+            && at.elapsed() < SCRAPE_REUSED_FOR
         {
             return infos.clone();
         }

@@ -22,7 +22,7 @@ const MAX_CONNECTIONS: usize = 256;
 /// client that sends its request at once must not be evicted before.
 const GRACE: Duration = Duration::from_millis(100);
 /// How often to look for a connection to evict, while the limit is reached.
-const CHECK_INTERVAL: Duration = Duration::from_millis(10);
+const EVICT_INTERVAL: Duration = Duration::from_millis(10);
 /// Timeout of a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// Timeout of a whole connection, longer than that of every answer.
@@ -30,7 +30,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest head of a request, bytes. The smallest limit that hyper accepts.
 const MAX_HEAD: usize = 8 << 10;
 /// Pause after a failed accept (usually for lack of file descriptors).
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Phases of a connection: no request yet, making the answer, writing the answer.
 const SILENT: u8 = 0;
@@ -49,7 +49,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router) -> io::Result<(
             }
             Err(_) => {
                 connections.close(SILENT);
-                sleep(PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -113,7 +113,7 @@ impl Connections {
             }
             tokio::select! {
                 _ = self.tasks.join_next() => {}
-                () = sleep(CHECK_INTERVAL) => {}
+                () = sleep(EVICT_INTERVAL) => {}
             }
         }
     }

@@ -10,9 +10,7 @@ use super::dispatcher::Dispatcher;
 use super::heartbeat;
 use super::io_event::IoEvent;
 use super::jobs::EndReason;
-
-/// Pause before a failed promotion is retried.
-const PAUSE: Duration = Duration::from_millis(100);
+use crate::redis_timeout::REDIS_PAUSE;
 
 impl Dispatcher {
     pub(super) fn io_event(&mut self, event: IoEvent) {
@@ -34,7 +32,7 @@ impl Dispatcher {
             IoEvent::Promoted { queue, promoted } => {
                 let due = match promoted {
                     Some(promoted) => promoted.due_ms.map(|due| self.instant_of(due)),
-                    None => Some(Instant::now() + PAUSE),
+                    None => Some(Instant::now() + REDIS_PAUSE),
                 };
                 let queue = &mut self.queues[queue];
                 if let Some(due) = due {

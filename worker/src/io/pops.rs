@@ -10,10 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::redis_timeout::REDIS_TIMEOUT;
-
-/// Pause between attempts to reconnect.
-const PAUSE: Duration = Duration::from_millis(100);
+use crate::redis_timeout::{REDIS_PAUSE, REDIS_TIMEOUT};
 
 /// The result of one pop.
 pub(crate) struct Popped {
@@ -60,12 +57,12 @@ impl Pops {
                 if let Err(error) = &reply {
                     let _ = popped.send(Popped { queue, reply: None });
                     while pop.renew().await.is_err() {
-                        sleep(PAUSE).await;
+                        sleep(REDIS_PAUSE).await;
                     }
                     // A server without memory is reachable, and refuses every pop. The next poll
                     // leases the requests that it can.
                     if error.is_refused() {
-                        sleep(PAUSE).await;
+                        sleep(REDIS_PAUSE).await;
                     }
                 }
                 if popped.send(Popped { queue, reply: Some(reply) }).is_err() {

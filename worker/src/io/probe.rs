@@ -17,8 +17,8 @@ use super::poll::{FinishedPoll, Part, Reply};
 use crate::readiness::report::Report;
 use crate::redis_timeout::REDIS_TIMEOUT;
 
-/// How long the result of a probe is reused.
-const REUSED_FOR: Duration = Duration::from_secs(1);
+/// How long a result is reused for readiness checks.
+pub(super) const REUSED_FOR: Duration = Duration::from_secs(1);
 /// How long a readiness check waits for a probe.
 const MAX_TIMEOUT: Duration = Duration::from_secs(1);
 

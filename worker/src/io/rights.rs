@@ -12,11 +12,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::io_event::IoEvent;
+use super::probe::REUSED_FOR;
 use crate::error::WorkerError;
 use crate::redis_timeout::REDIS_TIMEOUT;
 
-/// How long a result is reused for readiness checks.
-const REUSED_FOR: Duration = Duration::from_secs(1);
 /// How often heartbeats check.
 const EVERY: Duration = Duration::from_secs(30);
 

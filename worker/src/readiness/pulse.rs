@@ -15,7 +15,7 @@ const LEASES: u32 = 3;
 const MIN_STALL: Duration = Duration::from_secs(5);
 const MAX_STALL: Duration = Duration::from_secs(60);
 /// How often the loop runs when nothing happens.
-const EVERY: Duration = Duration::from_secs(1);
+const LOOP_PERIOD: Duration = Duration::from_secs(1);
 
 /// Written by the dispatcher, read by `/live`.
 pub(crate) struct Pulse {
@@ -43,7 +43,7 @@ impl Pulse {
 
     /// Returns ticks that keep the loop running often enough.
     pub(crate) fn interval(&self) -> Interval {
-        every(EVERY)
+        every(LOOP_PERIOD)
     }
 
     /// Returns `true` if the loop has begun. Before that the worker connects, with its own

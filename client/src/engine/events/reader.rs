@@ -9,6 +9,7 @@ use std::mem::take;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use redcall_common::backoff::Backoff;
 use redcall_common::event::{Event, EventId};
 use redcall_store::{Connection, Connector, EventWatch, StoreError, TopicRead};
 use tokio::sync::mpsc;
@@ -19,11 +20,11 @@ use super::subscriber::{Missed, Subscriber};
 
 /// Maximum time of one blocking read. Then all topics are read: a restarted one may have entries
 /// that a blocking read does not see.
-const BLOCK: Duration = Duration::from_secs(5);
+const BLOCK_MAX: Duration = Duration::from_secs(5);
 /// Maximum number of events per read: less than half of a subscriber's queue.
 const BATCH_MAX: usize = 256;
-const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Pauses after failed reads.
+const READ_RETRY: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 /// Pause before a blocking read is ended once more, in case it had not started.
 const UNBLOCK_PAUSE: Duration = Duration::from_millis(10);
 const UNBLOCK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -86,7 +87,7 @@ impl Reader {
 
     /// Runs until the client and all subscribers are dropped.
     pub(crate) async fn run(mut self) {
-        let mut pause = PAUSE_MIN;
+        let mut pause = READ_RETRY.first();
         loop {
             while let Ok(command) = self.commands.try_recv() {
                 self.lagging.extend(command.into_lagging());
@@ -98,12 +99,12 @@ impl Reader {
                 Err(error) => Err(error),
             };
             match done {
-                Ok(true) => pause = PAUSE_MIN,
+                Ok(true) => pause = READ_RETRY.first(),
                 Ok(false) => return,
                 Err(error) => {
                     tracing::debug!(%error, "retrying read of events");
                     sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    pause = READ_RETRY.following(pause);
                 }
             }
         }
@@ -234,7 +235,7 @@ impl Reader {
             return Ok(is_wanted);
         }
         let unblocker = self.watch.unblocker();
-        let waiting = self.watch.wait(&cursors, BLOCK);
+        let waiting = self.watch.wait(&cursors, BLOCK_MAX);
         tokio::pin!(waiting);
         let (waited, command) = tokio::select! {
             waited = &mut waiting => (waited, None),

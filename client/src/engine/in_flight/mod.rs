@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use redcall_common::backoff::Backoff;
 use redcall_common::frame::Frame;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -17,9 +18,8 @@ pub(crate) use self::sink::{FrameResult, Frames};
 use crate::engine::withdrawal::{Origin, Withdrawal};
 use crate::error::CallError;
 
-/// Time until the first read of a response key without an announcement; the pause then doubles.
-const FIRST_CHECK: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Pauses between reads of a response key without an announcement.
+const CHECKS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
 
 /// Progress of a request. Written by the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,8 +198,8 @@ impl InFlight {
             serial,
             response_key: response_key.to_owned(),
             stage,
-            check_at: Instant::now() + FIRST_CHECK,
-            pause: FIRST_CHECK,
+            check_at: Instant::now() + CHECKS.first(),
+            pause: CHECKS.first(),
             sink,
         };
         waiters.by_id.entry(id.to_owned()).or_insert_with(|| Vec::with_capacity(1)).push(waiter);
@@ -286,7 +286,7 @@ impl InFlight {
             for waiter in list.iter_mut().filter(|waiter| waiter.stage == Stage::Sent) {
                 if all || waiter.check_at <= now {
                     waiter.check_at = now + waiter.pause;
-                    waiter.pause = (waiter.pause * 2).min(PAUSE_MAX);
+                    waiter.pause = CHECKS.following(waiter.pause);
                     due = true;
                 }
             }

@@ -50,6 +50,12 @@ pub struct RedisSettings {
 }
 
 impl RedisSettings {
+    /// Returns `true` if the address asks for a private server.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.url == url::EMBEDDED
+    }
+
     /// Returns `true` if the connection leaves this machine without TLS.
     #[must_use]
     pub fn is_in_the_clear(&self) -> bool {

@@ -7,6 +7,9 @@ use std::net::IpAddr;
 
 use super::sentinel::SentinelUrl;
 
+/// The address that asks for a private server.
+pub(crate) const EMBEDDED: &str = "embedded";
+
 /// The fix of an invalid address: the allowed forms.
 pub(crate) const HELP: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), \
      redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, redis+unix:///PATH, \
@@ -14,7 +17,7 @@ pub(crate) const HELP: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS)
 
 /// Returns the problem of `url`, if it has one.
 pub(crate) fn problem(url: &str) -> Option<String> {
-    if url == "embedded" {
+    if url == EMBEDDED {
         return None;
     }
     if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
@@ -143,7 +146,7 @@ pub(crate) fn is_in_the_clear(url: &str) -> bool {
 /// Returns `url` without user, password and query. Hides too much rather than too little.
 pub(crate) fn redacted(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return if url == "embedded" { url.to_owned() } else { "***".to_owned() };
+        return if url == EMBEDDED { url.to_owned() } else { "***".to_owned() };
     };
     // The last `@` and not the first: a password may contain one.
     let shown = match rest.rsplit_once('@') {

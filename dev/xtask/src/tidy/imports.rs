@@ -106,7 +106,7 @@ impl Reader<'_> {
 }
 
 /// Returns `true` if the item is compiled for tests only.
-fn is_test(attributes: &[syn::Attribute]) -> bool {
+pub(super) fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
             && attribute.parse_args::<syn::Ident>().is_ok_and(|what| what == "test")

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use redcall_common::backoff::Backoff;
 use redcall_common::error::Code;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -15,9 +16,8 @@ use super::crowd::{Crowd, Slot};
 use crate::handler::{HandlerError, HandlerResult};
 use crate::request::Request;
 
-/// Pause before the start after a process broke; it doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Pauses before the start after a process broke.
+const RESTARTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
 /// See the module.
 pub(super) struct Pool {
@@ -246,7 +246,7 @@ impl Pool {
         let (mut state, now) = (self.state(), Instant::now());
         // Processes that broke together count as one.
         if state.start_at.is_none_or(|at| at <= now) {
-            let pause = FIRST_PAUSE.saturating_mul(1 << state.broken.min(10)).min(LONGEST_PAUSE);
+            let pause = RESTARTS.after(state.broken);
             state.broken += 1;
             state.start_at = Some(now + pause);
         }

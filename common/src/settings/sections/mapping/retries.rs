@@ -12,16 +12,16 @@ use crate::settings::source::section::Section;
 use crate::settings::value::duration::{DAY, SHORTEST};
 use crate::settings::value::forms::number;
 
-const BACKOFFS: [(&str, Backoff); 2] =
-    [("exponential", Backoff::Exponential), ("constant", Backoff::Constant)];
+const BACKOFFS: [(&str, BackoffKind); 2] =
+    [("exponential", BackoffKind::Exponential), ("constant", BackoffKind::Constant)];
 
 /// `[jobs.X] retries`: the number and delay of further attempts after a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retries {
     /// The number of further attempts, 0 to 1,000. Default 0.
     pub max: u32,
-    /// The growth of the delay. Default [`Backoff::Exponential`].
-    pub backoff: Backoff,
+    /// The growth of the delay. Default [`BackoffKind::Exponential`].
+    pub backoff: BackoffKind,
     /// The upper bound of the first delay, 1 ms to 1 day. Default 500 ms. Each delay is drawn
     /// evenly between zero and its bound (full jitter).
     pub base: Duration,
@@ -34,7 +34,7 @@ pub struct Retries {
 
 /// The growth of the delay between attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Backoff {
+pub enum BackoffKind {
     /// `backoff = "exponential"`: doubles each time.
     #[default]
     Exponential,
@@ -58,7 +58,7 @@ impl Default for Retries {
     fn default() -> Self {
         Self {
             max: 0,
-            backoff: Backoff::Exponential,
+            backoff: BackoffKind::Exponential,
             base: Duration::from_millis(500),
             cap: Duration::from_secs(5 * 60),
             on: vec![Code::HandlerFailed, Code::HandlerPanicked, Code::Timeout],
