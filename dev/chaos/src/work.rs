@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redcall_common::settings::{Backoff, HandlerSettings, JobSettings, Settings};
+use redcall_common::settings::{BackoffKind, HandlerSettings, JobSettings, Settings};
 use redcall_worker::{
     HandlerError, IntoAnswer, Json, Request, State, Stop, Worker, WorkerError, handler_runtime,
     init_log,
@@ -117,7 +117,7 @@ fn settings(post: &Post) -> Settings {
         job.max_crashes = 1000;
         if name == RETRIED {
             job.retries.max = RETRIES;
-            job.retries.backoff = Backoff::Constant;
+            job.retries.backoff = BackoffKind::Constant;
             job.retries.base = Duration::from_millis(100);
         }
         settings.jobs.insert(name.to_owned(), job);

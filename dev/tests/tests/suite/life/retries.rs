@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use redcall_client::{Code, Update};
-use redcall_common::settings::{Backoff, Retries};
+use redcall_common::settings::{BackoffKind, Retries};
 use redcall_tests::{Bench, RunningWorker};
 use redcall_worker::{HandlerError, Json, Request, State};
 use serde_json::{Value, json};
@@ -131,7 +131,7 @@ async fn only_the_codes_of_the_mapping_are_tried_again() {
 async fn a_retry_that_would_start_after_the_budget_is_not_scheduled() {
     let mut bench = Bench::new().await;
     let day = Duration::from_secs(86_400);
-    let backoff = Backoff::Constant;
+    let backoff = BackoffKind::Constant;
     let retries = Retries { max: 5, backoff, base: day, cap: day, ..Retries::default() };
     job(&mut bench, "shaky").retries = retries;
     let (_worker, count) = worker(&bench).await;
