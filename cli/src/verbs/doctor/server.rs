@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::queues::FILLING;
 use redcall_client::{Inspector, Settings, StoreError};
 use redcall_common::finding::{Finding, Level};
 use redcall_common::time::millis;

@@ -1,12 +1,12 @@
-//! No constant is defined twice with the same name and value: in the shipped crates together, nor in
-//! one of the developers' crates. Reason: one of the two is changed some day, and the other is not.
+//! No constant is defined twice with the same name and value, in the shipped crates together, nor in
+//! one of the other crates. Reason: one of the two is changed some day, and the other is not.
 
 use std::collections::BTreeMap;
 
 use syn::visit::{self, Visit};
 
-use super::Finding;
 use super::files::SourceFile;
+use super::finding::Finding;
 use super::imports::is_test;
 
 /// The shipped crates: they share constants by `common`.
