@@ -282,8 +282,8 @@ mod tests {
     /// A watched source wakes a thread at each byte of its peer.
     #[tokio::test]
     async fn paused_source_is_not_watched() {
-        // A second per read, so that the burst is over before it is refilled, on a machine that stops
-        // processes for a moment as well.
+        // A second per read, so that the burst is over before it is refilled, even on a machine
+        // that stops processes for a moment.
         let rate = Rate { burst: 4, per_second: 1 };
         let mut pipe = drops(rate, |_| false);
         for _ in 0..rate.burst {
