@@ -20,22 +20,23 @@ async fn delayed_request_starts_within_100_ms_of_its_due_time() {
     // No heartbeat comes within the test: the request's own time has it start.
     bench.settings.worker.lease = Duration::from_secs(600);
     let _workers = [bench.worker().await, bench.worker().await, bench.worker().await];
-    let client = bench.client().await;
-    // Warm: connected and subscribed.
-    client.call_and_wait("echo", &0).await.unwrap();
-    for delay in [300_u64, 50, 150].map(Duration::from_millis) {
+    for delay in [300_i64, 50, 150] {
         let mut late = Vec::new();
         for _ in 0..5 {
+            // Each client measures Redis's clock for itself.
+            let client = bench.client().await;
+            // Warm: connected and subscribed.
+            client.call_and_wait("echo", &0).await.unwrap();
             let since = Instant::now();
-            let answer = client.request("echo").data(&1).delay(delay).wait().await.unwrap();
-            let took = since.elapsed();
+            let length = Duration::from_millis(delay.unsigned_abs());
+            let answer = client.request("echo").data(&1).delay(length).wait().await.unwrap();
+            late.push(i64::try_from(since.elapsed().as_millis()).unwrap() - delay);
             assert_eq!(answer.data.get(), "1");
-            assert!(took >= delay, "due in {delay:?}, answered after {took:?}");
-            late.push(took.checked_sub(delay).unwrap());
         }
-        // The best of them: the machine adds its own delays, and takes none away.
-        let best = late.iter().min().unwrap();
-        assert!(*best < Duration::from_millis(100), "due in {delay:?}, late by {late:?}");
+        // The best of them: a busy machine makes others late, and those too early whose client it
+        // stopped while it read the clock.
+        let in_time = late.iter().any(|late| (0..100).contains(late));
+        assert!(in_time, "due in {delay} ms, late by {late:?} ms");
     }
     nothing_is_left(&mut connection(&bench).await).await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redcall_client::{CallError, Client};
 use redcall_common::settings::Settings;
 use redcall_testkit::{RestartableRedis, eventually};
-use redcall_tests::RunningWorker;
+use redcall_tests::{LEASE, RunningWorker};
 use redcall_worker::{Json, State, Worker};
 
 #[derive(Clone, Default)]
@@ -31,7 +31,7 @@ impl Stage {
     async fn with_workers(count: usize) -> Self {
         let redis = RestartableRedis::start().await;
         let mut settings = Settings { redis: redis.settings(), ..Settings::default() };
-        settings.worker.lease = Duration::from_millis(500);
+        settings.worker.lease = LEASE;
         let runs = Runs::default();
         let client = Client::from_settings(&settings).await.unwrap();
         let worker = || {
@@ -82,13 +82,13 @@ async fn worker_cut_off_with_redis_is_not_taken_over() {
     let mut stage = Stage::with_workers(2).await;
     let client = stage.client.clone();
     let calls = tokio::spawn(async move {
-        let calls = (0..20).map(|_| client.request("counted").data(&3000));
+        let calls = (0..20).map(|_| client.request("counted").data(&4000));
         client.wait_many(calls).await
     });
     eventually("all to run", async || (stage.runs() == 20).then_some(())).await;
     stage.redis.kill();
     // Every lease ends meanwhile.
-    super::works(Duration::from_millis(800)).await;
+    super::works(LEASE + Duration::from_millis(100)).await;
     stage.redis.start_again().await;
     for answer in calls.await.unwrap() {
         answer.unwrap();

@@ -142,7 +142,9 @@ async fn mute_connections_are_closed_for_probes_to_come_in() {
     for _ in 0..20 {
         for path in ["/live", "/ready", "/metrics"] {
             let begun = Instant::now();
-            assert_eq!(served.get(path).await.status, 200, "{path}");
+            // One that this busy process keeps silent for too long is closed as the others are.
+            let answer = eventually("an answer", async || try_get(address, path).await).await;
+            assert_eq!(answer.status, 200, "{path}");
             // Room for a busy machine: without a place it would wait for a whole connection.
             assert!(begun.elapsed() < Duration::from_secs(5), "{path}: {:?}", begun.elapsed());
         }
