@@ -6,7 +6,6 @@
 //! | file | holds |
 //! |---|---|
 //! | `attack/rig.rs` | Redis, the worker, their memory |
-//! | `attack/wire.rs` | a connection to Redis, past the store |
 //! | `attack/calls.rs` | the legitimate calls |
 //! | `attack/row.rs` | the figures of one attack, and its bounds |
 //! | `attack/refusals.rs`, `junk.rs`, `types.rs`, `logs.rs`, `deferred.rs` | through Redis |
@@ -25,7 +24,6 @@ mod refusals;
 mod rig;
 mod row;
 mod types;
-mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +34,7 @@ use miette::miette;
 use rig::Rig;
 use row::{Bounds, Row};
 
+use super::wire;
 use crate::workspace::{Workspace, run as succeeds, verdict};
 
 /// The arguments of `long attack`.
