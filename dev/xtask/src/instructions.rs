@@ -41,7 +41,8 @@ const PROFILE: &[&str] =
 
 /// Keeps the C library from choosing by the CPU how it copies and compares bytes.
 pub(crate) const PLAIN_CPU: &str = "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,\
-    -AVX_Fast_Unaligned_Load,-AVX512F,-AVX512VL,-ERMS,-FSRM,-SSSE3,-SSE4_1,-SSE4_2,-BMI2,-MOVBE,-RTM";
+    -AVX_Fast_Unaligned_Load,-AVX512F,-AVX512VL,-ERMS,-FSRM,-SSSE3,-SSE4_1,-SSE4_2,-BMI2,\
+    -MOVBE,-RTM";
 
 /// The measured function, by its name in the program.
 const MEASURED: &str = "redcall_instructions::measured*";
