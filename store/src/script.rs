@@ -30,9 +30,13 @@ enum WhenFull {
     Reads,
 }
 
+/// Globals as variables outside of all levels: to read a global takes a search in a table.
+const OUTER: &str = "local redis, KEYS, ARGV = redis, KEYS, ARGV\n";
+
 macro_rules! scripts {
     ($($(#[doc = $doc:literal])+ $name:ident = $file:literal, $full:ident
-        $(with $($part:literal),+)? $(and $function:ident $($rare:literal),+)?;)+) => {
+        $(with $($part:literal),+)? $(and $function:ident $($rare:literal),+)?
+        $(then $($inner:literal),+ $(and $lazy:ident $($part_of_it:literal),+)?)*;)+) => {
         $($(#[doc = $doc])+
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
             let parts: &[&str] = &[
@@ -41,8 +45,14 @@ macro_rules! scripts {
                     $(include_str!(concat!("lua/", $rare, ".lua")),)+
                     "end\n",)?
             ];
+            let levels: &[&[&str]] = &[$(&[
+                $(include_str!(concat!("lua/", $inner, ".lua")),)+
+                $(concat!("local function ", stringify!($lazy), "()\n"),
+                    $(include_str!(concat!("lua/", $part_of_it, ".lua")),)+
+                    "end\n",)?
+            ],)*];
             let body = include_str!(concat!("lua/", $file, ".lua"));
-            Script::new($file, WhenFull::$full, parts, body)
+            Script::new($file, WhenFull::$full, parts, levels, body)
         });)+
 
         /// Returns every script, to load them on a new connection.
@@ -54,6 +64,10 @@ macro_rules! scripts {
 
 // `with` lists the parts in front of a script. Those after `and` are inside a function of that
 // name: a script creates all of its functions at every call, and these only if it calls that one.
+//
+// Each `then` begins a function around the following parts and the script. To create a function,
+// Lua searches all shared variables of the function around it for each variable that the new one
+// uses, but finds those from further out at once: the cost grows with the square of a level's size.
 scripts! {
     /// Push requests at the tail.
     ENQUEUE = "enqueue", Refused with "room";
@@ -66,9 +80,10 @@ scripts! {
             "calls", "deferred";
     /// Settle and lease, on any queue.
     POLL = "poll", Runs
-        with "undo", "live", "bytes", "kept", "answers", "scan", "poll_common", "refusal", "sizes",
-            "pops", "record", "limits", "status", "joined", "calls", "deferred", "outcomes",
-            "leases", "sorted";
+        then "undo", "live", "bytes", "kept", "answers", "scan", "poll_common", "refusal"
+        then "limits", "flags" and special_outcomes "record", "status", "joined", "calls",
+            "deferred", "special"
+        then "outcomes", "sizes", "pops", "leases" and limited "sorted";
     /// Settle and lease where no request is paused, cancelled, limited, parked or retried.
     POLL_FAST = "poll_fast", Runs
         with "live", "kept", "poll_common", "sizes"
@@ -133,16 +148,27 @@ scripts! {
 
 impl Script {
     /// Builds a script from its body and its `parts`, which several scripts share; the prelude is
-    /// in all.
-    fn new(name: &'static str, full: WhenFull, parts: &[&str], body: &str) -> Self {
+    /// in all. The parts of each level, and the body, are in a function inside that of the level
+    /// before.
+    fn new(
+        name: &'static str,
+        full: WhenFull,
+        parts: &[&str],
+        levels: &[&[&str]],
+        body: &str,
+    ) -> Self {
         let first = match full {
             WhenFull::Refused => "#!lua",
             WhenFull::Runs => "#!lua flags=allow-oom",
             WhenFull::Reads => "#!lua flags=no-writes",
         };
         let prelude = include_str!("lua/prelude.lua");
-        let parts = parts.concat().replace("<8,200 blanks>", &" ".repeat(8200));
-        let text = format!("{first}\n{prelude}{parts}{body}");
+        let inner: String =
+            levels.iter().map(|level| format!("return (function()\n{}", level.concat())).collect();
+        let end = "end)()\n".repeat(levels.len());
+        let inner = if inner.is_empty() { inner } else { OUTER.to_owned() + &inner };
+        let parts = (parts.concat() + &inner).replace("<8,200 blanks>", &" ".repeat(8200));
+        let text = format!("{first}\n{prelude}{parts}{body}{end}");
         Self { name, inner: redis::Script::new(&text), text }
     }
 

@@ -40,8 +40,9 @@ const PROFILE: &[&str] =
     &["opt-level=3", "codegen-units=1", "debug-assertions=false", "overflow-checks=false"];
 
 /// Keeps the C library from choosing by the CPU how it copies and compares bytes.
-const PLAIN_CPU: &str = "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,-AVX_Fast_Unaligned_Load,-AVX512F,\
-    -AVX512VL,-ERMS,-FSRM,-SSSE3,-SSE4_1,-SSE4_2,-BMI2,-MOVBE,-RTM";
+pub(crate) const PLAIN_CPU: &str = "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,\
+    -AVX_Fast_Unaligned_Load,-AVX512F,-AVX512VL,-ERMS,-FSRM,-SSSE3,-SSE4_1,-SSE4_2,-BMI2,\
+    -MOVBE,-RTM";
 
 /// The measured function, by its name in the program.
 const MEASURED: &str = "redcall_instructions::measured*";
@@ -120,7 +121,7 @@ fn count(valgrind: &Path, program: &Path, part: &str, profile: &Path) -> miette:
 }
 
 /// The sum of a profile with instructions as its only event.
-fn total(profile: &str) -> Option<u64> {
+pub(crate) fn total(profile: &str) -> Option<u64> {
     profile.lines().find_map(|line| line.strip_prefix("summary: "))?.trim().parse().ok()
 }
 

@@ -8,10 +8,15 @@ mod clocks;
 mod events;
 mod killed;
 mod limits;
+mod polls;
 mod refusals;
 mod schedules;
-mod server;
 mod services;
+/// The servers of these runs, and connections to them.
+mod stage {
+    pub(super) mod server;
+    pub(super) mod wire;
+}
 mod stream;
 
 use std::process::ExitCode;
@@ -19,6 +24,7 @@ use std::process::ExitCode;
 use miette::miette;
 
 use crate::workspace::Workspace;
+use stage::{server, wire};
 
 /// One long run.
 struct Long {
@@ -28,8 +34,9 @@ struct Long {
     run: fn(&Workspace) -> miette::Result<ExitCode>,
 }
 
-/// The one that takes arguments.
+/// Those that take arguments.
 const ATTACK: &str = "attack";
+const POLLS: &str = "polls";
 
 /// The registry.
 const ALL: &[Long] = &[
@@ -64,6 +71,11 @@ const ALL: &[Long] = &[
         run: limits::run,
     },
     Long {
+        name: POLLS,
+        about: "the instructions of Redis per poll of each kind, against a record, 3 min",
+        run: |workspace| polls::run(workspace, &[]),
+    },
+    Long {
         name: "refusals",
         about: "the rate at which a worker refuses each kind of request, 2 min and a release build",
         run: refusals::run,
@@ -90,7 +102,7 @@ const ALL: &[Long] = &[
 pub(crate) struct Args {
     /// Which one; without it, the names are listed.
     name: Option<String>,
-    /// Of `attack`: which attacks, and its options; see `long attack --help`.
+    /// Of `attack` and `polls`: which ones, and options; see `long attack --help`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
@@ -103,6 +115,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     };
     if name == ATTACK {
         return attack::run(workspace, &args.args);
+    }
+    if name == POLLS {
+        return polls::run(workspace, &args.args);
     }
     if let Some(arg) = args.args.first() {
         return Err(miette!("`{arg}`: the long run `{name}` takes no arguments"));

@@ -45,7 +45,7 @@ local function push(key, frame, ttl, channel, id)
   end
   undo('RPOP', key)
   redis.call('PEXPIRE', key, ttl)
-  weigh(key, size_at(key, pushed, #frame))
+  weigh(key, pushed > 2 and size_at(key, pushed, #frame) or #frame)
   if channel then add_notice(channel, id, frame) end
 end
 

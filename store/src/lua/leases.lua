@@ -32,8 +32,9 @@ local function lease(raw)
   return id
 end
 
--- The number of entries of `moved` (sorted.lua) in this step.
-local moves = 0
+-- Of limited names (sorted.lua): the number of entries of `moved` in this step; true if a rate
+-- throttles a key, and until when (ms) the first.
+local moves, throttles, due = 0, false, 0
 
 function after_step(ok)
   if not ok then count = kept end

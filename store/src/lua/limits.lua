@@ -11,16 +11,11 @@
 -- in turn), `held` (the maximum runs), or `throttled` (its rate allows none yet). It is also in
 -- `limit_keys`, in which rotation.lua finds keys of no list.
 
--- Adds a key whose first request is sorted in this step.
+-- Adds a key whose first request goes back to its list in this step.
 local function add_limit_key(base, name, key)
   redis.pcall('SADD', base .. ':limit_keys:' .. name, key)
   redis.call('RPUSH', base .. ':rotation:' .. name, key)
   undo('RPOP', base .. ':rotation:' .. name)
-end
-
--- Removes a key whose last sorted request is taken.
-local function remove_limit_key(base, name, key)
-  redis.pcall('SREM', base .. ':limit_keys:' .. name, key)
 end
 
 -- Returns the pace of a rate, us: at most a window ahead, however far Redis's clock was ahead when
@@ -46,12 +41,17 @@ local function retake_permit()
   redis.pcall('SADD', given.running, given.id)
 end
 
+-- Per name, true if some of its keys were held at the first permit that was given back: most names
+-- have none, and a look for each key would cost more than one for all.
+local holds = {}
+
 -- Gives back the permit of a lease that ends in this step. Returns the name whose key may continue,
 -- if one may.
 local function give_back(base, permits, id, permit)
   local name, key = limit_of(permit)
   local running, held = base .. ':running:' .. name .. ':' .. key, base .. ':held:' .. name
-  local goes_on = redis.call('SISMEMBER', held, key) == 1
+  if holds[name] == nil then holds[name] = redis.call('EXISTS', held) == 1 end
+  local goes_on = holds[name] and redis.call('SISMEMBER', held, key) == 1
   if goes_on then
     redis.call('RPUSH', base .. ':rotation:' .. name, key)
     undo('RPOP', base .. ':rotation:' .. name)

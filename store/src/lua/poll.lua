@@ -47,6 +47,7 @@
 --   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB,
 --   over the limit or with a live id cannot be leased and is dead-lettered here.
 local results = replay_reply(KEYS[9]) or settle_all()
+local limits = limit_count > 0 and limited()
 
 -- Sorts or leases elements that were popped in this step, until `up_to` requests are taken. Returns
 -- how many it took off their list.
@@ -54,18 +55,18 @@ local function accept(key, raws, up_to)
   local many = #raws
   for i = 1, many do
     local full, rule, place = scanned > MAX_SCANNED
-    if not full and limit_count > 0 then rule, place = rule_of(raws[i]) end
+    if not full and limits then rule, place = limits.rule_of(raws[i]) end
     if full or (not rule and seen + (count - kept) / 3 >= up_to) then
       put_back(key, raws, i)
       many = i - 1
       break
     elseif rule then
-      sort(raws[i], rule, place)
+      limits.sort(raws[i], rule, place)
     else
       lease(raws[i])
     end
   end
-  if moves > 0 then count_sorted() end
+  if moves > 0 then limits.count_sorted() end
   keep()
   return many
 end
@@ -105,23 +106,20 @@ if stopped then
 elseif limit_count == 0 then
   if take > seen then take_list(KEYS[1], take, accept) end
 else
-  if has_limited then find_due() end
-  if throttles and due <= now_ms() then lease_step(wake) end
+  if has_limited then limits.find_due() end
+  if throttles and due <= now_ms() then lease_step(limits.wake) end
   -- Half of the capacity is for sorted requests, alternating if it is one. While the queue holds
   -- more than is sorted at once, the next key of the rotation is unknown: then they get one.
   local behind = (ask('LLEN', KEYS[1]) or 0) > 1000
   local max, before = behind and 1 or take, seen
   if has_limited then
-    draw(math.min(max, math.floor((take - seen + tonumber(ARGV[7]) % 2) / 2)))
+    limits.draw(math.min(max, math.floor((take - seen + tonumber(ARGV[7]) % 2) / 2)))
   end
   max = max - (seen - before)
   take_list(KEYS[1], take, accept)
-  if has_limited then draw(math.min(max, take - seen)) end
-  for _, rule in pairs(rules) do
-    local waits = rule.room ~= 0 and redis.call('EXISTS', rule.rotation) == 1
-    if waits then ready = 1 end
-  end
-  if throttles then find_due() end
+  if has_limited then limits.draw(math.min(max, take - seen)) end
+  if limits.is_ready() then ready = 1 end
+  if throttles then limits.find_due() end
 end
 for name in pairs(freed) do
   if redis.call('EXISTS', base .. ':rotation:' .. name) == 1 then

@@ -7,7 +7,6 @@
 //! |---|---|
 //! | `attack/run.rs` | the arguments, and the rows so far |
 //! | `attack/stage/rig.rs` | Redis, the worker, their memory |
-//! | `attack/stage/wire.rs` | a connection to Redis, past the store |
 //! | `attack/stage/calls.rs` | the legitimate calls |
 //! | `attack/stage/row.rs` | the figures of one attack, and its bounds |
 //! | `attack/refusals.rs`, `junk.rs`, `types.rs`, `logs.rs`, `deferred.rs` | through Redis |
@@ -28,7 +27,6 @@ mod stage {
     pub(super) mod calls;
     pub(super) mod rig;
     pub(super) mod row;
-    pub(super) mod wire;
 }
 mod types;
 

@@ -17,10 +17,11 @@ const FENCES: &[(&str, &str, &str)] = &[
         "redis.call('HDEL', KEYS[3], id)",
     ),
     (
-        "store/src/lua/outcomes.lua",
-        "if not lost[i] then ok, result = attempt(settle, at, op, first, last) end",
-        "ok, result = attempt(settle, at, op, first, last)",
+        "store/src/lua/special.lua",
+        "if redis.call('HDEL', KEYS[3], id) == 0 then error(LOST, 0) end -- the fence",
+        "redis.call('HDEL', KEYS[3], id)",
     ),
+    ("store/src/lua/outcomes.lua", "if not lost[i] then", "if true then"),
     ("store/src/lua/poll_fast.lua", "if ok and found == count then", "if ok then"),
 ];
 

@@ -11,10 +11,10 @@ use redcall_store::embedded::{Embedded, EmbeddedOptions};
 use crate::programs::redis_server;
 
 /// How long Redis, or a step of a run, may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Ends with this.
-pub(super) struct Server {
+pub(crate) struct Server {
     embedded: Embedded,
     socket: PathBuf,
     // After the server, which needs it.
@@ -22,7 +22,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start() -> miette::Result<Self> {
+    pub(crate) fn start() -> miette::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.into_diagnostic()?;
         let options =
@@ -33,12 +33,12 @@ impl Server {
     }
 
     /// Its address, for the settings.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.embedded.url()
     }
 
     /// Sends commands in lines of their own, and returns all that is answered.
-    pub(super) fn say(&self, commands: &str) -> miette::Result<String> {
+    pub(crate) fn say(&self, commands: &str) -> miette::Result<String> {
         let mut stream = UnixStream::connect(&self.socket).into_diagnostic()?;
         // In parallel with the writes: Redis stops reading when its answers pile up.
         let mut reading = BufReader::new(stream.try_clone().into_diagnostic()?);
@@ -57,7 +57,7 @@ impl Server {
     }
 
     /// The texts that Redis answers `command` with.
-    pub(super) fn ask(&self, command: &str) -> miette::Result<Vec<String>> {
+    pub(crate) fn ask(&self, command: &str) -> miette::Result<Vec<String>> {
         let answer = self.say(&format!("{command}\r\n"))?;
         let lines: Result<Vec<String>, _> = answer.as_bytes().lines().collect();
         let lines = lines.into_diagnostic()?;
