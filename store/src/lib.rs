@@ -3,7 +3,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `lua/`, `script.rs` | the scripts, one file per state move |
+//! | `lua/`, `script/` | the scripts, one file per state move, and the parts that they share |
 //! | `ops/` | their typed calls, as methods of [`Connection`] |
 //! | `control.rs` | the messages to a queue's workers |
 //! | `connection.rs` | opening connections |

@@ -3,12 +3,14 @@
 //! Scripts are addressed by hash, so that old and new workers run side by side during a deploy.
 //! Each script's typed call is in `ops/`, one file per script.
 
+mod parts;
+
 use std::sync::LazyLock;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 
-use super::error::StoreError;
+use crate::error::StoreError;
 
 /// One script, including the shared prelude.
 #[derive(Debug)]
@@ -32,16 +34,16 @@ enum WhenFull {
 
 macro_rules! scripts {
     ($($(#[doc = $doc:literal])+ $name:ident = $file:literal, $full:ident
-        $(with $($part:literal),+)? $(and $function:ident $($rare:literal),+)?;)+) => {
+        $(with $($part:ident),+)? $(and $function:ident $($rare:ident),+)?;)+) => {
         $($(#[doc = $doc])+
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
             let parts: &[&str] = &[
-                $($(include_str!(concat!("lua/", $part, ".lua")),)+)?
+                $($(parts::$part,)+)?
                 $(concat!("local function ", stringify!($function), "()\n"),
-                    $(include_str!(concat!("lua/", $rare, ".lua")),)+
+                    $(parts::$rare,)+
                     "end\n",)?
             ];
-            let body = include_str!(concat!("lua/", $file, ".lua"));
+            let body = include_str!(concat!("../lua/scripts/", $file, ".lua"));
             Script::new($file, WhenFull::$full, parts, body)
         });)+
 
@@ -56,93 +58,94 @@ macro_rules! scripts {
 // name: a script creates all of its functions at every call, and these only if it calls that one.
 scripts! {
     /// Push requests at the tail.
-    ENQUEUE = "enqueue", Refused with "room";
+    ENQUEUE = "client/enqueue", Refused with ROOM;
     /// Enqueue one request that needs more than a plain push.
-    PLACE = "place", Refused
-        with "undo", "room", "kept", "status", "scan", "joined", "cancelled_call";
+    PLACE = "client/place", Refused
+        with UNDO, ROOM, KEPT, STATUS, SCAN, JOINED, CANCELLED_CALL;
     /// Withdraw requests.
-    CANCEL = "cancel", Runs
-        with "undo", "live", "bytes", "kept", "answers", "record", "status", "scan", "joined",
-            "calls", "deferred";
+    CANCEL = "client/cancel", Runs
+        with UNDO, LIVE, BYTES, KEPT, ANSWERS, RECORD, STATUS, SCAN, JOINED,
+            CALLS, DEFERRED;
     /// Settle and lease, on any queue.
-    POLL = "poll", Runs
-        with "undo", "live", "bytes", "kept", "answers", "scan", "poll_common", "refusal", "sizes",
-            "pops", "record", "limits", "status", "joined", "calls", "deferred", "outcomes",
-            "leases", "sorted";
+    POLL = "worker/poll", Runs
+        with UNDO, LIVE, BYTES, KEPT, ANSWERS, SCAN, POLL_COMMON, REFUSAL, SIZES,
+            POPS, RECORD, LIMITS, STATUS, JOINED, CALLS, DEFERRED, OUTCOMES,
+            LEASES, SORTED;
     /// Settle and lease where no request is paused, cancelled, limited, parked or retried.
-    POLL_FAST = "poll_fast", Runs
-        with "live", "kept", "poll_common", "sizes"
-        and unusual "undo", "bytes", "answers", "scan", "refusal", "unusual";
+    POLL_FAST = "worker/poll_fast", Runs
+        with LIVE, KEPT, POLL_COMMON, SIZES
+        and unusual UNDO, BYTES, ANSWERS, SCAN, REFUSAL, UNUSUAL;
     /// Settle a deferred request by its token.
-    SETTLE = "settle", Runs
-        with "undo", "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls",
-            "deferred";
+    SETTLE = "client/settle", Runs
+        with UNDO, BYTES, KEPT, ANSWERS, RECORD, STATUS, SCAN, JOINED, CALLS,
+            DEFERRED;
     /// End deferred requests after their deadline.
-    EXPIRE = "expire", Runs
-        with "undo", "bytes", "kept", "answers", "record", "status", "scan", "joined", "calls",
-            "deferred";
+    EXPIRE = "worker/expire", Runs
+        with UNDO, BYTES, KEPT, ANSWERS, RECORD, STATUS, SCAN, JOINED, CALLS,
+            DEFERRED;
     /// Push a frame that does not end its request.
-    FRAME = "frame", Runs with "undo";
+    FRAME = "worker/frame", Runs with UNDO;
     /// Trim the frames that a stream's reader has read.
-    TRIM = "trim", Runs with "scan";
+    TRIM = "client/trim", Runs with SCAN;
     /// Renew a worker's registration.
-    HEARTBEAT = "heartbeat", Runs with "live";
+    HEARTBEAT = "worker/heartbeat", Runs with LIVE;
     /// Return a worker's leased requests to the queue.
-    RELEASE = "release", Runs with "undo", "live", "record", "limits";
+    RELEASE = "worker/release", Runs with UNDO, LIVE, RECORD, LIMITS;
     /// Move due requests to the queue.
-    PROMOTE = "promote", Runs with "undo";
+    PROMOTE = "worker/promote", Runs with UNDO;
     /// Find out whether a request with an idempotency key is the call or a duplicate.
-    CLAIM = "claim", Runs with "undo", "status", "scan", "joined", "cancelled_call";
+    CLAIM = "worker/claim", Runs with UNDO, STATUS, SCAN, JOINED, CANCELLED_CALL;
     /// Run one request of a kind per window.
-    UNIQUE = "unique", Runs;
+    UNIQUE = "worker/unique", Runs;
     /// Remember that a signed request was started.
-    SEEN = "seen", Runs;
+    SEEN = "worker/seen", Runs;
     /// Push the ticks of a recurring schedule.
-    TICK = "tick", Refused with "undo", "room";
+    TICK = "worker/tick", Refused with UNDO, ROOM;
     /// Record the start of a tracked job.
-    START = "start", Runs with "undo", "status";
+    START = "worker/start", Runs with UNDO, STATUS;
     /// Read dead letters.
-    LETTERS = "letters", Runs;
+    LETTERS = "admin/letters", Runs;
     /// Read a topic.
-    EVENTS = "events", Runs;
+    EVENTS = "client/events", Runs;
     /// Trim a stream to its limit in bytes.
-    CUT = "cut", Runs with "bytes";
+    CUT = "shared/cut", Runs with BYTES;
     /// Measure the answers that a queue keeps.
-    TALLY = "tally", Runs;
+    TALLY = "worker/tally", Runs;
     /// Give a member of a consumer group its next event.
-    GROUP = "group", Runs;
+    GROUP = "client/group", Runs;
     /// Put dead letters back into their queue.
-    REVIVE = "revive", Runs with "undo", "room", "status";
+    REVIVE = "admin/revive", Runs with UNDO, ROOM, STATUS;
     /// Store a probe for its worker's next poll.
-    PROBE = "probe", Runs;
+    PROBE = "worker/probe", Runs;
     /// Pause or resume a queue.
-    PAUSE = "pause", Runs;
+    PAUSE = "admin/pause", Runs;
     /// Note that queues are in use.
-    NOTE = "note", Runs;
+    NOTE = "shared/note", Runs;
     /// Correct times that are too far ahead.
-    TIMES = "times", Runs;
+    TIMES = "shared/times", Runs;
     /// Report times that are too far ahead.
-    TIMES_SEEN = "times", Reads;
+    TIMES_SEEN = "shared/times", Reads;
     /// Return keys of limited names to the rotation.
-    ROTATION = "rotation", Runs with "undo", "live", "limits";
+    ROTATION = "shared/rotation", Runs with UNDO, LIVE, LIMITS;
     /// Report keys of limited names that are not in exactly one place.
-    ROTATION_SEEN = "rotation", Reads with "undo", "live", "limits";
+    ROTATION_SEEN = "shared/rotation", Reads with UNDO, LIVE, LIMITS;
     /// Report the commands that the user may not run.
-    RIGHTS = "rights", Reads;
+    RIGHTS = "shared/rights", Reads;
 }
 
 impl Script {
     /// Builds a script from its body and its `parts`, which several scripts share; the prelude is
     /// in all.
-    fn new(name: &'static str, full: WhenFull, parts: &[&str], body: &str) -> Self {
+    fn new(path: &'static str, full: WhenFull, parts: &[&str], body: &str) -> Self {
         let first = match full {
             WhenFull::Refused => "#!lua",
             WhenFull::Runs => "#!lua flags=allow-oom",
             WhenFull::Reads => "#!lua flags=no-writes",
         };
-        let prelude = include_str!("lua/prelude.lua");
+        let prelude = parts::PRELUDE;
         let parts = parts.concat().replace("<8,200 blanks>", &" ".repeat(8200));
         let text = format!("{first}\n{prelude}{parts}{body}");
+        let name = path.rsplit('/').next().unwrap_or(path);
         Self { name, inner: redis::Script::new(&text), text }
     }
 
