@@ -4,17 +4,10 @@
 //! | file | holds |
 //! |---|---|
 //! | `lua/`, `script/` | the scripts, one file per state move, and the parts that they share |
-//! | `ops/` | their typed calls, as methods of [`Connection`] |
+//! | `ops/` | their typed calls, by the programs that make them |
 //! | `control.rs` | the messages to a queue's workers |
-//! | `connection.rs` | opening connections |
-//! | `sentinel.rs` | which server is the primary |
-//! | `link.rs` | a connection that reconnects |
-//! | [`inspect`] | reading queues and workers, for operators |
-//! | [`rights`] | which commands, keys and channels each program needs |
-//! | [`safety`] | whether Redis keeps its data |
-//! | `server.rs` | a server's version, role and persistence |
-//! | `listing.rs` | all queues, also those of other programs |
-//! | `survey.rs` | finding problems, for `redcall doctor` |
+//! | `connection/` | opening connections, and reconnecting |
+//! | [`inspect`] | reading queues, workers and the server; [`rights`] and [`safety`] |
 //! | [`dead`] | reading, retrying and purging dead letters, for operators |
 //! | [`embedded`] | the private server of examples and tests |
 
@@ -24,34 +17,28 @@ pub mod dead;
 pub mod embedded;
 mod error;
 pub mod inspect;
-mod link;
-mod listing;
 mod ops;
-pub mod rights;
-pub mod safety;
 mod script;
-mod sentinel;
-mod server;
-mod survey;
 
-pub use connection::{Connector, refused_certificate, set_crypto_provider};
+pub use connection::{
+    Connection, ConnectionId, Connector, PushHandler, Unblocker, refused_certificate,
+    set_crypto_provider,
+};
 pub use control::Control;
 pub use error::StoreError;
-pub use link::{Connection, ConnectionId, PushHandler};
-pub use listing::Listing;
+pub use inspect::{
+    Append, Clock, KeptBytes, KeyCensus, Listing, ServerInfo, StuckWorker, rights, safety,
+};
 pub use ops::{
     BlockingPop, CancelRequest, Cancellation, Claim, Claimed, Covered, DeferredRecord, DeferredRun,
     DeferredSettled, EndedCall, EndedDeferred, Enqueued, EventWatch, Fault, GroupRead, Heartbeat,
     HeartbeatRequest, Idempotency, InstanceState, Item, KeptAnswers, LeaseInfo, Leased, LimitFault,
     LimitRule, Member, Outcome, Placed, Placement, PollReply, Promoted, Pushed, QueuePoll,
     QueueState, Record, Released, Remembered, Settled, Settlement, SideEffect, StateChange, States,
-    StatusTracking, Tick, Ticked, TimeAhead, TopicRead, TopicRetention, Unblocker, Waited,
-    WorkerKeys,
+    StatusTracking, Tick, Ticked, TimeAhead, TopicRead, TopicRetention, Waited, WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};
-pub use server::{Append, Clock, ServerInfo};
-pub use survey::{KeptBytes, KeyCensus, StuckWorker};
 
 /// The text of a script, as sent to Redis.
 #[doc(hidden)]

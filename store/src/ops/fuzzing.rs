@@ -9,11 +9,14 @@ use std::fmt::Debug;
 use redis::{FromRedisValue, Value};
 use serde_json::Value as Json;
 
-use super::{
-    cancel, claim, enqueue, events, expire, frame, group, heartbeat, held, letters, pause, place,
-    poll, poll_fast, probe, promote, release, revive, rights, rotation, seen, served, settle,
-    start, state, tally, tick, times, trim,
-};
+use super::admin::{letters, pause, revive};
+use super::client::answers::{settle, trim};
+use super::client::events::{group, topic as events};
+use super::client::send::{cancel, enqueue, place, served};
+use super::shared::rights;
+use super::worker::polls::{held, poll, poll_fast, probe};
+use super::worker::run::{claim, frame, seen, start, state};
+use super::worker::upkeep::{expire, heartbeat, promote, release, rotation, tally, tick, times};
 use crate::error::StoreError;
 
 /// The names of all readers: one per script, and `held` and `served` for plain commands whose

@@ -1,0 +1,5 @@
+//! The operations of administrators.
+
+pub(crate) mod letters;
+pub(crate) mod pause;
+pub(crate) mod revive;

@@ -1,0 +1,5 @@
+//! Reading events.
+
+pub(crate) mod group;
+pub(crate) mod topic;
+pub(crate) mod watch;

@@ -1,0 +1,30 @@
+//! `note.lua`: the set of queue names, the one key without a queue tag. The script takes no other.
+
+use std::time::Duration;
+
+use crate::connection::Connection;
+use crate::error::StoreError;
+use crate::script::NOTE;
+use redcall_common::keys::Keys;
+
+const KEPT: i64 = 10_000;
+const KEPT_FOR_SECONDS: i64 = 30 * 24 * 3600;
+
+impl Connection {
+    /// Notes that `queues` are in use, so that operators find them; also when Redis is out of
+    /// memory.
+    ///
+    /// # Errors
+    ///
+    /// If Redis cannot be reached within `timeout` or refuses.
+    pub async fn note_queues(
+        &self,
+        keys: &Keys,
+        queues: &[&str],
+        timeout: Duration,
+    ) -> Result<(), StoreError> {
+        let mut call = NOTE.call(&[keys.queues()]);
+        call.arg(self.now_ms()).arg(KEPT).arg(KEPT_FOR_SECONDS).arg(queues);
+        self.run(&NOTE, &call, timeout).await.map(drop)
+    }
+}

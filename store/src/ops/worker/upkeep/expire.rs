@@ -1,0 +1,40 @@
+//! `expire.lua`: end deferred requests that were not settled in time.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use crate::connection::Connection;
+use crate::error::StoreError;
+use crate::ops::deferred::{EndedDeferred, ended_deferred};
+use crate::ops::reply::{Whole, read};
+use crate::script::EXPIRE;
+use redcall_common::keys::QueueKeys;
+use redcall_common::limits::COMMAND_BYTES;
+
+/// The maximum number of requests that one call ends.
+const BATCH_MAX: usize = 100;
+
+impl Connection {
+    /// Ends up to a hundred requests that were not settled in time. Returns their number, and those
+    /// whose end has to be published. Concurrent calls never end a request twice.
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] it may have been done; a retry is harmless.
+    pub async fn expire(
+        &self,
+        keys: &QueueKeys,
+        timeout: Duration,
+    ) -> Result<(usize, Vec<EndedDeferred>), StoreError> {
+        let mut call = EXPIRE.call(&[keys.deferred_ids()]);
+        call.arg(BATCH_MAX).arg(COMMAND_BYTES);
+        expired(self.run(&EXPIRE, &call, timeout).await?)
+    }
+}
+
+/// Reads the script's reply.
+pub(crate) fn expired(value: Value) -> Result<(usize, Vec<EndedDeferred>), StoreError> {
+    let (ended, to_publish): (Whole, Vec<String>) = read("expire", value)?;
+    Ok((ended.count(), ended_deferred("expire", to_publish)?))
+}
