@@ -53,12 +53,12 @@ pub struct ScriptText {
 /// Returns every script, for tests that need a case for each.
 #[doc(hidden)]
 pub fn scripts() -> impl Iterator<Item = ScriptText> {
-    script::all().into_iter().map(|script| ScriptText { name: script.name(), text: script.text() })
+    ops::scripts().into_iter().map(|script| ScriptText { name: script.name(), text: script.text() })
 }
 
 /// Returns `enqueue.lua` as the code block of docs/reference/protocol.md, for clients in other
 /// languages.
 #[must_use]
 pub fn enqueue_script() -> String {
-    format!("```lua\n{}```\n", script::ENQUEUE.text())
+    format!("```lua\n{}```\n", ops::client::send::enqueue::ENQUEUE.text())
 }

@@ -66,6 +66,8 @@ struct Shared {
     /// Written by `subscribe` and `unsubscribe`; read by the supervising task on a new connection.
     /// Never locked across an await: a caller that waits for a connection would block it.
     channels: Mutex<HashSet<String>>,
+    /// The scripts that each new connection loads.
+    scripts: Vec<&'static Script>,
     /// Redis time minus this process's monotonic time, ms. Written after each `TIME`.
     clock_offset_ms: AtomicI64,
 }
@@ -88,12 +90,17 @@ impl Connection {
     /// # Errors
     ///
     /// The error of the first attempt; later ones are retried without limit.
-    pub async fn connect(connector: Connector, sink: PushHandler) -> Result<Self, StoreError> {
+    pub(crate) async fn open(
+        connector: Connector,
+        sink: PushHandler,
+        scripts: Vec<&'static Script>,
+    ) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared {
             connector,
             sink,
             state: watch::Sender::new(ConnectionState::Down(None)),
             channels: Mutex::default(),
+            scripts,
             clock_offset_ms: AtomicI64::new(0),
         });
         let id = shared.establish(1, None).await?;
@@ -380,7 +387,7 @@ impl Shared {
         if let Some(last) = last {
             self.connector.cut(&mut conn, last).await?;
         }
-        script::load_all(&mut conn).await?;
+        script::load_all(&mut conn, &self.scripts).await?;
         self.measure_clock(&mut conn).await?;
         let id = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
         let channels: Vec<String> = self.channels().iter().cloned().collect();

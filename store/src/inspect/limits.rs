@@ -8,10 +8,11 @@ use redis::{RedisResult, Value};
 use super::inspector::Inspector;
 use crate::error::StoreError;
 use crate::ops::worker::polls::poll::LimitRule;
+use crate::ops::worker::upkeep::rotation::ROTATION_SEEN;
 use crate::ops::worker::upkeep::rotation::{Fault, LimitFault};
+use crate::ops::worker::upkeep::times::TIMES_SEEN;
 use crate::ops::worker::upkeep::times::TimeAhead;
 use crate::ops::worker::upkeep::{rotation, times};
-use crate::script::{ROTATION_SEEN, TIMES_SEEN};
 
 impl Inspector {
     /// Returns times of `queue` that are further ahead than a worker with this lease writes them.

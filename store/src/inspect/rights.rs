@@ -4,20 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::script;
+use crate::ops::scripts;
+pub use crate::script::Role;
+use crate::script::Script;
 use redcall_common::keys::QueueKeys;
-
-/// A kind of program, by its use of Redis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A worker, with its metrics and schedules. If its handlers make calls as the same user, it
-    /// needs the rights of a client too.
-    Worker,
-    /// A client: calls, status, events, tokens.
-    Client,
-    /// The command line: the rights of a client, and those of inspection and administration.
-    Admin,
-}
 
 /// A right that the user lacks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,39 +90,6 @@ const USEFUL: &[&str] = &[
     "memory|usage",
 ];
 
-/// Scripts by calling program.
-const SCRIPTS: &[(Role, &[&str])] = &[
-    (
-        Role::Worker,
-        &[
-            "claim",
-            "cut",
-            "poll",
-            "expire",
-            "frame",
-            "heartbeat",
-            "note",
-            "poll_fast",
-            "probe",
-            "promote",
-            "release",
-            "rights",
-            "rotation",
-            "seen",
-            "start",
-            "tally",
-            "tick",
-            "times",
-            "unique",
-        ],
-    ),
-    (
-        Role::Client,
-        &["cancel", "cut", "enqueue", "events", "group", "note", "place", "settle", "trim"],
-    ),
-    (Role::Admin, &["letters", "pause", "revive", "rights", "rotation", "times"]),
-];
-
 /// Commands of scripts whose names are computed at run time.
 const CHOSEN: &[(&str, &[&str])] = &[("letters", &["xrange", "xrevrange"])];
 
@@ -147,7 +104,7 @@ impl Role {
         };
         let own = own.iter().copied().flatten().chain(ALL);
         let mut all: BTreeSet<String> = own.map(|command| (*command).to_owned()).collect();
-        for script in script::all() {
+        for script in scripts() {
             if self.calls(script.name()) {
                 all.extend(commands_of(script.text()));
                 let chosen = CHOSEN.iter().filter(|(name, _)| *name == script.name());
@@ -160,10 +117,9 @@ impl Role {
     /// Returns `true` if it calls the script of this name.
     #[must_use]
     pub fn calls(self, script: &str) -> bool {
-        SCRIPTS.iter().any(|(role, scripts)| {
-            let is_own = *role == self || (self == Self::Admin && *role == Role::Client);
-            is_own && scripts.contains(&script)
-        })
+        let is_own = |role: &Self| *role == self || (self == Self::Admin && *role == Self::Client);
+        let is_called = |of: &&Script| of.name() == script && of.callers().iter().any(is_own);
+        scripts().iter().any(is_called)
     }
 
     /// Returns the command that creates a user with exactly these rights, for keys that begin with
@@ -280,10 +236,10 @@ mod tests {
 
     #[test]
     fn each_script_has_a_role() {
-        let named: BTreeSet<&str> =
-            SCRIPTS.iter().flat_map(|(_, scripts)| scripts.iter().copied()).collect();
-        let all: BTreeSet<&str> = script::all().iter().map(|script| script.name()).collect();
-        assert_eq!(named, all);
+        let all = [Role::Worker, Role::Client, Role::Admin];
+        for script in scripts() {
+            assert!(all.iter().any(|role| role.calls(script.name())), "{}", script.name());
+        }
     }
 
     #[test]
@@ -304,7 +260,7 @@ mod tests {
 
     #[test]
     fn computed_command_is_listed() {
-        for script in script::all() {
+        for script in scripts() {
             let calls =
                 script.text().split("redis.call(").chain(script.text().split("redis.pcall("));
             // A function that passes its arguments on, and the undo of a noted step, whose command

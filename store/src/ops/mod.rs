@@ -9,6 +9,10 @@ pub(crate) mod reply;
 pub(crate) mod shared;
 pub(crate) mod worker;
 
+use crate::connection::{Connection, Connector, PushHandler};
+use crate::error::StoreError;
+use crate::script::Script;
+
 pub use client::answers::settle::DeferredSettled;
 pub use client::answers::status::States;
 pub use client::events::group::{GroupRead, Member};
@@ -36,3 +40,66 @@ pub use worker::upkeep::rotation::{Fault, LimitFault};
 pub use worker::upkeep::tally::KeptAnswers;
 pub use worker::upkeep::tick::{Tick, Ticked};
 pub use worker::upkeep::times::TimeAhead;
+
+/// Returns every script.
+pub(crate) fn scripts() -> Vec<&'static Script> {
+    let groups = [
+        shared::scripts(),
+        client::send::scripts(),
+        client::answers::scripts(),
+        client::events::scripts(),
+        worker::polls::scripts(),
+        worker::run::scripts(),
+        worker::upkeep::scripts(),
+        admin::scripts(),
+    ];
+    groups.concat()
+}
+
+impl Connection {
+    /// Connects, and stays connected. Spawns the supervising task.
+    ///
+    /// # Errors
+    ///
+    /// The error of the first attempt; later ones are retried without limit.
+    pub async fn connect(connector: Connector, sink: PushHandler) -> Result<Self, StoreError> {
+        Self::open(connector, sink, scripts()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// All files below a folder of `lua/`.
+    fn files(folder: &str) -> Vec<PathBuf> {
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lua").join(folder)];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { folders.push(path) } else { files.push(path) }
+            }
+        }
+        files
+    }
+
+    #[test]
+    fn each_lua_file_is_a_script_or_a_part_of_one() {
+        let files_of_scripts = files("scripts");
+        let named: BTreeSet<&str> = files_of_scripts
+            .iter()
+            .map(|path| path.file_stem().unwrap().to_str().unwrap())
+            .collect();
+        let all: BTreeSet<&str> = scripts().iter().map(|script| script.name()).collect();
+        assert_eq!(named, all);
+        for part in files("parts") {
+            let text = std::fs::read_to_string(&part).unwrap();
+            let text = text.replace("<8,200 blanks>", &" ".repeat(8200));
+            assert!(scripts().iter().any(|script| script.text().contains(&text)), "{part:?}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 macro_rules! parts {
     ($($(#[doc = $doc:literal])+ $folder:literal: $($name:ident = $file:literal),+;)+) => {
         $($(
-            pub(super) const $name: &str =
+            pub(crate) const $name: &str =
                 include_str!(concat!("../lua/parts/", $folder, "/", $file, ".lua"));
         )+)+
     };

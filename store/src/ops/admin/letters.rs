@@ -6,8 +6,14 @@ use redis::aio::MultiplexedConnection;
 use crate::dead::letter::DeadLetter;
 use crate::error::StoreError;
 use crate::ops::reply::{StreamEntry, read};
-use crate::script::LETTERS;
+use crate::script::{Reading, script};
 use redcall_common::limits::COMMAND_BYTES;
+
+script! {
+    /// Read dead letters.
+    LETTERS = "admin/letters", Runs, of Admin;
+    read |value, _| batch(value).map(|batch| Reading::list(batch.letters))
+}
 
 /// The maximum number of letters that one command reads or deletes.
 pub(crate) const LETTERS_AT_ONCE: usize = 1000;

@@ -8,8 +8,14 @@ use crate::connection::Connection;
 use crate::control::Control;
 use crate::error::StoreError;
 use crate::ops::reply::read;
-use crate::script::PAUSE;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
+
+script! {
+    /// Pause or resume a queue.
+    PAUSE = "admin/pause", Runs, of Admin;
+    read |value, _| changed(value).map(Reading::of)
+}
 
 impl Connection {
     /// Pauses or resumes a queue, and notifies its workers. Returns `true` if that changed its

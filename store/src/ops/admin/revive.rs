@@ -5,8 +5,15 @@ use redis::aio::MultiplexedConnection;
 
 use crate::error::StoreError;
 use crate::ops::reply::read;
-use crate::script::REVIVE;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
+
+script! {
+    /// Put dead letters back into their queue.
+    REVIVE = "admin/revive", Runs, of Admin;
+    with UNDO, ROOM, STATUS;
+    read |value, asked| revived(value, asked).map(Reading::list)
+}
 
 /// A dead letter to retry.
 #[derive(Debug)]

@@ -9,10 +9,17 @@ use redis::{RedisResult, Value};
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
-use crate::script::CUT;
+use crate::script::{Reading, script};
 use redcall_common::event::{EventId, NewEvent};
 use redcall_common::settings::EventSettings;
 use redcall_common::time::millis;
+
+script! {
+    /// Trim a stream to its limit in bytes.
+    CUT = "shared/cut", Runs, of Client, Worker;
+    with BYTES;
+    read |value, _| cut(value).map(Reading::of)
+}
 
 /// The retention of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +85,7 @@ impl Connection {
     ) -> Result<(), StoreError> {
         let mut call = CUT.call(&[key]);
         call.arg(max_bytes);
-        read::<Whole>("cut", self.run(&CUT, &call, timeout).await?).map(drop)
+        cut(self.run(&CUT, &call, timeout).await?).map(drop)
     }
 }
 
@@ -109,4 +116,9 @@ fn published(sent: Vec<RedisResult<Value>>) -> Result<EventId, StoreError> {
         (None, Some(error)) => Err(error.into()),
         (Some(_), Some(error)) => Err(StoreError::Partly(Arc::new(error))),
     }
+}
+
+/// Reads the script's reply: the number of trimmed entries.
+fn cut(value: Value) -> Result<u64, StoreError> {
+    read::<Whole>("cut", value).map(|trimmed| trimmed.0)
 }

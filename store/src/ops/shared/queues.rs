@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
+use redis::Value;
+
 use crate::connection::Connection;
 use crate::error::StoreError;
-use crate::script::NOTE;
+use crate::script::{Reading, script};
 use redcall_common::keys::Keys;
+
+script! {
+    /// Note that queues are in use.
+    NOTE = "shared/note", Runs, of Client, Worker;
+    read |value, _| noted(value).map(Reading::of)
+}
 
 const KEPT: i64 = 10_000;
 const KEPT_FOR_SECONDS: i64 = 30 * 24 * 3600;
@@ -25,6 +33,11 @@ impl Connection {
     ) -> Result<(), StoreError> {
         let mut call = NOTE.call(&[keys.queues()]);
         call.arg(self.now_ms()).arg(KEPT).arg(KEPT_FOR_SECONDS).arg(queues);
-        self.run(&NOTE, &call, timeout).await.map(drop)
+        noted(self.run(&NOTE, &call, timeout).await?)
     }
+}
+
+/// Accepts any reply.
+pub(crate) fn noted(_: Value) -> Result<(), StoreError> {
+    Ok(())
 }

@@ -4,8 +4,14 @@ use redis::{Cmd, Value};
 
 use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
-use crate::script::RIGHTS;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
+
+script! {
+    /// Report the commands that the user may not run.
+    RIGHTS = "shared/rights", Reads, of Admin, Worker;
+    read |value, _| refused(value).map(Reading::list)
+}
 
 /// Builds the call that checks `commands`, with their arguments, on one queue.
 pub(crate) fn call(keys: &QueueKeys, commands: impl Iterator<Item = String>) -> Cmd {

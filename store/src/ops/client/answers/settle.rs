@@ -8,8 +8,15 @@ use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::deferred::{COVERED, Covered, DeferredRun};
 use crate::ops::reply::read;
-use crate::script::SETTLE;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
+
+script! {
+    /// Settle a deferred request by its token.
+    SETTLE = "client/settle", Runs, of Client;
+    with UNDO, BYTES, KEPT, ANSWERS, RECORD, STATUS, SCAN, JOINED, CALLS, DEFERRED;
+    read |value, _| settled(value).map(Reading::of)
+}
 
 /// The result of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,14 @@ use redis::Value;
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
-use crate::script::TRIM;
+use crate::script::{Reading, script};
+
+script! {
+    /// Trim the frames that a stream's reader has read.
+    TRIM = "client/trim", Runs, of Client;
+    with SCAN;
+    read |value, _| first(value).map(Reading::of)
+}
 
 impl Connection {
     /// Removes the frames at `key` before the one with this attempt and `seq`, which has been read

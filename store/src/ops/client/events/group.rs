@@ -8,9 +8,15 @@ use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::client::events::topic::{events, position};
 use crate::ops::reply::{StreamEntry, read};
-use crate::script::GROUP;
+use crate::script::{Reading, script};
 use redcall_common::event::{Event, EventId};
 use redcall_common::time::millis;
+
+script! {
+    /// Give a member of a consumer group its next event.
+    GROUP = "client/group", Runs, of Client;
+    read |value, _| reply(value).map(Reading::of)
+}
 
 /// A member of a group.
 #[derive(Debug, Clone)]

@@ -8,9 +8,15 @@ use redis::aio::MultiplexedConnection;
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::{StreamEntry, Whole, read};
-use crate::script::EVENTS;
+use crate::script::{Reading, script};
 use redcall_common::event::{Event, EventId};
 use redcall_common::limits::COMMAND_BYTES;
+
+script! {
+    /// Read a topic.
+    EVENTS = "client/events", Runs, of Client;
+    read |value, _| read_topic(value).map(|read| Reading::list(read.entries))
+}
 
 /// The content of a topic beyond a position.
 #[derive(Debug, Clone, Default)]

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use crate::connection::Connector;
 use crate::connection::{Blocking, Unblocker, Use};
 use crate::error::StoreError;
+use crate::ops::client::events::topic::EVENTS;
 use crate::ops::client::events::topic::{TopicRead, read_over};
-use crate::script::EVENTS;
 use redcall_common::event::EventId;
 
 /// A connection that waits for events. Connects at the first use.

@@ -8,8 +8,15 @@ use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::deferred::{EndedDeferred, ended_deferred};
 use crate::ops::reply::read;
-use crate::script::CANCEL;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
+
+script! {
+    /// Withdraw requests.
+    CANCEL = "client/cancel", Runs, of Client;
+    with UNDO, LIVE, BYTES, KEPT, ANSWERS, RECORD, STATUS, SCAN, JOINED, CALLS, DEFERRED;
+    read |value, asked| found(value, asked).map(|all| Reading::counted(all.0.len(), all))
+}
 
 /// One request to withdraw.
 #[derive(Debug, Clone)]

@@ -8,8 +8,15 @@ use redis::{Cmd, Value};
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
-use crate::script::{self, ENQUEUE};
+use crate::script::{self, Reading, script};
 use redcall_common::keys::QueueKeys;
+
+script! {
+    /// Push requests at the tail.
+    ENQUEUE = "client/enqueue", Refused, of Client;
+    with ROOM;
+    read |value, _| enqueued(value).map(Reading::of)
+}
 
 /// One request to push.
 #[derive(Debug)]

@@ -7,9 +7,16 @@ use redis::{Cmd, Value};
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::read;
-use crate::script::PLACE;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::request::ReplyTo;
+
+script! {
+    /// Enqueue one request that needs more than a plain push.
+    PLACE = "client/place", Refused, of Client;
+    with UNDO, ROOM, KEPT, STATUS, SCAN, JOINED, CANCELLED_CALL;
+    read |value, _| placed(value).map(Reading::of)
+}
 
 /// The TTL of an idempotency key's record while its call runs, ms: 30 days.
 const RUNNING_TTL_MS: u64 = 30 * 24 * 3_600_000;

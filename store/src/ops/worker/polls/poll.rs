@@ -10,11 +10,19 @@ use serde::Deserialize;
 use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
 use crate::ops::worker::polls::outcome::{Outcome, OutcomeArgs};
-use crate::script::POLL;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::{COMMAND_BYTES, Limits};
 use redcall_common::settings::Limit;
 use redcall_common::time::millis;
+
+script! {
+    /// Settle and lease, on any queue.
+    POLL = "worker/poll", Runs, of Worker;
+    with UNDO, LIVE, BYTES, KEPT, ANSWERS, SCAN, POLL_COMMON, REFUSAL, SIZES, POPS, RECORD,
+        LIMITS, STATUS, JOINED, CALLS, DEFERRED, OUTCOMES, LEASES, SORTED;
+    read |value, asked| reply(value, asked).map(|all| Reading::counted(all.settled.len(), all))
+}
 
 /// A worker's key names on one queue, built once.
 #[derive(Debug, Clone)]

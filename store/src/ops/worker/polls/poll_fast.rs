@@ -8,9 +8,20 @@ use crate::ops::worker::polls::outcome::{Outcome, Settlement};
 use crate::ops::worker::polls::poll::{
     LeaseInfo, Leased, PollReply, QueuePoll, WorkerKeys, notes, settled,
 };
-use crate::script::POLL_FAST;
+use crate::script::{Reading, script};
 use redcall_common::limits::COMMAND_BYTES;
 use redcall_common::request::ReplyTo;
+
+script! {
+    /// Settle and lease where no request is paused, cancelled, limited, parked or retried.
+    POLL_FAST = "worker/poll_fast", Runs, of Worker;
+    with LIVE, KEPT, POLL_COMMON, SIZES;
+    and unusual UNDO, BYTES, ANSWERS, SCAN, REFUSAL, UNUSUAL;
+    read |value, asked| reply(value, asked).map(|reply| match reply {
+        Some(all) => Reading::counted(all.settled.len(), all),
+        None => Reading::of(reply),
+    })
+}
 
 /// The maximum number of outcomes: the script passes all of their ids to one command.
 const MAX_OUTCOMES: usize = 1000;

@@ -11,9 +11,15 @@ use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::read;
 use crate::ops::worker::polls::poll::WorkerKeys;
-use crate::script::PROBE;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
+
+script! {
+    /// Store a probe for its worker's next poll.
+    PROBE = "worker/probe", Runs, of Worker;
+    read |value, _| put(value).map(Reading::of)
+}
 
 /// The TTL of a probe's keys.
 const TTL: Duration = Duration::from_secs(60);

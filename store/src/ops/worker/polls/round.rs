@@ -6,9 +6,11 @@ use redis::{Cmd, Value};
 
 use crate::connection::Connection;
 use crate::error::StoreError;
+use crate::ops::worker::polls::poll::POLL;
 use crate::ops::worker::polls::poll::{PollReply, QueuePoll, reply};
 use crate::ops::worker::polls::poll_fast;
-use crate::script::{POLL, POLL_FAST, Script};
+use crate::ops::worker::polls::poll_fast::POLL_FAST;
+use crate::script::Script;
 
 impl QueuePoll<'_> {
     /// Returns the script to call first, with its call.

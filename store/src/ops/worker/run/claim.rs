@@ -8,10 +8,23 @@ use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::read;
 use crate::ops::worker::polls::poll::WorkerKeys;
-use crate::script::{CLAIM, UNIQUE};
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::request::ReplyTo;
 use redcall_common::time::millis;
+
+script! {
+    /// Find out whether a request with an idempotency key is the call or a duplicate.
+    CLAIM = "worker/claim", Runs, of Worker;
+    with UNDO, STATUS, SCAN, JOINED, CANCELLED_CALL;
+    read |value, _| claimed(value).map(Reading::of)
+}
+
+script! {
+    /// Run one request of a kind per window.
+    UNIQUE = "worker/unique", Runs, of Worker;
+    read |value, _| first(value).map(Reading::of)
+}
 
 /// The TTL of the record of a running call: longer than any of its workers lives.
 const RUNNING_TTL: Duration = Duration::from_secs(30 * 86_400);

@@ -7,8 +7,15 @@ use redis::Value;
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::read;
-use crate::script::FRAME;
+use crate::script::{Reading, script};
 use redcall_common::request::ReplyTo;
+
+script! {
+    /// Push a frame that does not end its request.
+    FRAME = "worker/frame", Runs, of Worker;
+    with UNDO;
+    read |value, _| pushed(value).map(Reading::of)
+}
 
 /// The result of pushing a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,14 @@ use redis::Value;
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::read;
-use crate::script::SEEN;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
+
+script! {
+    /// Remember that a signed request was started.
+    SEEN = "worker/seen", Runs, of Worker;
+    read |value, _| remembered(value).map(Reading::of)
+}
 
 /// The result of an attempt to remember a start.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,14 @@ use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::read;
 use crate::ops::worker::polls::poll::WorkerKeys;
-use crate::script::START;
+use crate::script::{Reading, script};
+
+script! {
+    /// Record the start of a tracked job.
+    START = "worker/start", Runs, of Worker;
+    with UNDO, STATUS;
+    read |value, _| noted(value).map(Reading::of)
+}
 
 impl Connection {
     /// Records that run `attempt` of request `id` starts on this worker, in states that are kept

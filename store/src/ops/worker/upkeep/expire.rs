@@ -8,9 +8,16 @@ use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::deferred::{EndedDeferred, ended_deferred};
 use crate::ops::reply::{Whole, read};
-use crate::script::EXPIRE;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::COMMAND_BYTES;
+
+script! {
+    /// End deferred requests after their deadline.
+    EXPIRE = "worker/expire", Runs, of Worker;
+    with UNDO, BYTES, KEPT, ANSWERS, RECORD, STATUS, SCAN, JOINED, CALLS, DEFERRED;
+    read |value, _| expired(value).map(Reading::of)
+}
 
 /// The maximum number of requests that one call ends.
 const BATCH_MAX: usize = 100;

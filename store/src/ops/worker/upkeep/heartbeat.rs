@@ -7,9 +7,16 @@ use redis::Value;
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
-use crate::script::HEARTBEAT;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
+
+script! {
+    /// Renew a worker's registration.
+    HEARTBEAT = "worker/heartbeat", Runs, of Worker;
+    with LIVE;
+    read |value, _| reply(value).map(Reading::of)
+}
 
 /// A worker's heartbeat on one queue.
 #[derive(Debug)]

@@ -7,9 +7,16 @@ use redis::Value;
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
-use crate::script::PROMOTE;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::COMMAND_BYTES;
+
+script! {
+    /// Move due requests to the queue.
+    PROMOTE = "worker/promote", Runs, of Worker;
+    with UNDO;
+    read |value, _| promoted(value).map(Reading::of)
+}
 
 /// The maximum number of requests that one call moves.
 const BATCH_MAX: usize = 1000;

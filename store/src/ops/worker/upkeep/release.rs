@@ -7,8 +7,15 @@ use redis::Value;
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::read;
-use crate::script::RELEASE;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
+
+script! {
+    /// Return a worker's leased requests to the queue.
+    RELEASE = "worker/release", Runs, of Worker;
+    with UNDO, LIVE, RECORD, LIMITS;
+    read |value, _| released(value).map(Reading::of)
+}
 
 /// The result of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

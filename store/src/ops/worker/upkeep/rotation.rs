@@ -9,9 +9,23 @@ use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::read;
 use crate::ops::worker::polls::poll::LimitRule;
-use crate::script::{ROTATION, Script};
+use crate::script::{Reading, Script, script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
+
+script! {
+    /// Return keys of limited names to the rotation.
+    ROTATION = "shared/rotation", Runs, of Worker;
+    with UNDO, LIVE, LIMITS;
+    read |value, _| faults(value).map(Reading::list)
+}
+
+script! {
+    /// Report keys of limited names that are not in exactly one place.
+    ROTATION_SEEN = "shared/rotation", Reads, of Admin;
+    with UNDO, LIVE, LIMITS;
+    read |value, _| faults(value).map(Reading::list)
+}
 
 /// The maximum number of keys that one call checks.
 const KEYS_AT_ONCE: usize = 1000;

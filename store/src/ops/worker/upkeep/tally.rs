@@ -7,9 +7,15 @@ use redis::{Cmd, Value};
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
-use crate::script::TALLY;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
+
+script! {
+    /// Measure the answers that a queue keeps.
+    TALLY = "worker/tally", Runs, of Worker;
+    read |value, _| tally(value).map(Reading::of)
+}
 
 /// The TTL of the mark without another tally: without a worker no answers are added.
 const MARK: Duration = Duration::from_secs(10);

@@ -7,8 +7,15 @@ use redis::Value;
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
-use crate::script::TICK;
+use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;
+
+script! {
+    /// Push the ticks of a recurring schedule.
+    TICK = "worker/tick", Refused, of Worker;
+    with UNDO, ROOM;
+    read |value, _| ticked(value).map(Reading::of)
+}
 
 /// One tick and its request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,21 @@ use redis::{Cmd, Value};
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
-use crate::script::{Script, TIMES};
+use crate::script::{Reading, Script, script};
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
+
+script! {
+    /// Correct times that are too far ahead.
+    TIMES = "shared/times", Runs, of Worker;
+    read |value, _| ahead(value).map(Reading::list)
+}
+
+script! {
+    /// Report times that are too far ahead.
+    TIMES_SEEN = "shared/times", Reads, of Admin;
+    read |value, _| ahead(value).map(Reading::list)
+}
 
 /// The upper limit of `worker.lease`.
 pub(crate) const LONGEST_LEASE: Duration = Duration::from_secs(3600);
