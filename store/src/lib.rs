@@ -4,7 +4,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `lua/`, `script/` | the scripts, one file per state move, and the parts that they share |
-//! | `ops/` | their typed calls, by the programs that make them |
+//! | `seam/` | the traits that a broker implements: [`ClientOps`], [`WorkerOps`], [`AdminOps`] |
+//! | `ops/` | their parts and the typed calls of the scripts, by calling program |
 //! | `control.rs` | the messages to a queue's workers |
 //! | `connection/` | opening connections, and reconnecting |
 //! | [`inspect`] | reading queues, workers and the server; [`rights`] and [`safety`] |
@@ -19,6 +20,7 @@ mod error;
 pub mod inspect;
 mod ops;
 mod script;
+mod seam;
 
 pub use connection::{
     Connection, ConnectionId, Connector, PushHandler, Unblocker, refused_certificate,
@@ -27,18 +29,22 @@ pub use connection::{
 pub use control::Control;
 pub use error::StoreError;
 pub use inspect::{
-    Append, Clock, KeptBytes, KeyCensus, Listing, ServerInfo, StuckWorker, rights, safety,
+    Append, CheckOps, Clock, KeptBytes, KeyCensus, Listing, ServerInfo, StuckWorker, rights, safety,
 };
 pub use ops::{
-    BlockingPop, CancelRequest, Cancellation, Claim, Claimed, Covered, DeferredRecord, DeferredRun,
-    DeferredSettled, EndedCall, EndedDeferred, Enqueued, EventWatch, Fault, GroupRead, Heartbeat,
-    HeartbeatRequest, Idempotency, InstanceState, Item, KeptAnswers, LeaseInfo, Leased, LimitFault,
-    LimitRule, Member, Outcome, Placed, Placement, PollReply, Promoted, Pushed, QueuePoll,
-    QueueState, Record, Released, Remembered, Settled, Settlement, SideEffect, StateChange, States,
-    StatusTracking, Tick, Ticked, TimeAhead, TopicRead, TopicRetention, Waited, WorkerKeys,
+    AnswerOps, BlockingPop, CancelRequest, Cancellation, Claim, Claimed, Covered, DeferredRecord,
+    DeferredRun, DeferredSettled, EndedCall, EndedDeferred, Enqueued, EventOps, EventWatch, Fault,
+    GroupRead, Heartbeat, HeartbeatRequest, Idempotency, InstanceState, Item, KeptAnswers,
+    LeaseInfo, Leased, LimitFault, LimitRule, Member, Outcome, PauseOps, Placed, Placement,
+    PollOps, PollReply, Promoted, Pushed, QueuePoll, QueueState, Record, Released, Remembered,
+    RunOps, SendOps, Settled, Settlement, SharedOps, SideEffect, StateChange, States,
+    StatusTracking, Tallies, Tick, Ticked, TimeAhead, TopicRead, TopicRetention, UpkeepOps, Waited,
+    WorkerKeys,
 };
 #[doc(hidden)]
 pub use ops::{benching, fuzzing};
+
+pub use seam::{AdminOps, ClientOps, RequestPop, Session, TopicWatch, WorkerOps};
 
 /// The text of a script, as sent to Redis.
 #[doc(hidden)]

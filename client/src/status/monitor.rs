@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt, stream};
 use redcall_common::context::Context;
 use redcall_common::error::Code;
 use redcall_common::status::JobStatus;
-use redcall_store::States;
+use redcall_store::{AnswerOps as _, Session as _, States};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::call::ticket::Ticket;

@@ -43,7 +43,7 @@ pub(crate) struct Use {
     pub(crate) cuts: bool,
 }
 
-/// Names a blocking connection, so that another task can end its wait: [`Connection::unblock`].
+/// Names a blocking connection, so that another task can end its wait: [`crate::Session::unblock`].
 #[derive(Debug, Clone, Default)]
 pub struct Unblocker(Arc<AtomicI64>);
 
@@ -143,13 +143,11 @@ impl Unblocker {
 }
 
 impl Connection {
-    /// Closes the connection that `unblocker` names: Redis does not run those of its commands that
-    /// have not run yet.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn cut(&self, unblocker: &Unblocker, timeout: Duration) -> Result<(), StoreError> {
+    pub(crate) async fn cut(
+        &self,
+        unblocker: &Unblocker,
+        timeout: Duration,
+    ) -> Result<(), StoreError> {
         let id = unblocker.id();
         if id == 0 {
             return Ok(()); // never opened
@@ -158,12 +156,7 @@ impl Connection {
         self.note(generation, self.connector().cut(&mut conn, id).await)
     }
 
-    /// Ends the wait that `unblocker` names as if its timeout were over, if it blocks.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn unblock(
+    pub(crate) async fn unblock(
         &self,
         unblocker: &Unblocker,
         timeout: Duration,

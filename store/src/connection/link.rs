@@ -85,11 +85,7 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Connects, and stays connected. Spawns the supervising task.
-    ///
-    /// # Errors
-    ///
-    /// The error of the first attempt; later ones are retried without limit.
+    /// Connects, loads these `scripts`, and stays connected. Spawns the supervising task.
     pub(crate) async fn open(
         connector: Connector,
         sink: PushHandler,
@@ -109,17 +105,9 @@ impl Connection {
         Ok(Self { shared, supervisor })
     }
 
-    /// Returns Redis time, ms since the epoch, as last measured. Independent of local clock steps.
-    #[must_use]
-    pub fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         let offset = self.shared.clock_offset_ms.load(Ordering::Relaxed);
         monotonic_ms().saturating_add_signed(offset)
-    }
-
-    /// Returns the time until `at_ms`, Redis time; zero if it has passed.
-    #[must_use]
-    pub fn left_until(&self, at_ms: u64) -> Duration {
-        Duration::from_millis(at_ms.saturating_sub(self.now_ms()))
     }
 
     pub(crate) fn connector(&self) -> &Connector {
@@ -131,9 +119,7 @@ impl Connection {
         self.shared.set_clock(redis_ms, monotonic_ms());
     }
 
-    /// Returns after a reconnect: messages in between are lost. Also returns when there will be no
-    /// further connection.
-    pub fn reconnected(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub(crate) fn reconnected(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut states = self.shared.state.subscribe();
         let before = generation(&states.borrow_and_update());
         async move {
@@ -150,9 +136,7 @@ impl Connection {
         }
     }
 
-    /// Returns the current connection, if there is one.
-    #[must_use]
-    pub fn standing(&self) -> Option<ConnectionId> {
+    pub(crate) fn standing(&self) -> Option<ConnectionId> {
         match &*self.shared.state.borrow() {
             ConnectionState::Up { peer, generation, .. } => {
                 Some(ConnectionId { peer: peer.clone(), generation: *generation })
@@ -161,23 +145,19 @@ impl Connection {
         }
     }
 
-    /// Returns `true` if there is a connection now.
-    #[must_use]
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         generation(&self.shared.state.borrow()).is_some()
     }
 
-    /// Waits up to `timeout` for a connection. Returns `true` if there is one.
-    pub async fn wait_up(&self, timeout: Duration) -> bool {
+    pub(crate) async fn wait_up(&self, timeout: Duration) -> bool {
         self.is_up() || self.connection(timeout).await.is_ok()
     }
 
-    /// Subscribes to `channel`, across reconnects. Returns after Redis has confirmed.
-    ///
-    /// # Errors
-    ///
-    /// If Redis is not reachable within `timeout`, or refuses. The channel is then not kept.
-    pub async fn subscribe(&self, channel: &str, timeout: Duration) -> Result<(), StoreError> {
+    pub(crate) async fn subscribe(
+        &self,
+        channel: &str,
+        timeout: Duration,
+    ) -> Result<(), StoreError> {
         // Noted first: a new connection renews it.
         self.shared.channels().insert(channel.to_owned());
         let subscribing = async {
@@ -194,8 +174,7 @@ impl Connection {
         subscribed
     }
 
-    /// Unsubscribes from `channel`. Best effort: a broken connection has no subscriptions anyway.
-    pub async fn unsubscribe(&self, channel: &str) {
+    pub(crate) async fn unsubscribe(&self, channel: &str) {
         let removed = self.shared.channels().remove(channel);
         // Cloned: the state must not stay borrowed across the command.
         let state = self.shared.state.borrow().clone();

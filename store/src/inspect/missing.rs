@@ -36,14 +36,7 @@ impl RightsCheck {
 }
 
 impl Connection {
-    /// Returns the rights that the user of this connection lacks for `role` on these queues;
-    /// sorted, required ones first. Only checks; runs none of the commands.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses, as it does if the user may not run
-    /// scripts.
-    pub async fn missing_rights(
+    pub(crate) async fn missing_rights(
         &self,
         role: Role,
         keys: &Keys,
@@ -60,7 +53,7 @@ impl Connection {
 }
 
 impl Inspector {
-    /// As [`Connection::missing_rights`], over a connection of the pool.
+    /// As [`crate::CheckOps::missing_rights`], over its own connection.
     ///
     /// # Errors
     ///

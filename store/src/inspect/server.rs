@@ -117,12 +117,7 @@ fn unless_refused<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreEr
 }
 
 impl Connection {
-    /// Returns the facts that the server reports.
-    ///
-    /// # Errors
-    ///
-    /// If Redis is not reachable within `timeout`. Cancel-safe.
-    pub async fn server_info(&self, timeout: Duration) -> Result<ServerInfo, StoreError> {
+    pub(crate) async fn server_info(&self, timeout: Duration) -> Result<ServerInfo, StoreError> {
         let (mut conn, generation) = self.connection(timeout).await?;
         self.during(generation, ServerInfo::read(&mut conn)).await
     }

@@ -2,15 +2,15 @@
 
 use super::inspector::Inspector;
 use crate::error::StoreError;
-use crate::ops::worker::run::state::{InstanceState, call, found};
+use crate::ops::shared::state::{InstanceState, call, found};
 
 impl Inspector {
     /// Returns the state of an instance of the service of `queue`, as
-    /// [`Connection::instance_state`].
+    /// [`SharedOps::instance_state`](crate::SharedOps::instance_state).
     ///
     /// # Errors
     ///
-    /// As [`Connection::instance_state`].
+    /// As [`SharedOps::instance_state`](crate::SharedOps::instance_state).
     pub async fn instance_state(
         &self,
         queue: &str,

@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 
 use super::client::send::served;
 use super::scripts;
+use super::shared::state;
 use super::worker::polls::held;
-use super::worker::run::state;
 use crate::error::StoreError;
 use crate::script::Reader;
 

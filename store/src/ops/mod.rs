@@ -4,34 +4,40 @@ pub(crate) mod admin;
 pub mod benching;
 pub(crate) mod client;
 pub(crate) mod deferred;
+pub(crate) mod delegate;
 pub mod fuzzing;
 pub(crate) mod reply;
 pub(crate) mod shared;
 pub(crate) mod worker;
 
-use crate::connection::{Connection, Connector, PushHandler};
-use crate::error::StoreError;
 use crate::script::Script;
 
+pub use admin::PauseOps;
+pub use client::answers::AnswerOps;
 pub use client::answers::settle::DeferredSettled;
 pub use client::answers::status::States;
+pub use client::events::EventOps;
 pub use client::events::group::{GroupRead, Member};
 pub use client::events::topic::TopicRead;
 pub use client::events::watch::EventWatch;
+pub use client::send::SendOps;
 pub use client::send::cancel::{CancelRequest, Cancellation};
 pub use client::send::enqueue::{Enqueued, Item, Waited};
 pub use client::send::place::{Idempotency, Placed, Placement, StatusTracking};
 pub use deferred::{Covered, DeferredRecord, DeferredRun, EndedDeferred};
+pub use shared::SharedOps;
 pub use shared::publish::TopicRetention;
+pub use shared::state::InstanceState;
+pub use worker::polls::PollOps;
 pub use worker::polls::outcome::{EndedCall, Outcome, Settlement, SideEffect, StateChange};
 pub use worker::polls::poll::{
     LeaseInfo, Leased, LimitRule, PollReply, QueuePoll, Record, Settled, WorkerKeys,
 };
 pub use worker::polls::pop::BlockingPop;
+pub use worker::run::RunOps;
 pub use worker::run::claim::{Claim, Claimed};
 pub use worker::run::frame::Pushed;
 pub use worker::run::seen::Remembered;
-pub use worker::run::state::InstanceState;
 pub use worker::upkeep::heartbeat::{Heartbeat, HeartbeatRequest};
 pub use worker::upkeep::promote::Promoted;
 pub use worker::upkeep::queue_state::QueueState;
@@ -40,6 +46,7 @@ pub use worker::upkeep::rotation::{Fault, LimitFault};
 pub use worker::upkeep::tally::KeptAnswers;
 pub use worker::upkeep::tick::{Tick, Ticked};
 pub use worker::upkeep::times::TimeAhead;
+pub use worker::upkeep::{Tallies, UpkeepOps};
 
 /// Returns every script.
 pub(crate) fn scripts() -> Vec<&'static Script> {
@@ -54,17 +61,6 @@ pub(crate) fn scripts() -> Vec<&'static Script> {
         admin::scripts(),
     ];
     groups.concat()
-}
-
-impl Connection {
-    /// Connects, and stays connected. Spawns the supervising task.
-    ///
-    /// # Errors
-    ///
-    /// The error of the first attempt; later ones are retried without limit.
-    pub async fn connect(connector: Connector, sink: PushHandler) -> Result<Self, StoreError> {
-        Self::open(connector, sink, scripts()).await
-    }
 }
 
 #[cfg(test)]

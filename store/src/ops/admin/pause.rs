@@ -18,13 +18,7 @@ script! {
 }
 
 impl Connection {
-    /// Pauses or resumes a queue, and notifies its workers. Returns `true` if that changed its
-    /// state.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] it may have happened; a retry is harmless.
-    pub async fn set_paused(
+    pub(crate) async fn set_paused(
         &self,
         keys: &QueueKeys,
         paused: bool,
@@ -36,12 +30,11 @@ impl Connection {
         changed(self.run(&PAUSE, &call, timeout).await?)
     }
 
-    /// Returns `true` if a queue is paused.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn is_paused(&self, keys: &QueueKeys, timeout: Duration) -> Result<bool, StoreError> {
+    pub(crate) async fn is_paused(
+        &self,
+        keys: &QueueKeys,
+        timeout: Duration,
+    ) -> Result<bool, StoreError> {
         let call = redis::cmd("EXISTS").arg(keys.paused()).to_owned();
         self.with(timeout, async |conn| call.query_async(conn).await).await
     }

@@ -12,12 +12,7 @@ use redcall_common::keys::QueueKeys;
 pub(crate) type Names = ((u64, u64), Vec<(String, f64)>);
 
 impl Connection {
-    /// Returns the job names that live workers of a queue handle. Changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn mapped_names(
+    pub(crate) async fn mapped_names(
         &self,
         keys: &QueueKeys,
         timeout: Duration,

@@ -39,14 +39,7 @@ impl From<&EventSettings> for TopicRetention {
 }
 
 impl Connection {
-    /// Publishes an event on the topics of these streams, in this order. Returns its entry id in
-    /// the last one.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses. After [`StoreError::Partly`] it is
-    /// published on some of them, after [`StoreError::Lost`] it may be.
-    pub async fn publish(
+    pub(crate) async fn publish(
         &self,
         events: &[(&str, NewEvent<'_>)],
         kept: TopicRetention,

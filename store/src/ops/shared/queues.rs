@@ -19,13 +19,7 @@ const KEPT: i64 = 10_000;
 const KEPT_FOR_SECONDS: i64 = 30 * 24 * 3600;
 
 impl Connection {
-    /// Notes that `queues` are in use, so that operators find them; also when Redis is out of
-    /// memory.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn note_queues(
+    pub(crate) async fn note_queues(
         &self,
         keys: &Keys,
         queues: &[&str],

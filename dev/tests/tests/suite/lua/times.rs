@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use redcall_common::settings::{Limit, Rate};
-use redcall_store::{LimitRule, QueuePoll, TimeAhead, Waited};
+use redcall_store::{
+    LimitRule, PollOps as _, QueuePoll, SendOps as _, Session as _, TimeAhead, UpkeepOps as _,
+    Waited,
+};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope};

@@ -16,13 +16,7 @@ struct Named {
 }
 
 impl Connection {
-    /// Returns the notification channel of request `id`; `None` if no worker holds its lease, or
-    /// the request has no channel.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn channel_of(
+    pub(crate) async fn channel_of(
         &self,
         keys: &QueueKeys,
         id: &str,

@@ -9,13 +9,7 @@ use crate::error::StoreError;
 const FRAMES: u64 = 64;
 
 impl Connection {
-    /// Returns the last frame at each of `keys`, without removing it, in one round trip. `None` for
-    /// an empty key.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn last_frames(
+    pub(crate) async fn last_frames(
         &self,
         keys: &[String],
         timeout: Duration,
@@ -27,13 +21,7 @@ impl Connection {
         self.with(timeout, async |conn| pipe.query_async(conn).await).await
     }
 
-    /// Returns up to 64 frames at `key`, from position `from` on, without removing them. Empty if
-    /// there are none.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn frames(
+    pub(crate) async fn frames(
         &self,
         key: &str,
         from: u64,
@@ -44,12 +32,7 @@ impl Connection {
         self.with(timeout, async |conn| call.query_async(conn).await).await
     }
 
-    /// Returns the first frame at `key`, without removing it.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn first_frame(
+    pub(crate) async fn first_frame(
         &self,
         key: &str,
         timeout: Duration,
@@ -58,22 +41,20 @@ impl Connection {
         self.with(timeout, async |conn| call.query_async(conn).await).await
     }
 
-    /// Returns the number of frames at `key`.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn frame_count(&self, key: &str, timeout: Duration) -> Result<u64, StoreError> {
+    pub(crate) async fn frame_count(
+        &self,
+        key: &str,
+        timeout: Duration,
+    ) -> Result<u64, StoreError> {
         let call = redis::cmd("LLEN").arg(key).to_owned();
         self.with(timeout, async |conn| call.query_async(conn).await).await
     }
 
-    /// Deletes response keys of one queue that no caller will read again.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn forget(&self, keys: &[String], timeout: Duration) -> Result<(), StoreError> {
+    pub(crate) async fn forget(
+        &self,
+        keys: &[String],
+        timeout: Duration,
+    ) -> Result<(), StoreError> {
         let call = redis::cmd("UNLINK").arg(keys).to_owned();
         self.with(timeout, async |conn| call.exec_async(conn).await).await
     }

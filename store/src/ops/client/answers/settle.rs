@@ -32,13 +32,7 @@ pub enum DeferredSettled {
 }
 
 impl Connection {
-    /// Returns the deferred request `id`, if the token of this digest is valid for it; `None`
-    /// otherwise. After its settlement only the token identifies a request.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn deferred(
+    pub(crate) async fn deferred(
         &self,
         keys: &QueueKeys,
         id: &str,
@@ -74,16 +68,7 @@ impl Connection {
         Ok(Some((run, Covered { parts, seal })))
     }
 
-    /// Ends the request `id` with a frame, if the token of this digest is valid for it. `by`
-    /// identifies the settler. `tail` is the frame without its first two fields; `error` is the
-    /// code and reason of a failure; `keep` is `true` if later callers of the same idempotency key
-    /// get this end.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] it may be settled; a retry under the same `by` returns the same
-    /// result.
-    pub async fn settle_deferred(
+    pub(crate) async fn settle_deferred(
         &self,
         keys: &QueueKeys,
         (id, digest, by): (&str, &str, &str),

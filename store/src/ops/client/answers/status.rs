@@ -16,12 +16,7 @@ pub struct States {
 }
 
 impl Connection {
-    /// Reads the record `key`, whose size is bounded.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn states(&self, key: &str, timeout: Duration) -> Result<States, StoreError> {
+    pub(crate) async fn states(&self, key: &str, timeout: Duration) -> Result<States, StoreError> {
         let range = redis::cmd("LRANGE").arg(key).arg(0).arg(-1).to_owned();
         let states = self.with(timeout, async |conn| range.query_async(conn).await).await?;
         let states: Vec<Vec<u8>> = states;
@@ -30,12 +25,7 @@ impl Connection {
         Ok(States { states: states.into_iter().filter_map(read).collect(), exists })
     }
 
-    /// Returns the first of these keys that exists.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn first_that_exists(
+    pub(crate) async fn first_that_exists(
         &self,
         keys: &[String],
         timeout: Duration,

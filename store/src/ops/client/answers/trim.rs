@@ -17,13 +17,7 @@ script! {
 }
 
 impl Connection {
-    /// Removes the frames at `key` before the one with this attempt and `seq`, which has been read
-    /// and stays. Returns attempt and `seq` of the first remaining frame.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] they may have been removed; a retry is harmless.
-    pub async fn trim(
+    pub(crate) async fn trim(
         &self,
         key: &str,
         (attempt, seq): (u32, u64),

@@ -45,23 +45,12 @@ pub struct GroupRead {
 }
 
 impl Connection {
-    /// Creates the group, if its topic exists and the group does not.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn join(&self, member: &Member, timeout: Duration) -> Result<(), StoreError> {
+    pub(crate) async fn join(&self, member: &Member, timeout: Duration) -> Result<(), StoreError> {
         let mut call = call(member);
         reply(self.run(&GROUP, call.arg("join"), timeout).await?).map(drop)
     }
 
-    /// Returns the next event of a group.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses. After [`StoreError::Lost`] an event
-    /// may be assigned to this member; it is delivered again after `claim_after`.
-    pub async fn read_group(
+    pub(crate) async fn read_group(
         &self,
         member: &Member,
         timeout: Duration,
@@ -70,12 +59,7 @@ impl Connection {
         reply(self.run(&GROUP, call.arg("next"), timeout).await?)
     }
 
-    /// Acknowledges an event. Returns `true` if it was still pending in the group.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn done(
+    pub(crate) async fn done(
         &self,
         member: &Member,
         event: EventId,

@@ -37,12 +37,7 @@ pub struct TopicRead {
 }
 
 impl Connection {
-    /// Reads the stream `key` beyond `from`, or only its end.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn read_topic(
+    pub(crate) async fn read_topic(
         &self,
         key: &str,
         from: Option<EventId>,
@@ -64,7 +59,7 @@ pub(crate) fn position(from: Option<EventId>) -> String {
     from.map_or_else(|| "$".to_owned(), |from| from.to_string())
 }
 
-/// As [`Connection::read_topic`], over a connection.
+/// As [`crate::EventOps::read_topic`], over a connection.
 pub(crate) async fn read_over(
     conn: &mut MultiplexedConnection,
     key: &str,

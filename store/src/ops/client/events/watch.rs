@@ -26,35 +26,23 @@ pub struct EventWatch {
 const USE: Use = Use { scripts: &[&EVENTS], cuts: false };
 
 impl EventWatch {
-    /// Connects at the first use.
-    #[must_use]
-    pub fn new(connector: Connector) -> Self {
+    pub(crate) fn new(connector: Connector) -> Self {
         Self { blocking: Blocking::new(connector, USE) }
     }
 
-    /// Returns the handle with which [`crate::Connection::unblock`] ends a wait.
-    #[must_use]
-    pub fn unblocker(&self) -> Unblocker {
+    pub(crate) fn unblocker(&self) -> Unblocker {
         self.blocking.unblocker()
     }
 
-    /// Returns `true` if the next call uses the same connection as the last one.
-    #[must_use]
-    pub fn stands(&self) -> bool {
+    pub(crate) fn stands(&self) -> bool {
         self.blocking.stands()
     }
 
-    /// Closes the connection; the next call opens another.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.blocking.close();
     }
 
-    /// Reads the stream `key` beyond `from`. Dropping the future closes the connection.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached or refuses.
-    pub async fn read_topic(
+    pub(crate) async fn read_topic(
         &mut self,
         key: &str,
         from: EventId,
@@ -71,13 +59,7 @@ impl EventWatch {
         looked
     }
 
-    /// Waits up to `block` for entries beyond the positions of these streams. Returns the keys of
-    /// the streams that have some. Dropping the future closes the connection.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached or refuses.
-    pub async fn wait(
+    pub(crate) async fn wait(
         &mut self,
         streams: &[(String, EventId)],
         block: Duration,

@@ -46,13 +46,7 @@ pub enum Cancellation {
 }
 
 impl Connection {
-    /// Withdraws requests of one queue. Returns one result each, in order, and the deferred
-    /// requests whose end has to be published.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] they may have been withdrawn; a retry is harmless.
-    pub async fn cancel(
+    pub(crate) async fn cancel(
         &self,
         keys: &QueueKeys,
         requests: &[CancelRequest],

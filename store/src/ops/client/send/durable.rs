@@ -15,13 +15,7 @@ use redcall_common::time::millis;
 const MARK_TTL_MS: u64 = 60_000;
 
 impl Connection {
-    /// Returns `true` if all earlier writes to this server have reached `level` within `timeout`.
-    /// Blocks the connection for that time: use a dedicated one.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached or refuses.
-    pub async fn confirm(
+    pub(crate) async fn confirm(
         &self,
         keys: &QueueKeys,
         level: Durability,
@@ -46,12 +40,11 @@ impl Connection {
         }
     }
 
-    /// Verifies that the server can confirm `level`.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Unsupported`] if it never can; other errors if the check fails.
-    pub async fn supports(&self, level: Durability, timeout: Duration) -> Result<(), StoreError> {
+    pub(crate) async fn supports(
+        &self,
+        level: Durability,
+        timeout: Duration,
+    ) -> Result<(), StoreError> {
         if level != Durability::Fsynced {
             return Ok(());
         }

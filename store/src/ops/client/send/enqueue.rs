@@ -48,13 +48,7 @@ pub struct Enqueued {
 }
 
 impl Connection {
-    /// Pushes `items` and, in the same write, deletes the response keys in `forget` (all of the
-    /// same queue). `max_length` 0 means no cap.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] the items may have been queued.
-    pub async fn enqueue(
+    pub(crate) async fn enqueue(
         &self,
         keys: &QueueKeys,
         max_length: u64,

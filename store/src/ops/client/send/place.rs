@@ -122,14 +122,7 @@ fn add<'a>(all: &mut Vec<&'a str>, key: Option<&'a str>) -> usize {
 }
 
 impl Connection {
-    /// Places each of `placements`, in order and in one write. Returns one result each.
-    /// `max_length` 0 means no cap.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] any of them may have been placed. A repeated placement under the
-    /// same id has no effect. An error among the results: Redis has refused that placement.
-    pub async fn place(
+    pub(crate) async fn place(
         &self,
         keys: &QueueKeys,
         max_length: u64,

@@ -11,13 +11,11 @@ use crate::ops::worker::upkeep::times::LONGEST_LEASE;
 use redcall_common::keys::QueueKeys;
 
 impl Connection {
-    /// Returns `true` if a live worker serves the queue now, by Redis's own clock. A script checks
-    /// again when it pushes.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn is_served(&self, keys: &QueueKeys, timeout: Duration) -> Result<bool, StoreError> {
+    pub(crate) async fn is_served(
+        &self,
+        keys: &QueueKeys,
+        timeout: Duration,
+    ) -> Result<bool, StoreError> {
         let mut pipe = redis::pipe();
         pipe.cmd("TIME");
         // The leases that end last: some may end later than a lease can.

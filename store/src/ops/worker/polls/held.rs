@@ -7,12 +7,7 @@ use crate::error::StoreError;
 use crate::ops::worker::polls::poll::{LeaseInfo, Leased, WorkerKeys};
 
 impl Connection {
-    /// Returns all requests that a worker has leased on one queue, with their history.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn held(
+    pub(crate) async fn held(
         &self,
         keys: &WorkerKeys,
         timeout: Duration,

@@ -43,30 +43,15 @@ pub struct BlockingPop {
 }
 
 impl BlockingPop {
-    /// Connects at the first use.
-    #[must_use]
-    pub fn new(connector: Connector, keys: Arc<WorkerKeys>) -> Self {
+    pub(crate) fn new(connector: Connector, keys: Arc<WorkerKeys>) -> Self {
         Self { keys, blocking: Blocking::new(connector, USE), early: false, replies_until: None }
     }
 
-    /// Returns the handle with which [`crate::Connection::unblock`] ends a pop of this connection.
-    #[must_use]
-    pub fn unblocker(&self) -> Unblocker {
+    pub(crate) fn unblocker(&self) -> Unblocker {
         self.blocking.unblocker()
     }
 
-    /// Waits up to `block` for a request and leases it. The reply's `leased` is empty if none came.
-    /// A request of a limited name in `rules` is sorted, and the next one within its limit is
-    /// leased. `more` is [`QueuePoll::more`].
-    ///
-    /// Dropping the future closes the connection; an element in flight is then in the inbox, which
-    /// the worker's next [`QueuePoll`] reads first.
-    ///
-    /// # Errors
-    ///
-    /// After any error the same holds; [`BlockingPop::renew`] ensures that the old connection
-    /// leases nothing more.
-    pub async fn next(
+    pub(crate) async fn next(
         &mut self,
         block: Duration,
         rules: &[LimitRule],
@@ -94,13 +79,7 @@ impl BlockingPop {
         Ok(reply)
     }
 
-    /// Reconnects, and closes the previous connection at Redis: its commands that Redis has not
-    /// read yet must not lease anything.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached or refuses.
-    pub async fn renew(&mut self) -> Result<(), StoreError> {
+    pub(crate) async fn renew(&mut self) -> Result<(), StoreError> {
         self.blocking.renew().await
     }
 

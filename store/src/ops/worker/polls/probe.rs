@@ -34,12 +34,7 @@ impl WorkerKeys {
 }
 
 impl Connection {
-    /// Stores the envelope of a probe for the next poll on `keys`.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] it may be stored; the next probe replaces it.
-    pub async fn put_probe(
+    pub(crate) async fn put_probe(
         &self,
         keys: &WorkerKeys,
         envelope: &str,

@@ -36,15 +36,7 @@ pub(crate) fn first_reply(
 }
 
 impl Connection {
-    /// Sends one poll to each of several queues, in this order, in one write. Returns one result
-    /// each.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] any of the polls may have taken effect: its leases are this
-    /// worker's, its outcomes are settled. A poll that is sent `again` under the same serial
-    /// returns the same reply. An error among the results: Redis has refused that whole poll.
-    pub async fn poll(
+    pub(crate) async fn poll(
         &self,
         polls: &[QueuePoll<'_>],
         timeout: Duration,

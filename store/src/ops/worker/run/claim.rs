@@ -77,12 +77,7 @@ pub enum Claimed {
 }
 
 impl Connection {
-    /// Claims the call of an idempotency key for a leased request; a retry is harmless.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] the request may already be the call.
-    pub async fn claim(
+    pub(crate) async fn claim(
         &self,
         keys: &WorkerKeys,
         claim: &Claim<'_>,
@@ -97,13 +92,7 @@ impl Connection {
         claimed(self.run(&CLAIM, &call, timeout).await?)
     }
 
-    /// Returns the deadline of the call with digest `call`, Redis time in ms (0: none), if `id` is
-    /// the request that runs for it. Changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn wanted_until(
+    pub(crate) async fn wanted_until(
         &self,
         keys: &QueueKeys,
         call: &str,
@@ -118,14 +107,7 @@ impl Connection {
         Ok(deadline.filter(|_| runs.as_deref() == Some(id)))
     }
 
-    /// Returns `true` if request `id`, enqueued at `at_ms` (Redis time; `None`: now), is the first
-    /// of its kind within `window`. The kind is [`redcall_common::digest::of_job`]. A retry is
-    /// harmless.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] it may already occupy the window.
-    pub async fn is_first(
+    pub(crate) async fn is_first(
         &self,
         keys: &QueueKeys,
         kind: &str,

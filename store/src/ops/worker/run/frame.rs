@@ -29,13 +29,7 @@ pub enum Pushed {
 }
 
 impl Connection {
-    /// Pushes `frame` for request `id` if `leases`, the hash of this worker, holds it, and fewer
-    /// than `window` frames are unread.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] the frame may have been pushed.
-    pub async fn push_frame(
+    pub(crate) async fn push_frame(
         &self,
         leases: &str,
         id: &str,

@@ -26,13 +26,7 @@ pub enum Remembered {
 }
 
 impl Connection {
-    /// Remembers `record` as the start of request `id` until `until_ms` (Redis time), if the record
-    /// stored so far is `before`. A retry is harmless.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] it may be remembered.
-    pub async fn remember(
+    pub(crate) async fn remember(
         &self,
         keys: &QueueKeys,
         id: &str,
@@ -45,12 +39,7 @@ impl Connection {
         remembered(self.run(&SEEN, &call, timeout).await?)
     }
 
-    /// Returns the record of the start of request `id`.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn recall(
+    pub(crate) async fn recall(
         &self,
         keys: &QueueKeys,
         id: &str,

@@ -18,14 +18,7 @@ script! {
 }
 
 impl Connection {
-    /// Records that run `attempt` of request `id` starts on this worker, in states that are kept
-    /// for `ttl_ms`. Returns `false` if the lease is lost and nothing was recorded. `again`: the
-    /// same call was sent before, and its reply was lost.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] it may be recorded.
-    pub async fn note_start(
+    pub(crate) async fn note_start(
         &self,
         keys: &WorkerKeys,
         id: &str,

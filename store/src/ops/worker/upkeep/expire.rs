@@ -23,13 +23,7 @@ script! {
 const BATCH_MAX: usize = 100;
 
 impl Connection {
-    /// Ends up to a hundred requests that were not settled in time. Returns their number, and those
-    /// whose end has to be published. Concurrent calls never end a request twice.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] it may have been done; a retry is harmless.
-    pub async fn expire(
+    pub(crate) async fn expire(
         &self,
         keys: &QueueKeys,
         timeout: Duration,

@@ -50,17 +50,13 @@ pub struct Heartbeat {
     pub cancelled: Vec<String>,
     /// Names with sorted requests, each with `true` if a live worker handles it.
     pub limited: Vec<(String, bool)>,
-    /// `true` if deferred requests have passed their deadline: see [`Connection::expire`].
+    /// `true` if deferred requests have passed their deadline: see
+    /// [`crate::UpkeepOps::expire`].
     pub over: bool,
 }
 
 impl Connection {
-    /// Renews the worker's lease on one queue.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] the lease may have been renewed.
-    pub async fn heartbeat(
+    pub(crate) async fn heartbeat(
         &self,
         keys: &QueueKeys,
         beat: &HeartbeatRequest<'_>,

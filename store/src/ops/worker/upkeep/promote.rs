@@ -32,12 +32,7 @@ pub struct Promoted {
 }
 
 impl Connection {
-    /// Moves due requests to the queue. Concurrent calls never move a request twice.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] it may have been done; a retry is harmless.
-    pub async fn promote(
+    pub(crate) async fn promote(
         &self,
         keys: &QueueKeys,
         timeout: Duration,

@@ -19,12 +19,7 @@ pub struct QueueState {
 }
 
 impl Connection {
-    /// Returns the pause, and which of `ids` are cancelled. Changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn queue_state(
+    pub(crate) async fn queue_state(
         &self,
         keys: &QueueKeys,
         ids: &[String],

@@ -27,13 +27,7 @@ pub enum Released {
 }
 
 impl Connection {
-    /// Returns the leased requests of `worker` to the queue. `by_itself` if the worker shuts down;
-    /// otherwise its lease must have ended, and each request counts one more crash.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] the requests may be back; a retry is harmless.
-    pub async fn release(
+    pub(crate) async fn release(
         &self,
         keys: &QueueKeys,
         worker: &str,

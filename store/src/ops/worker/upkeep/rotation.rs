@@ -91,14 +91,7 @@ impl fmt::Display for Fault {
 }
 
 impl Connection {
-    /// Checks keys of limited names, as `rules` sort them, and repairs the faults: a key in no list
-    /// rejoins the rotation. Returns the repaired faults, and those that it cannot repair. Checks a
-    /// bounded number of keys; if there are more, each call checks others.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn repair_limits(
+    pub(crate) async fn repair_limits(
         &self,
         keys: &QueueKeys,
         rules: &[LimitRule],

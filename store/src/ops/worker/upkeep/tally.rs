@@ -32,15 +32,7 @@ pub struct KeptAnswers {
 }
 
 impl Connection {
-    /// Measures the answers that each of these queues keeps, and marks the queues that reach their
-    /// limit (bytes; 0 for none). Returns one result each; `None` if another worker has just done
-    /// so.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout`. An error among the results: Redis has refused
-    /// one.
-    pub async fn tally(
+    pub(crate) async fn tally(
         &self,
         queues: &[(QueueKeys, u64)],
         timeout: Duration,

@@ -41,20 +41,7 @@ pub struct Ticked {
 }
 
 impl Connection {
-    /// Pushes those of `ticks` (earliest first) that were not pushed yet. Skips ticks after Redis's
-    /// current time and those for which the queue has no room; `max_length` 0 means no cap. Without
-    /// ticks it returns the last one.
-    ///
-    /// If no last tick is stored, `known_ms` is used, or else the current time: a new schedule has
-    /// missed nothing.
-    ///
-    /// Where no last tick is stored, `known_ms` takes its place, or else the time of now: a
-    /// schedule that is new has missed nothing.
-    ///
-    /// # Errors
-    ///
-    /// After [`StoreError::Lost`] the ticks may have been pushed; a retry is harmless.
-    pub async fn tick(
+    pub(crate) async fn tick(
         &self,
         keys: &QueueKeys,
         max_length: u64,

@@ -40,14 +40,7 @@ pub struct TimeAhead {
 }
 
 impl Connection {
-    /// Corrects times of a queue that exceed their limits, for a worker with this lease: they were
-    /// written while Redis's clock was ahead. Returns the corrected times. Checks a bounded number
-    /// of times; if there are more, each call checks others.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses.
-    pub async fn bound_times(
+    pub(crate) async fn bound_times(
         &self,
         keys: &QueueKeys,
         lease: Duration,

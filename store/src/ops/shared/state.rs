@@ -35,14 +35,7 @@ impl InstanceState {
 }
 
 impl Connection {
-    /// Returns the state of an instance; `None` if it was never initialised, has ended, or was
-    /// evicted.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached within `timeout` or refuses; [`StoreError::Unexpected`] if the
-    /// value is not a state.
-    pub async fn instance_state(
+    pub(crate) async fn instance_state(
         &self,
         keys: &QueueKeys,
         instance: &str,
