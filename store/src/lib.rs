@@ -31,19 +31,7 @@ pub use error::StoreError;
 pub use inspect::{
     Append, CheckOps, Clock, KeptBytes, KeyCensus, Listing, ServerInfo, StuckWorker, rights, safety,
 };
-pub use ops::{
-    AnswerOps, BlockingPop, CancelRequest, Cancellation, Claim, Claimed, Covered, DeferredRecord,
-    DeferredRun, DeferredSettled, EndedCall, EndedDeferred, Enqueued, EventOps, EventWatch, Fault,
-    GroupRead, Heartbeat, HeartbeatRequest, Idempotency, InstanceState, Item, KeptAnswers,
-    LeaseInfo, Leased, LimitFault, LimitRule, Member, Outcome, PauseOps, Placed, Placement,
-    PollOps, PollReply, Promoted, Pushed, QueuePoll, QueueState, Record, Released, Remembered,
-    RunOps, SendOps, Settled, Settlement, SharedOps, SideEffect, StateChange, States,
-    StatusTracking, Tallies, Tick, Ticked, TimeAhead, TopicRead, TopicRetention, UpkeepOps, Waited,
-    WorkerKeys,
-};
-#[doc(hidden)]
-pub use ops::{benching, fuzzing};
-
+pub use ops::*;
 pub use seam::{AdminOps, ClientOps, RequestPop, Session, TopicWatch, WorkerOps};
 
 /// The text of a script, as sent to Redis.

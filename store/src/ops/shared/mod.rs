@@ -7,16 +7,17 @@ use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::delegate::delegate;
 use crate::script::Script;
-use publish::TopicRetention;
 use redcall_common::event::{EventId, NewEvent};
 use redcall_common::keys::{Keys, QueueKeys};
-use state::InstanceState;
 
 pub(crate) mod names;
 pub(crate) mod publish;
 pub(crate) mod queues;
 pub(crate) mod rights;
 pub(crate) mod state;
+
+pub use publish::TopicRetention;
+pub use state::InstanceState;
 
 /// Returns the scripts of this folder.
 pub(crate) fn scripts() -> Vec<&'static Script> {

@@ -8,14 +8,15 @@ use crate::ops::deferred::{Covered, DeferredRun};
 use crate::ops::delegate::delegate;
 use crate::script::Script;
 use redcall_common::keys::QueueKeys;
-use settle::DeferredSettled;
-use status::States;
 
 pub(crate) mod channel;
 pub(crate) mod response;
 pub(crate) mod settle;
 pub(crate) mod status;
 pub(crate) mod trim;
+
+pub use settle::DeferredSettled;
+pub use status::States;
 
 /// Returns the scripts of this folder.
 pub(crate) fn scripts() -> Vec<&'static Script> {

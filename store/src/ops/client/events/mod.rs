@@ -6,13 +6,15 @@ use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::delegate::delegate;
 use crate::script::Script;
-use group::{GroupRead, Member};
 use redcall_common::event::EventId;
-use topic::TopicRead;
 
 pub(crate) mod group;
 pub(crate) mod topic;
 pub(crate) mod watch;
+
+pub use group::{GroupRead, Member};
+pub use topic::TopicRead;
+pub use watch::EventWatch;
 
 /// Returns the scripts of this folder.
 pub(crate) fn scripts() -> Vec<&'static Script> {

@@ -7,9 +7,6 @@ use crate::error::StoreError;
 use crate::ops::deferred::EndedDeferred;
 use crate::ops::delegate::delegate;
 use crate::script::Script;
-use cancel::{CancelRequest, Cancellation};
-use enqueue::{Enqueued, Item};
-use place::{Placed, Placement};
 use redcall_common::durability::Durability;
 use redcall_common::keys::QueueKeys;
 
@@ -18,6 +15,10 @@ pub(crate) mod durable;
 pub(crate) mod enqueue;
 pub(crate) mod place;
 pub(crate) mod served;
+
+pub use cancel::{CancelRequest, Cancellation};
+pub use enqueue::{Enqueued, Item, Waited};
+pub use place::{Idempotency, Placed, Placement, StatusTracking};
 
 /// Returns the scripts of this folder.
 pub(crate) fn scripts() -> Vec<&'static Script> {

@@ -6,7 +6,6 @@ use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::delegate::delegate;
 use crate::script::Script;
-use poll::{Leased, PollReply, QueuePoll, WorkerKeys};
 
 pub(crate) mod held;
 pub(crate) mod outcome;
@@ -15,6 +14,10 @@ pub(crate) mod poll_fast;
 pub(crate) mod pop;
 pub(crate) mod probe;
 pub(crate) mod round;
+
+pub use outcome::{EndedCall, Outcome, Settlement, SideEffect, StateChange};
+pub use poll::{LeaseInfo, Leased, LimitRule, PollReply, QueuePoll, Record, Settled, WorkerKeys};
+pub use pop::BlockingPop;
 
 /// Returns the scripts of this folder.
 pub(crate) fn scripts() -> Vec<&'static Script> {

@@ -7,16 +7,17 @@ use crate::error::StoreError;
 use crate::ops::delegate::delegate;
 use crate::ops::worker::polls::poll::WorkerKeys;
 use crate::script::Script;
-use claim::{Claim, Claimed};
-use frame::Pushed;
 use redcall_common::keys::QueueKeys;
 use redcall_common::request::ReplyTo;
-use seen::Remembered;
 
 pub(crate) mod claim;
 pub(crate) mod frame;
 pub(crate) mod seen;
 pub(crate) mod start;
+
+pub use claim::{Claim, Claimed};
+pub use frame::Pushed;
+pub use seen::Remembered;
 
 /// Returns the scripts of this folder.
 pub(crate) fn scripts() -> Vec<&'static Script> {

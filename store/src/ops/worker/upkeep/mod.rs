@@ -8,15 +8,7 @@ use crate::ops::deferred::EndedDeferred;
 use crate::ops::delegate::delegate;
 use crate::ops::worker::polls::poll::LimitRule;
 use crate::script::Script;
-use heartbeat::{Heartbeat, HeartbeatRequest};
-use promote::Promoted;
-use queue_state::QueueState;
 use redcall_common::keys::QueueKeys;
-use release::Released;
-use rotation::LimitFault;
-use tally::KeptAnswers;
-use tick::{Tick, Ticked};
-use times::TimeAhead;
 
 pub(crate) mod expire;
 pub(crate) mod heartbeat;
@@ -27,6 +19,15 @@ pub(crate) mod rotation;
 pub(crate) mod tally;
 pub(crate) mod tick;
 pub(crate) mod times;
+
+pub use heartbeat::{Heartbeat, HeartbeatRequest};
+pub use promote::Promoted;
+pub use queue_state::QueueState;
+pub use release::Released;
+pub use rotation::{Fault, LimitFault};
+pub use tally::KeptAnswers;
+pub use tick::{Tick, Ticked};
+pub use times::TimeAhead;
 
 /// Returns the scripts of this folder.
 pub(crate) fn scripts() -> Vec<&'static Script> {
