@@ -5,6 +5,7 @@ use std::time::Duration;
 use redcall_common::error::{Code, WireError};
 use redcall_common::name::{is_instance, is_plain, service_queue};
 use redcall_common::service::{ServiceCall, ServiceOp};
+use redcall_store::SharedOps as _;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 

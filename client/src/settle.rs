@@ -12,7 +12,9 @@ use redcall_common::frame_head::FrameHead;
 use redcall_common::limits::Limits;
 use redcall_common::name::new_id;
 use redcall_common::token::CompletionToken;
-use redcall_store::{Covered, DeferredRun, DeferredSettled, EndedDeferred, StoreError};
+use redcall_store::{
+    AnswerOps as _, Covered, DeferredRun, DeferredSettled, EndedDeferred, StoreError,
+};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, timeout_at};

@@ -26,7 +26,7 @@
 //! | to | use |
 //! |---|---|
 //! | connect | [`Connector`], [`Connection`] |
-//! | move requests between states | the methods of [`Connection`], one per script |
+//! | move requests between states | [`ClientOps`], [`WorkerOps`], [`AdminOps`], which [`Connection`] implements |
 //! | read queues and workers | [`Inspector`](inspect::Inspector) |
 //! | read, retry and purge dead letters | [`DeadLetters`](dead::DeadLetters) |
 //! | start a private server | [`Embedded`](embedded::Embedded) |
@@ -39,34 +39,21 @@ pub mod dead;
 pub mod embedded;
 mod error;
 pub mod inspect;
-mod link;
-mod listing;
 mod ops;
-pub mod rights;
-pub mod safety;
 mod script;
-mod sentinel;
-mod server;
-mod survey;
+mod seam;
 
-pub use connection::{Connector, refused_certificate, set_crypto_provider};
+pub use connection::{
+    Connection, ConnectionId, Connector, PushHandler, Unblocker, refused_certificate,
+    set_crypto_provider,
+};
 pub use control::Control;
 pub use error::StoreError;
-pub use link::{Connection, ConnectionId, PushHandler};
-pub use listing::Listing;
-pub use ops::{
-    BlockingPop, CancelRequest, Cancellation, Claim, Claimed, Covered, DeferredRecord, DeferredRun,
-    DeferredSettled, EndedCall, EndedDeferred, Enqueued, EventWatch, Fault, GroupRead, Heartbeat,
-    HeartbeatRequest, Idempotency, InstanceState, Item, KeptAnswers, LeaseInfo, Leased, LimitFault,
-    LimitRule, Member, Outcome, Placed, Placement, PollReply, Promoted, Pushed, QueuePoll,
-    QueueState, Record, Released, Remembered, Settled, Settlement, SideEffect, StateChange, States,
-    StatusTracking, Tick, Ticked, TimeAhead, TopicRead, TopicRetention, Unblocker, Waited,
-    WorkerKeys,
+pub use inspect::{
+    Append, CheckOps, Clock, KeptBytes, KeyCensus, Listing, ServerInfo, StuckWorker, rights, safety,
 };
-#[doc(hidden)]
-pub use ops::{benching, fuzzing};
-pub use server::{Append, Clock, ServerInfo};
-pub use survey::{KeptBytes, KeyCensus, StuckWorker};
+pub use ops::*;
+pub use seam::{AdminOps, ClientOps, RequestPop, Session, TopicWatch, WorkerOps};
 
 /// The text of a script, as sent to Redis.
 #[doc(hidden)]
@@ -81,12 +68,12 @@ pub struct ScriptText {
 /// Returns every script, for tests that need a case for each.
 #[doc(hidden)]
 pub fn scripts() -> impl Iterator<Item = ScriptText> {
-    script::all().into_iter().map(|script| ScriptText { name: script.name(), text: script.text() })
+    ops::scripts().into_iter().map(|script| ScriptText { name: script.name(), text: script.text() })
 }
 
 /// Returns `enqueue.lua` as the code block of docs/reference/protocol.md, for clients in other
 /// languages.
 #[must_use]
 pub fn enqueue_script() -> String {
-    format!("```lua\n{}```\n", script::ENQUEUE.text())
+    format!("```lua\n{}```\n", ops::client::send::enqueue::ENQUEUE.text())
 }

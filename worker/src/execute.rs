@@ -13,7 +13,9 @@ use redcall_common::frame::FrameType;
 use redcall_common::request::DecodedRequest;
 use redcall_common::service::ServiceCall;
 use redcall_common::time::millis;
-use redcall_store::{Claim, Claimed, Outcome, StoreError};
+use redcall_store::{
+    Claim, Claimed, Outcome, RunOps as _, Session as _, SharedOps as _, StoreError,
+};
 use serde_json::value::to_raw_value;
 use tokio::time::{Instant, sleep, timeout};
 

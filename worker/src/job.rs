@@ -11,7 +11,9 @@ use redcall_common::frame::FrameType;
 use redcall_common::frame_head::FrameHead;
 use redcall_common::limits::Limits;
 use redcall_common::settings::JobSettings;
-use redcall_store::{Connection, Outcome, Pushed, Record, Settled, TopicRetention, WorkerKeys};
+use redcall_store::{
+    Connection, Outcome, Pushed, Record, RunOps as _, Settled, TopicRetention, WorkerKeys,
+};
 use serde_json::value::RawValue;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep};

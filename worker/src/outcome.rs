@@ -15,7 +15,7 @@ use redcall_common::settings::OnWorkerLoss;
 use redcall_common::status::{MAX_MESSAGE, StatusEnd};
 use redcall_common::time::millis;
 use redcall_store::{
-    DeferredRecord, DeferredRun, EndedCall, Leased, Outcome, Settlement, SideEffect,
+    DeferredRecord, DeferredRun, EndedCall, Leased, Outcome, Session as _, Settlement, SideEffect,
 };
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};

@@ -1,7 +1,7 @@
 //! Pausing queues: running jobs finish, no job starts.
 
 use redcall_common::keys::QueueKeys;
-use redcall_store::StoreError;
+use redcall_store::{PauseOps as _, SharedOps as _, StoreError};
 use tokio::time::timeout;
 
 use crate::engine::client::Client;

@@ -3,7 +3,7 @@
 use futures_util::future::try_join_all;
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
-use redcall_store::{CancelRequest, Cancellation};
+use redcall_store::{CancelRequest, Cancellation, SendOps as _};
 use tokio::time::timeout;
 
 use crate::call::ticket::Ticket;

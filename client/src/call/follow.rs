@@ -5,6 +5,7 @@ use std::time::Duration;
 use redcall_common::backoff::Backoff;
 use redcall_common::context::Context;
 use redcall_common::keys::QueueKeys;
+use redcall_store::AnswerOps as _;
 use tokio::time::{sleep, timeout_at};
 
 use crate::call::stream::{FrameStream, Ownership, Source};

@@ -14,7 +14,7 @@ use redcall_common::frame_head::FrameHead;
 use redcall_common::limits::TTL_RANGE_MS;
 use redcall_common::name::{is_idempotency_key, is_job_name, new_id};
 use redcall_common::request::{Envelope, ReplyTo, default_response_ttl_ms};
-use redcall_store::{Idempotency, Placement, StatusTracking};
+use redcall_store::{Idempotency, Placement, Session as _, StatusTracking};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;

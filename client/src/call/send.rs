@@ -13,6 +13,7 @@ use futures_util::future::{BoxFuture, Either, join_all, select};
 use redcall_common::auth::Call;
 use redcall_common::durability::Durability;
 use redcall_common::frame::Frame;
+use redcall_store::AnswerOps as _;
 use serde::Serialize;
 use tokio::sync::mpsc::error::{SendError, TrySendError};
 use tokio::sync::oneshot;

@@ -6,7 +6,7 @@ use redcall_common::auth::Call;
 use redcall_common::context::Context;
 use redcall_common::durability::Durability;
 use redcall_common::frame::Frame;
-use redcall_store::StoreError;
+use redcall_store::{AnswerOps as _, StoreError};
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 

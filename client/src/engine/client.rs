@@ -12,7 +12,7 @@ use redcall_common::limits::Limits;
 use redcall_common::name::{new_id, service_queue};
 use redcall_common::settings::Settings;
 use redcall_store::inspect::Inspector;
-use redcall_store::{Connection, Connector, StoreError};
+use redcall_store::{Connection, Connector, Session as _, SharedOps as _, StoreError};
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redcall_common::durability::Durability;
 use redcall_common::keys::QueueKeys;
-use redcall_store::{Connection, ConnectionId, Connector, StoreError};
+use redcall_store::{Connection, ConnectionId, Connector, SendOps as _, Session as _, StoreError};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 

@@ -12,7 +12,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use redcall_common::frame::Frame;
-use redcall_store::{Connection, StoreError};
+use redcall_store::{AnswerOps as _, Connection, Session as _, StoreError};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};

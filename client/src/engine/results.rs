@@ -7,7 +7,7 @@ use redcall_common::event::{COMMAND_RESULT, Kind, NewEvent};
 use redcall_common::keys::Keys;
 use redcall_common::limits::Limits;
 use redcall_common::result_kind::command_result;
-use redcall_store::{Connection, EndedDeferred, TopicRetention};
+use redcall_store::{Connection, EndedDeferred, SharedOps as _, TopicRetention};
 use serde_json::value::RawValue;
 
 /// Publishes results of device commands as events.

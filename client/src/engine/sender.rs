@@ -8,7 +8,10 @@ use futures_util::future::join_all;
 use redcall_common::error::Code;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::batch_len;
-use redcall_store::{CancelRequest, Connection, Enqueued, Item, Placed, Placement, Waited};
+use redcall_store::{
+    AnswerOps as _, CancelRequest, Connection, Enqueued, Item, Placed, Placement, SendOps as _,
+    Session as _, Waited,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 

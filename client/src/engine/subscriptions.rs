@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redcall_store::{Connection, StoreError};
+use redcall_store::{Connection, Session as _, StoreError};
 use tokio::runtime::Handle;
 
 use crate::error::CallError;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use redcall_common::event::{Event, EventId};
 use redcall_common::name::{is_id, new_id};
-use redcall_store::{Member, StoreError};
+use redcall_store::{EventOps as _, Member, StoreError};
 use tokio::time::timeout;
 
 use crate::engine::client::Client;

@@ -2,6 +2,7 @@
 
 use redcall_common::depth::deeper_than;
 use redcall_common::event::{EMERGENCY, EventId, Kind, NewEvent};
+use redcall_store::SharedOps as _;
 use serde::Serialize;
 
 use crate::engine::client::Client;

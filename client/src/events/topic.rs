@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use redcall_common::event::{EventId, Kind};
 use redcall_common::time::unix_ms;
+use redcall_store::EventOps as _;
 
 use crate::engine::client::Client;
 use crate::engine::events::cursor::Cursor;

@@ -13,7 +13,7 @@ use redcall_common::backoff::{Backoff, retry_until};
 use redcall_common::context::Context;
 use redcall_common::error::Code;
 use redcall_common::status::JobStatus;
-use redcall_store::{States, StoreError};
+use redcall_store::{AnswerOps as _, Session as _, States, StoreError};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::call::ticket::Ticket;

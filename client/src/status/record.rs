@@ -5,7 +5,7 @@
 use redcall_common::error::Code;
 use redcall_common::name::is_id;
 use redcall_common::status::JobStatus;
-use redcall_store::States;
+use redcall_store::{AnswerOps as _, States};
 use tokio::time::{Instant, timeout_at};
 
 use crate::call::ticket::Ticket;

@@ -9,7 +9,7 @@
 //! - A result is not larger than its reply, except for names of fields.
 //! - A control message that is read and written again reads the same.
 
-use redcall_store::fuzzing::{READERS, read};
+use redcall_store::fuzzing::{read, readers};
 use redcall_store::{Control, StoreError};
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ pub fn check(input: &[u8]) {
     if let Some(message) = reply.as_str() {
         control(message);
     }
-    for reader in READERS {
+    for reader in readers() {
         // A character each, in the reply itself or first in the list.
         let results = reply.as_str().or_else(|| reply[0].as_str());
         let results = results.map_or(0, |text| text.chars().count());
@@ -34,7 +34,7 @@ pub fn check(input: &[u8]) {
                 Some(Err(other)) => panic!("{reader}: {other:?}"),
                 None => panic!("{reader} is in the list, but not known"),
             };
-            if ["cancel", "poll", "revive"].contains(reader) {
+            if ["cancel", "poll", "revive"].contains(&reader) {
                 assert_eq!(reading.count, Some(asked), "{reader}: {reply}");
             }
             assert!(reading.count.is_none_or(|count| count <= input.len()), "{reader}: {reply}");

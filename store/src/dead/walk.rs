@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::letter::{DeadLetter, entry_time};
 use crate::error::StoreError;
-use crate::ops::letters::{LETTERS_AT_ONCE, Range, letters};
+use crate::ops::admin::letters::{LETTERS_AT_ONCE, Range, letters};
 use redcall_common::error::Code;
 
 /// A selection of dead letters: those that meet all of its conditions. The default has no condition

@@ -7,10 +7,10 @@
 
 use redis::Value;
 
-use super::enqueue::{self, Item};
-use super::poll::{self, PollReply, QueuePoll};
-use super::poll_fast;
 use crate::error::StoreError;
+use crate::ops::client::send::enqueue::{self, Item};
+use crate::ops::worker::polls::poll::{self, PollReply, QueuePoll};
+use crate::ops::worker::polls::poll_fast;
 use redcall_common::keys::QueueKeys;
 
 /// Returns the bytes of a poll on one queue.

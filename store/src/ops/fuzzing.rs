@@ -4,115 +4,48 @@
 //! crate may depend on the driver. It is always compiled, so that lints and tests cover the fuzz
 //! targets without the flags of a fuzzing build.
 
-use std::fmt::Debug;
+use std::collections::BTreeSet;
 
 use redis::{FromRedisValue, Value};
 use serde_json::Value as Json;
 
-use super::{
-    cancel, claim, enqueue, events, expire, frame, group, heartbeat, held, letters, pause, place,
-    poll, poll_fast, probe, promote, release, revive, rights, rotation, seen, served, settle,
-    start, state, tally, tick, times, trim,
-};
+use super::client::send::served;
+use super::scripts;
+use super::shared::state;
+use super::worker::polls::held;
 use crate::error::StoreError;
+use crate::script::Reader;
 
-/// The names of all readers: one per script, and `held` and `served` for plain commands whose
-/// replies are combined.
-pub const READERS: &[&str] = &[
-    "cancel",
-    "claim",
-    "poll",
-    "enqueue",
-    "events",
-    "expire",
-    "frame",
-    "group",
-    "heartbeat",
-    "held",
-    "letters",
-    "pause",
-    "place",
-    "poll_fast",
-    "probe",
-    "promote",
-    "release",
-    "revive",
-    "rights",
-    "rotation",
-    "seen",
-    "state",
-    "served",
-    "settle",
-    "start",
-    "tally",
-    "tick",
-    "times",
-    "trim",
-    "unique",
+pub use crate::script::Reading;
+
+/// Readers of plain commands, whose replies are combined.
+const OTHERS: &[(&str, Reader)] = &[
+    ("held", |value, _| {
+        both(value).and_then(|(held, marks)| held::leased(held, marks)).map(Reading::list)
+    }),
+    ("state", |value, _| state::found(value).map(Reading::of)),
+    ("served", |value, _| served::served(value).map(Reading::of)),
 ];
 
-/// The result of reading a reply.
-#[derive(Debug)]
-pub struct Reading {
-    /// Its `Debug` text.
-    pub shown: String,
-    /// The number of results, requests or letters; `None` if it is not a list.
-    pub count: Option<usize>,
+/// Returns the names of all readers: one per script, and those of plain commands.
+#[must_use]
+pub fn readers() -> BTreeSet<&'static str> {
+    let scripts = scripts().into_iter().map(|script| script.name());
+    scripts.chain(OTHERS.iter().map(|(name, _)| *name)).collect()
 }
 
-/// Reads `reply` with one of [`READERS`], as the reply to `asked` requests. Returns `None` if there
+/// Reads `reply` with one of [`readers`], as the reply to `asked` requests. Returns `None` if there
 /// is no such reader.
 ///
 /// JSON stands for the driver's values: text for a byte string (one byte per character up to
 /// U+00FF, others as UTF-8); numbers, lists and booleans for themselves. An object is a map, but
 /// with the single key `error`, `status` or `set` it is an error, a status line, or a set.
 pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, StoreError>> {
-    let value = value(reply);
-    let one = |shown: Box<dyn Debug>| Reading { shown: format!("{shown:?}"), count: None };
-    Some(match reader {
-        "cancel" => cancel::found(value, asked).map(|(all, ended)| Reading {
-            count: Some(all.len()),
-            shown: format!("{all:?} {ended:?}"),
-        }),
-        "claim" => claim::claimed(value).map(|claimed| one(Box::new(claimed))),
-        "poll" => poll::reply(value, asked)
-            .map(|reply| Reading { count: Some(reply.settled.len()), shown: format!("{reply:?}") }),
-        "enqueue" => enqueue::enqueued(value).map(|enqueued| one(Box::new(enqueued))),
-        "events" => events::read_topic(value).map(|look| list(&look.entries)),
-        "expire" => expire::expired(value).map(|expired| one(Box::new(expired))),
-        "frame" => frame::pushed(value).map(|pushed| one(Box::new(pushed))),
-        "group" => group::reply(value).map(|share| one(Box::new(share))),
-        "heartbeat" => heartbeat::reply(value).map(|heard| one(Box::new(heard))),
-        "held" => both(value).and_then(|(held, marks)| Ok(list(&held::leased(held, marks)?))),
-        "letters" => letters::batch(value).map(|batch| list(&batch.letters)),
-        "pause" => pause::changed(value).map(|changed| one(Box::new(changed))),
-        "place" => place::placed(value).map(|placed| one(Box::new(placed))),
-        "poll_fast" => poll_fast::reply(value, asked).map(|reply| match reply {
-            Some(said) => Reading { count: Some(said.settled.len()), shown: format!("{said:?}") },
-            None => one(Box::new(reply)),
-        }),
-        "probe" => probe::put(value).map(|()| one(Box::new(()))),
-        "promote" => promote::promoted(value).map(|promoted| one(Box::new(promoted))),
-        "release" => release::released(value).map(|released| one(Box::new(released))),
-        "revive" => revive::revived(value, asked).map(|all| list(&all)),
-        "rotation" => rotation::faults(value).map(|faults| list(&faults)),
-        "rights" => rights::refused(value).map(|places| list(&places)),
-        "seen" => seen::remembered(value).map(|said| one(Box::new(said))),
-        "state" => state::found(value).map(|found| one(Box::new(found))),
-        "served" => served::served(value).map(|served| one(Box::new(served))),
-        "settle" => settle::settled(value).map(|settled| one(Box::new(settled))),
-        "start" => start::noted(value).map(|noted| one(Box::new(noted))),
-        "tally" => tally::tally(value).map(|tally| one(Box::new(tally))),
-        "tick" => tick::ticked(value).map(|ticked| one(Box::new(ticked))),
-        "times" => times::ahead(value).map(|ahead| list(&ahead)),
-        "trim" => trim::first(value).map(|first| one(Box::new(first))),
-        "unique" => claim::first(value).map(|first| one(Box::new(first))),
-        _ => return None,
-    })
-}
-
-fn list<T: Debug>(all: &[T]) -> Reading {
-    Reading { shown: format!("{all:?}"), count: Some(all.len()) }
+    if let Some(script) = scripts().into_iter().find(|script| script.name() == reader) {
+        return Some(script.read(value(reply), asked));
+    }
+    let (_, read) = OTHERS.iter().find(|(name, _)| *name == reader)?;
+    Some(read(value(reply), asked))
 }
 
 /// Splits the replies to both commands of `held`.

@@ -1,71 +1,77 @@
-//! The typed calls, one file per script of `lua/`: arguments in, result codes out.
+//! The operations, by the programs that use them: one file each, with the typed call of its script.
 
+pub(crate) mod admin;
+#[doc(hidden)]
 pub mod benching;
-mod blocking;
-mod cancel;
-mod channel;
-mod claim;
-mod durable;
-mod enqueue;
-mod events;
-mod expire;
-mod frame;
+pub(crate) mod client;
+pub(crate) mod deferred;
+pub(crate) mod delegate;
+#[doc(hidden)]
 pub mod fuzzing;
-mod group;
-mod heartbeat;
-mod held;
-pub(crate) mod letters;
-pub(crate) mod names;
-mod outcome;
-mod pause;
-mod place;
-pub(crate) mod poll;
-mod poll_fast;
-mod pop;
-mod probe;
-mod promote;
-mod queue_state;
-mod queues;
-mod release;
 pub(crate) mod reply;
-mod response;
-pub(crate) mod revive;
-mod rights;
-pub(crate) mod rotation;
-mod round;
-mod seen;
-mod served;
-mod settle;
-mod start;
-mod state;
-mod status;
-mod tally;
-mod tick;
-pub(crate) mod times;
-mod trim;
-mod watch;
+pub(crate) mod shared;
+pub(crate) mod worker;
 
-pub use blocking::Unblocker;
-pub use cancel::{CancelRequest, Cancellation};
-pub use claim::{Claim, Claimed};
-pub use enqueue::{Enqueued, Item, Waited};
-pub use events::{TopicRead, TopicRetention};
-pub use frame::Pushed;
-pub use group::{GroupRead, Member};
-pub use heartbeat::{Heartbeat, HeartbeatRequest};
-pub use outcome::{EndedCall, Outcome, Settlement, SideEffect, StateChange};
-pub use place::{Idempotency, Placed, Placement, StatusTracking};
-pub use poll::{LeaseInfo, Leased, LimitRule, PollReply, QueuePoll, Record, Settled, WorkerKeys};
-pub use pop::BlockingPop;
-pub use promote::Promoted;
-pub use queue_state::QueueState;
-pub use release::Released;
-pub use rotation::{Fault, LimitFault};
-pub use seen::Remembered;
-pub use settle::{Covered, DeferredRecord, DeferredRun, DeferredSettled, EndedDeferred};
-pub use state::InstanceState;
-pub use status::States;
-pub use tally::KeptAnswers;
-pub use tick::{Tick, Ticked};
-pub use times::TimeAhead;
-pub use watch::EventWatch;
+use crate::script::Script;
+
+pub use admin::*;
+pub use client::answers::*;
+pub use client::events::*;
+pub use client::send::*;
+pub use deferred::{Covered, DeferredRecord, DeferredRun, EndedDeferred};
+pub use shared::*;
+pub use worker::polls::*;
+pub use worker::run::*;
+pub use worker::upkeep::*;
+
+/// Returns every script.
+pub(crate) fn scripts() -> Vec<&'static Script> {
+    let groups = [
+        shared::scripts(),
+        client::send::scripts(),
+        client::answers::scripts(),
+        client::events::scripts(),
+        worker::polls::scripts(),
+        worker::run::scripts(),
+        worker::upkeep::scripts(),
+        admin::scripts(),
+    ];
+    groups.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// All files below a folder of `lua/`.
+    fn files(folder: &str) -> Vec<PathBuf> {
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lua").join(folder)];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { folders.push(path) } else { files.push(path) }
+            }
+        }
+        files
+    }
+
+    #[test]
+    fn each_lua_file_is_a_script_or_a_part_of_one() {
+        let files_of_scripts = files("scripts");
+        let named: BTreeSet<&str> = files_of_scripts
+            .iter()
+            .map(|path| path.file_stem().unwrap().to_str().unwrap())
+            .collect();
+        let all: BTreeSet<&str> = scripts().iter().map(|script| script.name()).collect();
+        assert_eq!(named, all);
+        for part in files("parts") {
+            let text = std::fs::read_to_string(&part).unwrap();
+            let text = text.replace("<8,200 blanks>", &" ".repeat(8200));
+            assert!(scripts().iter().any(|script| script.text().contains(&text)), "{part:?}");
+        }
+    }
+}

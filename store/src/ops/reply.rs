@@ -8,10 +8,10 @@ use crate::error::StoreError;
 
 /// A number that is neither negative nor a fraction: the driver would wrap or truncate them, and
 /// make a huge count of -1.
-pub(super) struct Whole(pub(super) u64);
+pub(crate) struct Whole(pub(crate) u64);
 
 /// An entry of a stream: its id and its fields.
-pub(super) type StreamEntry = (String, HashMap<Vec<u8>, Vec<u8>>);
+pub(crate) type StreamEntry = (String, HashMap<Vec<u8>, Vec<u8>>);
 
 impl redis::FromRedisValue for Whole {
     fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
@@ -28,13 +28,13 @@ impl redis::FromRedisValue for Whole {
 }
 
 impl Whole {
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
 /// Reads a script's reply; the error names the script.
-pub(super) fn read<T: redis::FromRedisValue>(
+pub(crate) fn read<T: redis::FromRedisValue>(
     script: &'static str,
     value: Value,
 ) -> Result<T, StoreError> {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use redcall_common::auth::{Refusal, Start, open_until, within_its_time};
-use redcall_store::{Remembered, StoreError};
+use redcall_store::{Remembered, RunOps as _, Session as _, StoreError};
 
 use super::{Verified, is_first};
 use crate::job::Job;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redcall_common::keys::Keys;
 use redcall_common::settings::Settings;
-use redcall_store::{Leased, LimitRule};
+use redcall_store::{Leased, LimitRule, Session as _, UpkeepOps as _};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redcall_common::event::COMMAND_RESULT;
-use redcall_store::{Heartbeat, QueueState};
+use redcall_store::{Heartbeat, QueueState, Session as _};
 use tokio::time::Instant;
 
 use super::dispatcher::Dispatcher;

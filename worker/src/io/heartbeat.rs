@@ -10,8 +10,8 @@ use redcall_common::result_kind::command_result;
 use redcall_common::time::millis;
 use redcall_store::inspect::{Overdue, WorkerInfo};
 use redcall_store::{
-    Connection, EndedDeferred, Heartbeat, HeartbeatRequest, LimitRule, Released, StoreError,
-    WorkerKeys,
+    Connection, EndedDeferred, Heartbeat, HeartbeatRequest, LimitRule, Released, SharedOps as _,
+    StoreError, UpkeepOps as _, WorkerKeys,
 };
 use tokio::sync::mpsc;
 use tokio::time::sleep;

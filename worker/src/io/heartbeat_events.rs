@@ -8,7 +8,7 @@ use redcall_common::event::{HEARTBEAT, Kind, NewEvent};
 use redcall_common::keys::Keys;
 use redcall_common::settings::Settings;
 use redcall_common::time::now_ms;
-use redcall_store::{Connection, TopicRetention};
+use redcall_store::{Connection, SharedOps as _, TopicRetention};
 use serde_json::json;
 use tokio::task::JoinSet;
 

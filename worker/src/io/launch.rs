@@ -11,7 +11,7 @@ use redcall_common::decode::decode;
 use redcall_common::error::{Code, WireError};
 use redcall_common::request::DecodedRequest;
 use redcall_common::settings::OnWorkerLoss;
-use redcall_store::{Leased, Outcome, Record, Settlement, WorkerKeys};
+use redcall_store::{Leased, Outcome, Record, Session as _, Settlement, WorkerKeys};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

@@ -41,7 +41,7 @@ use redcall_common::keys::Keys;
 use redcall_common::name::new_id;
 use redcall_common::settings::Settings;
 use redcall_common::time::now_ms;
-use redcall_store::{Connection, Connector, TopicRetention, WorkerKeys};
+use redcall_store::{Connection, Connector, Session as _, TopicRetention, WorkerKeys};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use redcall_common::error::Code;
 use redcall_common::limits::batch_len;
 use redcall_store::{
-    Connection, Leased, LimitRule, Outcome, PollReply, QueuePoll, Settled, Settlement, StoreError,
-    WorkerKeys,
+    Connection, Leased, LimitRule, Outcome, PollOps as _, PollReply, QueuePoll, Settled,
+    Settlement, StoreError, WorkerKeys,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_store::{
-    BlockingPop, Connection, Connector, LimitRule, PollReply, StoreError, WorkerKeys,
+    BlockingPop, Connection, Connector, LimitRule, PollReply, RequestPop as _, Session as _,
+    StoreError, WorkerKeys,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;

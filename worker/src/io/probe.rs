@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::keys::QueueKeys;
-use redcall_store::{Connection, Outcome, Settled, Settlement, StoreError, WorkerKeys};
+use redcall_store::{
+    Connection, Outcome, PollOps as _, Settled, Settlement, StoreError, WorkerKeys,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 

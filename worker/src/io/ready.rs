@@ -7,6 +7,7 @@ use super::dispatcher::Dispatcher;
 use super::queue::Queue;
 use crate::readiness::report::Report;
 use crate::stop::Stop;
+use redcall_store::Session as _;
 
 impl Dispatcher {
     /// Answers a readiness check: at once if the answer is clear, otherwise after a probe.

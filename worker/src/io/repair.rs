@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
-use redcall_store::{Connection, Fault, LimitFault, LimitRule, TimeAhead};
+use redcall_store::{Connection, Fault, LimitFault, LimitRule, TimeAhead, UpkeepOps as _};
 
 use crate::redis_timeout::REDIS_TIMEOUT;
 

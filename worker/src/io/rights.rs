@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redcall_common::keys::Keys;
 use redcall_store::rights::{MissingRight, Role};
-use redcall_store::{Connection, StoreError};
+use redcall_store::{CheckOps as _, Connection, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::settings::RedisSettings;
-use redcall_store::Connection;
 use redcall_store::safety;
+use redcall_store::{CheckOps as _, Connection};
 use tokio::time::timeout;
 
 /// Timeout of the check; the worker starts without its result.

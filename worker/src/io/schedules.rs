@@ -15,7 +15,9 @@ use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::limits::batch_len;
 use redcall_common::request::Envelope;
 use redcall_common::settings::{Missed, ScheduleSettings, Settings};
-use redcall_store::{Connection, StoreError, Tick, Ticked};
+use redcall_store::{
+    Connection, Session as _, SharedOps as _, StoreError, Tick, Ticked, UpkeepOps as _,
+};
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 use tokio::time::sleep;

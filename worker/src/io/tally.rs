@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::settings::Settings;
-use redcall_store::Connection;
+use redcall_store::{Connection, UpkeepOps as _};
 use tokio::task::JoinSet;
 
 use crate::redis_timeout::REDIS_TIMEOUT;

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use redcall_common::backoff::Backoff;
 use redcall_common::event::{Event, EventId};
-use redcall_store::{Connection, Connector, EventWatch, StoreError, TopicRead};
+use redcall_store::{
+    Connection, Connector, EventWatch, Session as _, StoreError, TopicRead, TopicWatch as _,
+};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use redcall_model::store::{Id, Op, Store};
 use redcall_store::dead::DeadSelection;
-use redcall_store::{CancelRequest, Tick};
+use redcall_store::{CancelRequest, SendOps as _, Tick, UpkeepOps as _};
 use redcall_testkit::redis::{AsyncCommands, cmd, pipe};
 
 use super::moves::Move;

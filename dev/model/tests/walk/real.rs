@@ -13,7 +13,8 @@ use redcall_model::store::{
 use redcall_store::dead::DeadSelection;
 use redcall_store::inspect::Inspector;
 use redcall_store::{
-    self as real, Connection, Connector, Outcome, PollReply, QueuePoll, Settlement, StoreError,
+    self as real, Connection, Connector, Outcome, PauseOps as _, PollOps as _, PollReply,
+    QueuePoll, RunOps as _, SendOps as _, Session as _, Settlement, StoreError, UpkeepOps as _,
     WorkerKeys,
 };
 use redcall_testkit::TestRedis;

@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::settings::JobSettings;
-use redcall_store::{Connection, Connector, LimitRule, QueuePoll, WorkerKeys};
+use redcall_store::{
+    Connection, Connector, LimitRule, PollOps as _, QueuePoll, Session as _, WorkerKeys,
+};
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redis::AsyncCommands;

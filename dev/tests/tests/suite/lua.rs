@@ -41,8 +41,8 @@ use crate::support::WITHIN;
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::ReplyTo;
 use redcall_store::{
-    Connection, Connector, HeartbeatRequest, Item, Outcome, PollReply, QueuePoll, Settlement,
-    WorkerKeys,
+    Connection, Connector, HeartbeatRequest, Item, Outcome, PollOps as _, PollReply, QueuePoll,
+    Session as _, Settlement, UpkeepOps as _, WorkerKeys,
 };
 use redcall_testkit::TestRedis;
 use redis::AsyncCommands;

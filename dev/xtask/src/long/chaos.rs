@@ -12,17 +12,17 @@ use crate::workspace::{Workspace, run as succeeds, verdict};
 /// The scripts that settle, each with the check that fences a lost lease, and its replacement.
 const FENCES: &[(&str, &str, &str)] = &[
     (
-        "store/src/lua/outcomes.lua",
+        "store/src/lua/parts/poll/outcomes.lua",
         "if redis.call('HDEL', KEYS[3], id) == 0 then error(LOST, 0) end -- the fence",
         "redis.call('HDEL', KEYS[3], id)",
     ),
     (
-        "store/src/lua/special.lua",
+        "store/src/lua/parts/poll/special.lua",
         "if redis.call('HDEL', KEYS[3], id) == 0 then error(LOST, 0) end -- the fence",
         "redis.call('HDEL', KEYS[3], id)",
     ),
-    ("store/src/lua/outcomes.lua", "if not lost[i] then", "if true then"),
-    ("store/src/lua/poll_fast.lua", "if ok and found == count then", "if ok then"),
+    ("store/src/lua/parts/poll/outcomes.lua", "if not lost[i] then", "if true then"),
+    ("store/src/lua/scripts/worker/poll_fast.lua", "if ok and found == count then", "if ok then"),
 ];
 
 /// Five minutes with the usual attacks: 60 kills, 15 stops, 10 restarts of Redis, 20 cuts.

@@ -12,7 +12,9 @@ use redcall_common::output as out;
 use redcall_common::report::Problem;
 use redcall_common::settings::Settings;
 use redcall_store::rights::Role;
-use redcall_store::{Connection, Connector, StoreError};
+use redcall_store::{
+    CheckOps as _, Connection, Connector, Session as _, SharedOps as _, StoreError,
+};
 use redcall_worker::{Overview, ScheduleOverview, Worker, WorkerError, handler_runtime, init_log};
 use serde_json::{Value, json};
 

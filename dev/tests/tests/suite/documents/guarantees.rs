@@ -69,7 +69,8 @@ fn every_test_that_the_table_of_results_names_exists() {
 
 /// The scripts by name, each with the results in its header.
 fn scripts() -> Vec<(String, String)> {
-    let files = std::fs::read_dir(root().join("store/src/lua")).unwrap();
+    let mut files = Vec::new();
+    collect(&root().join("store/src/lua"), &mut files);
     let returns = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).unwrap();
         let (_, rest) = text.split_once("-- Returns: ").unwrap();
@@ -77,7 +78,18 @@ fn scripts() -> Vec<(String, String)> {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         (name, returns.replace("\n--", " "))
     };
-    files.map(|file| returns(file.unwrap().path())).collect()
+    files.into_iter().map(returns).collect()
+}
+
+/// Adds all files below `folder`.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => collect(&path, files),
+            false => files.push(path),
+        }
+    }
 }
 
 /// The results of a script, by its header: quoted words, and small numbers with the name of their

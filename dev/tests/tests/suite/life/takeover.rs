@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use redcall_client::{Code, Update};
 use redcall_common::settings::OnWorkerLoss;
+use redcall_store::{Session as _, UpkeepOps as _};
 use redcall_tests::{Bench, RunningWorker};
 use redcall_worker::{Json, Request};
 use redis::AsyncCommands;

@@ -7,8 +7,9 @@ use redcall_common::digest;
 use redcall_common::event::{Kind, NewEvent};
 use redcall_common::keys::Keys;
 use redcall_store::{
-    EndedCall, Enqueued, KeptAnswers, Outcome, Placed, Placement, Settled, Settlement,
-    TopicRetention, Waited, WorkerKeys,
+    EndedCall, Enqueued, EventOps as _, KeptAnswers, Outcome, Placed, Placement, RunOps as _,
+    SendOps as _, Settled, Settlement, SharedOps as _, TopicRetention, UpkeepOps as _, Waited,
+    WorkerKeys,
 };
 use redcall_testkit::eventually;
 use redis::AsyncCommands;

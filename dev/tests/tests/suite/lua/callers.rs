@@ -1,7 +1,9 @@
 //! `enqueue.lua`, `frame.lua`: pushed requests, and frames before the end.
 
 use redcall_store::dead::DeadSelection;
-use redcall_store::{Enqueued, Placed, Pushed, Released, Tick, Waited};
+use redcall_store::{
+    Enqueued, Placed, Pushed, Released, RunOps as _, SendOps as _, Tick, UpkeepOps as _, Waited,
+};
 use redis::AsyncCommands;
 
 use super::place::placement;

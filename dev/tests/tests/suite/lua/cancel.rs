@@ -1,6 +1,6 @@
 //! `cancel.lua`: withdrawn requests.
 
-use redcall_store::{CancelRequest, Cancellation};
+use redcall_store::{CancelRequest, Cancellation, SendOps as _, Session as _};
 use redis::AsyncCommands;
 
 use super::{Store, WITHIN, envelope};

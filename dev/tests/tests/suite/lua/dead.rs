@@ -6,7 +6,7 @@ use redcall_client::Code;
 use redcall_common::keys::Keys;
 use redcall_store::dead::{DeadLetters, DeadSelection, Run};
 use redcall_store::inspect::Inspector;
-use redcall_store::{Outcome, Settlement, WorkerKeys};
+use redcall_store::{Outcome, PauseOps as _, Session as _, Settlement, WorkerKeys};
 use redis::AsyncCommands;
 
 use super::{Store, WITHIN, envelope, outcome};

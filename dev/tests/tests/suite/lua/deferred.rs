@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use redcall_store::{
-    CancelRequest, Cancellation, DeferredRecord, DeferredRun, DeferredSettled, EndedCall,
-    EndedDeferred, Outcome, Settled, Settlement, WorkerKeys,
+    AnswerOps as _, CancelRequest, Cancellation, DeferredRecord, DeferredRun, DeferredSettled,
+    EndedCall, EndedDeferred, Outcome, SendOps as _, Settled, Settlement, UpkeepOps as _,
+    WorkerKeys,
 };
 use redis::AsyncCommands;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redcall_common::event::{EventId, Kind, NewEvent};
-use redcall_store::TopicRetention;
+use redcall_store::{EventOps as _, SharedOps as _, TopicRetention};
 
 use super::{Store, WITHIN};
 

@@ -2,7 +2,7 @@
 
 use redcall_common::digest;
 use redcall_common::request::ReplyTo;
-use redcall_store::{Idempotency, Placed, Placement};
+use redcall_store::{Idempotency, Placed, Placement, SendOps as _, Session as _};
 use redis::AsyncCommands;
 
 use super::{CHANNEL, LONG, Store, WITHIN, envelope};

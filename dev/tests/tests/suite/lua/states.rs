@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use redcall_common::settings::Limit;
 use redcall_store::{
-    InstanceState, LimitRule, Outcome, QueuePoll, Settled, Settlement, SideEffect, StateChange,
-    WorkerKeys,
+    InstanceState, LimitRule, Outcome, PollOps as _, QueuePoll, Settled, Settlement,
+    SharedOps as _, SideEffect, StateChange, UpkeepOps as _, WorkerKeys,
 };
 use redis::AsyncCommands;
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use redcall_common::error::Code;
 use redcall_common::status::{JobState, StatusEnd};
-use redcall_store::{Outcome, Placed, Placement, Settlement, SideEffect, StatusTracking};
+use redcall_store::{
+    AnswerOps as _, Outcome, Placed, Placement, RunOps as _, SendOps as _, Session as _,
+    Settlement, SideEffect, StatusTracking,
+};
 use redis::AsyncCommands;
 
 use super::{LONG, Store, WITHIN, envelope, outcome};

@@ -1,6 +1,6 @@
 //! `tick.lua`: the ticks of a schedule that are enqueued, and the record of the last one.
 
-use redcall_store::{Tick, Ticked};
+use redcall_store::{Tick, Ticked, UpkeepOps as _};
 use redis::AsyncCommands;
 
 use super::{Store, WITHIN, envelope};

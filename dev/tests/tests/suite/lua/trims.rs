@@ -1,5 +1,6 @@
 //! `trim.lua`: the frames that readers of a stream drop.
 
+use redcall_store::AnswerOps as _;
 use redis::AsyncCommands;
 
 use super::{Store, WITHIN};

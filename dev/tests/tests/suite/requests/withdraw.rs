@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use redcall_client::{Cancellation, Code, Update};
 use redcall_common::context::Context;
-use redcall_store::{Connection, Connector, Control};
+use redcall_store::{Connection, Connector, Control, Session as _};
 use redcall_testkit::eventually;
 use redis::AsyncCommands;
 use serde_json::{Value, json};

@@ -8,7 +8,8 @@ use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::ReplyTo;
 use redcall_common::settings::{Limit, RedisSettings};
 use redcall_store::{
-    Connection, Connector, LimitRule, Outcome, PollReply, QueuePoll, Settlement, WorkerKeys,
+    Connection, Connector, LimitRule, Outcome, PollOps as _, PollReply, QueuePoll, Session as _,
+    Settlement, WorkerKeys,
 };
 
 use super::cases::{Case, Ending, Feature};

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use redcall_common::settings::Limit;
 use redcall_store::{
-    EndedCall, HeartbeatRequest, LimitRule, Outcome, QueuePoll, Settlement, WorkerKeys,
+    AnswerOps as _, EndedCall, HeartbeatRequest, LimitRule, Outcome, PollOps as _, QueuePoll,
+    Settlement, UpkeepOps as _, WorkerKeys,
 };
 use redis::AsyncCommands;
 

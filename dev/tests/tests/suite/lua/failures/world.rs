@@ -6,7 +6,7 @@ use std::sync::Arc;
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::settings::RedisSettings;
 use redcall_store::rights::Role;
-use redcall_store::{Connection, Connector};
+use redcall_store::{Connection, Connector, Session as _};
 use redcall_testkit::TestRedis;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;

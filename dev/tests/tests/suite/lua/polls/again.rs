@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use redcall_client::Code;
 use redcall_store::{
-    EndedCall, LeaseInfo, Outcome, Promoted, QueuePoll, Record, Released, Settled, Settlement,
+    EndedCall, LeaseInfo, Outcome, PollOps as _, Promoted, QueuePoll, Record, Released, Settled,
+    Settlement, UpkeepOps as _,
 };
 use redis::AsyncCommands;
 

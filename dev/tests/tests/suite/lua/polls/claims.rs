@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use redcall_store::{Claim, Claimed, Outcome, Remembered, Settled, Settlement, WorkerKeys};
+use redcall_store::{
+    Claim, Claimed, Outcome, Remembered, RunOps as _, Settled, Settlement, WorkerKeys,
+};
 use redis::AsyncCommands;
 
 use crate::lua::{Store, WITHIN, outcome};

@@ -8,7 +8,8 @@ use redcall_client::Code;
 use redcall_common::settings::{Limit, Rate};
 use redcall_store::rights::Role;
 use redcall_store::{
-    LimitRule, Outcome, PollReply, QueuePoll, Record, Settled, Settlement, WorkerKeys,
+    CheckOps as _, LimitRule, Outcome, PauseOps as _, PollOps as _, PollReply, QueuePoll, Record,
+    Settled, Settlement, WorkerKeys,
 };
 use redis::AsyncCommands;
 

@@ -1,7 +1,7 @@
 //! `poll.lua` and `poll_fast.lua`, second half: the requests that a worker leases, their order and
 //! number.
 
-use redcall_store::{BlockingPop, QueuePoll};
+use redcall_store::{BlockingPop, PollOps as _, QueuePoll, RequestPop as _};
 use redis::AsyncCommands;
 
 use crate::lua::{LONG, MIB, Store, WITHIN, envelope};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use redcall_common::settings::Limit;
-use redcall_store::{LimitRule, QueuePoll, WorkerKeys};
+use redcall_store::{LimitRule, PollOps as _, QueuePoll, WorkerKeys};
 
 use crate::lua::{Store, WITHIN};
 

@@ -1,7 +1,7 @@
 //! `poll.lua` and `poll_fast.lua`, second half: how much of foreign elements Redis reads, and how.
 
 use redcall_common::settings::Limit;
-use redcall_store::{BlockingPop, LimitRule, QueuePoll};
+use redcall_store::{BlockingPop, LimitRule, PollOps as _, QueuePoll, RequestPop as _};
 use redis::AsyncCommands;
 
 use crate::lua::{MIB, Store, WITHIN, envelope};

@@ -2,7 +2,10 @@
 //! change of its keys.
 
 use redcall_common::settings::{Limit, Rate};
-use redcall_store::{Fault, LimitFault, LimitRule, Outcome, QueuePoll, Settlement, WorkerKeys};
+use redcall_store::{
+    Fault, LimitFault, LimitRule, Outcome, PollOps as _, QueuePoll, Session as _, Settlement,
+    UpkeepOps as _, WorkerKeys,
+};
 use redis::AsyncCommands;
 
 use crate::lua::{LONG, Store, WITHIN, outcome};

@@ -1,7 +1,7 @@
 //! `poll.lua` and `poll_fast.lua`, first half: every kind of outcome, with the lease and without.
 
 use redcall_client::Code;
-use redcall_store::{Released, Settled, Settlement};
+use redcall_store::{Released, Session as _, Settled, Settlement, UpkeepOps as _};
 use redis::AsyncCommands;
 
 use crate::lua::{LONG, Store, WITHIN, envelope, outcome};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use redcall_client::Client;
 use redcall_common::settings::Settings;
 use redcall_store::{
-    BlockingPop, CancelRequest, Cancellation, Enqueued, Placed, Placement, Pushed, QueuePoll,
-    Released, Waited, WorkerKeys,
+    AnswerOps as _, BlockingPop, CancelRequest, Cancellation, Enqueued, Placed, Placement,
+    PollOps as _, Pushed, QueuePoll, Released, RequestPop as _, RunOps as _, SendOps as _,
+    UpkeepOps as _, Waited, WorkerKeys,
 };
 use redcall_testkit::eventually;
 use redcall_tests::Bench;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redcall_store::{Settled, Settlement, WorkerKeys};
+use redcall_store::{PauseOps as _, PollOps as _, Settled, Settlement, UpkeepOps as _, WorkerKeys};
 use redis::AsyncCommands;
 
 use crate::lua::{LONG, Store, WITHIN, envelope, outcome};

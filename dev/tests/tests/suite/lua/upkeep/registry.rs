@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use redcall_store::{Heartbeat, HeartbeatRequest, Released, Settled, Settlement};
+use redcall_store::{
+    Heartbeat, HeartbeatRequest, Released, Settled, Settlement, SharedOps as _, UpkeepOps as _,
+};
 use redcall_testkit::eventually;
 use redis::AsyncCommands;
 

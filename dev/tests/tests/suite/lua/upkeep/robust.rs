@@ -1,7 +1,7 @@
 //! The scripts stay correct despite faults: foreign keys, lost replies, a lost registry, an expired
 //! worker.
 
-use redcall_store::{Pushed, Settled};
+use redcall_store::{PollOps as _, Pushed, RunOps as _, SendOps as _, Settled};
 use redis::AsyncCommands;
 
 use crate::lua::{LONG, Store, WITHIN, envelope};

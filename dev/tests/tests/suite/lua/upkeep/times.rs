@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use redcall_common::settings::{Limit, Rate};
-use redcall_store::{LimitRule, QueuePoll, TimeAhead, Waited};
+use redcall_store::{
+    LimitRule, PollOps as _, QueuePoll, SendOps as _, TimeAhead, UpkeepOps as _, Waited,
+};
 use redis::AsyncCommands;
 
 use crate::lua::{LONG, Store, WITHIN, envelope};

@@ -7,7 +7,10 @@ use redcall_common::keys::Keys;
 use redcall_store::dead::{DeadLetters, DeadSelection};
 use redcall_store::inspect::Inspector;
 use redcall_store::rights::Role;
-use redcall_store::{Member, StoreError, TopicRetention};
+use redcall_store::{
+    AnswerOps as _, CheckOps as _, EventOps as _, Member, PauseOps as _, SharedOps as _,
+    StoreError, TopicRetention,
+};
 
 use super::super::super::WITHIN;
 use super::super::fill::EVENTS;

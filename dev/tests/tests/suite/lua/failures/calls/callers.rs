@@ -1,7 +1,8 @@
 //! Operations of callers, and settlements with a token.
 
 use redcall_store::{
-    CancelRequest, Idempotency, Item, Placed, Placement, StatusTracking, StoreError,
+    AnswerOps as _, CancelRequest, Idempotency, Item, Placed, Placement, SendOps as _,
+    StatusTracking, StoreError,
 };
 
 use super::super::super::WITHIN;

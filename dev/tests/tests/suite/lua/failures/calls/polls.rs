@@ -6,8 +6,8 @@ use redcall_client::Code;
 use redcall_common::settings::{Limit, Rate};
 use redcall_common::status::StatusEnd;
 use redcall_store::{
-    DeferredRecord, DeferredRun, EndedCall, LimitRule, Outcome, QueuePoll, Settlement, SideEffect,
-    StateChange, StoreError, WorkerKeys,
+    DeferredRecord, DeferredRun, EndedCall, LimitRule, Outcome, PollOps as _, QueuePoll,
+    Settlement, SideEffect, StateChange, StoreError, WorkerKeys,
 };
 use redis::AsyncCommands;
 

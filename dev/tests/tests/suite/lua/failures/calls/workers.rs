@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use redcall_common::settings::{Limit, Rate};
-use redcall_store::{Claim, HeartbeatRequest, LimitRule, StoreError, Tick, WorkerKeys};
+use redcall_store::{
+    Claim, HeartbeatRequest, LimitRule, PollOps as _, RunOps as _, StoreError, Tick,
+    UpkeepOps as _, WorkerKeys,
+};
 use redis::AsyncCommands;
 
 use super::super::super::{LONG, WITHIN};

@@ -1,0 +1,5 @@
+//! The operations of clients.
+
+pub(crate) mod answers;
+pub(crate) mod events;
+pub(crate) mod send;

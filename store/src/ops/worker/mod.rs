@@ -1,0 +1,5 @@
+//! The operations of workers.
+
+pub(crate) mod polls;
+pub(crate) mod run;
+pub(crate) mod upkeep;

@@ -1,0 +1,33 @@
+//! The seam between Redcall and its broker: all that clients, workers and operators ask of it.
+//!
+//! Redis is behind it, and no type of its driver is in it. [`Connection`](crate::Connection)
+//! implements [`Session`], the life of a connection, and the operations: small traits by topic,
+//! beside the files of their scripts, and one trait per caller that sums them up. An in-process
+//! broker implements the same traits (docs/internals/decisions/0026). Calls are dispatched
+//! statically: each method returns the future of the connection itself.
+
+mod redis;
+mod session;
+mod waits;
+
+use crate::inspect::CheckOps;
+use crate::ops::{AnswerOps, EventOps, PauseOps, PollOps, RunOps, SendOps, SharedOps, UpkeepOps};
+
+pub use session::Session;
+pub use waits::{RequestPop, TopicWatch};
+
+/// All operations of a client.
+pub trait ClientOps: Session + SharedOps + SendOps + AnswerOps + EventOps {}
+
+impl<B: Session + SharedOps + SendOps + AnswerOps + EventOps> ClientOps for B {}
+
+/// All operations of a worker.
+pub trait WorkerOps: Session + SharedOps + CheckOps + PollOps + RunOps + UpkeepOps {}
+
+impl<B: Session + SharedOps + CheckOps + PollOps + RunOps + UpkeepOps> WorkerOps for B {}
+
+/// The operations of administrators that change a queue; they read by an
+/// [`Inspector`](crate::inspect::Inspector).
+pub trait AdminOps: Session + SharedOps + PauseOps {}
+
+impl<B: Session + SharedOps + PauseOps> AdminOps for B {}
