@@ -26,7 +26,7 @@
 //! | to | use |
 //! |---|---|
 //! | connect | [`Connector`], [`Connection`] |
-//! | move requests between states | [`ClientOps`], [`WorkerOps`], [`AdminOps`], which [`Connection`] implements |
+//! | move requests between states | [`ClientOps`], [`WorkerOps`], [`AdminOps`] of [`Connection`] |
 //! | read queues and workers | [`Inspector`](inspect::Inspector) |
 //! | read, retry and purge dead letters | [`DeadLetters`](dead::DeadLetters) |
 //! | start a private server | [`Embedded`](embedded::Embedded) |

@@ -24,7 +24,6 @@ use std::process::ExitCode;
 use miette::miette;
 
 use crate::workspace::Workspace;
-use stage::{server, wire};
 
 /// One long run.
 struct Long {

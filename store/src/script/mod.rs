@@ -51,7 +51,8 @@ const OUTER: &str = "local redis, KEYS, ARGV = redis, KEYS, ARGV\n";
 ///
 /// Each `then` begins a function around the following parts and the script. To create a function,
 /// Lua searches all shared variables of the function around it for each variable that the new one
-/// uses, but finds those from further out at once: the cost grows with the square of a level's size.
+/// uses, but finds those from further out at once: the cost grows with the square of a level's
+/// size.
 macro_rules! script {
     ($(#[doc = $doc:literal])+ $name:ident = $path:literal, $full:ident, of $($role:ident),+;
         $(with $($part:ident),+;)? $(and $function:ident $($rare:ident),+;)?

@@ -11,7 +11,7 @@ use miette::miette;
 use redcall_common::keys::Keys;
 
 use super::killed::Killed;
-use super::server::{PATIENCE, Server};
+use crate::long::stage::server::{PATIENCE, Server};
 use crate::workspace::{Workspace, run as succeeds};
 
 const JOBS: usize = 50_000;

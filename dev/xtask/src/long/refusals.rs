@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use miette::{IntoDiagnostic as _, miette};
 use redcall_common::keys::Keys;
 
-use super::server::{PATIENCE, Server};
+use crate::long::stage::server::{PATIENCE, Server};
 use crate::workspace::{Workspace, run as succeeds};
 
 /// The concurrency, the length of the backlog, and the goal, requests per second.

@@ -12,7 +12,7 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use redcall_common::keys::{Keys, QueueKeys};
 
 use super::killed::Killed;
-use super::server::Server;
+use crate::long::stage::server::Server;
 use crate::workspace::{Workspace, run as succeeds, verdict};
 
 const LASTS: Duration = Duration::from_secs(60);

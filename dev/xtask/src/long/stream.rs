@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use miette::{IntoDiagnostic as _, miette};
 
 use super::killed::Killed;
-use super::server::Server;
+use crate::long::stage::server::Server;
 use crate::workspace::{Workspace, run as succeeds};
 
 const PARTS: u64 = 100_000;

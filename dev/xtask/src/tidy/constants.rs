@@ -1,5 +1,5 @@
-//! No constant has the same name and value in two places: in the shipped crates together, nor in one
-//! of the other crates. Reason: one of the two is changed some day, and the other is not.
+//! No constant has the same name and value in two places, in the shipped crates together, nor in
+//! one of the other crates. Reason: one of the two is changed some day, and the other is not.
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::run::Run;
 use super::stage::rig::{Rig, Setup};
 use super::stage::row::{Bounds, Figures};
-use crate::long::wire::Wire;
+use crate::long::stage::wire::Wire;
 
 /// How long a case may take until its queue is empty.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use super::run::Run;
 use super::stage::calls::{ECHO, Job};
 use super::stage::rig::{Rig, Setup};
 use super::stage::row::{Bounds, Figures};
-use crate::long::wire::Wire;
+use crate::long::stage::wire::Wire;
 
 /// The duration of the wrong type.
 const BROKEN: Duration = Duration::from_millis(400);

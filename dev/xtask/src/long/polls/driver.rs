@@ -12,13 +12,13 @@ use redcall_store::{
     Settlement, WorkerKeys,
 };
 
+use crate::long::stage::server::PATIENCE;
+
 use super::cases::{Case, Ending, Feature};
 use super::redis::CountedRedis;
 
 const WORKER: &str = "0199a2b47c1e70008000";
 const NAME: &str = "add";
-/// Callgrind makes Redis some 50 times as slow.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Further requests in the queue: with over 4,096, a poll estimates the size of the list.
 const BACKLOG: u32 = 5000;
 /// As of Redis's clock: never.

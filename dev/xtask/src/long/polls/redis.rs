@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use miette::{IntoDiagnostic as _, miette};
 
 use super::super::killed::Killed;
-use super::super::wire::Wire;
 use crate::instructions::{PLAIN_CPU, total};
+use crate::long::stage::wire::Wire;
 use crate::programs::{redis_server, valgrind};
 
 /// Valgrind needs some seconds to start it on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_secs(60);
 
 /// The function that runs a script, which is the only part that is counted.
 const MEASURED: &str = "evalShaCommand";
@@ -50,7 +50,7 @@ impl CountedRedis {
         let server = Killed::start(&mut command)?;
         let since = Instant::now();
         while !socket.exists() {
-            if since.elapsed() > PATIENCE {
+            if since.elapsed() > START_MAX {
                 return Err(miette!("Redis did not start: {}", folder.join("log").display()));
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use miette::{IntoDiagnostic as _, miette};
 
-use crate::long::server::PATIENCE;
+use super::server::PATIENCE;
 
 /// A reply of Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]

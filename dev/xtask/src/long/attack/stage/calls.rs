@@ -14,7 +14,7 @@ use redcall_common::auth::{Call, Claims, Keyring};
 use redcall_common::frame::Frame;
 use redcall_common::keys::{Keys, QueueKeys};
 
-use crate::long::wire::{Reply, Wire};
+use crate::long::stage::wire::{Reply, Wire};
 
 /// How many calls a second there are.
 const PER_SECOND: u32 = 200;

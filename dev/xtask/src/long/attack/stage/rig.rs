@@ -16,7 +16,7 @@ use redcall_store::embedded::{Embedded, EmbeddedOptions};
 
 use super::calls::{Calls, ECHO, Job};
 use super::row::{Bounds, Figures, Memory, Row};
-use crate::long::wire::{Reply, Wire};
+use crate::long::stage::wire::{Reply, Wire};
 use crate::programs::redis_server;
 
 /// The secret of the callers and the worker of a signed queue.
