@@ -17,7 +17,6 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Verified;
-use crate::metrics::Metrics;
 use crate::progress_error::ProgressError;
 use crate::service::{ServiceRules, TaskRun};
 use crate::state::StateMap;
@@ -57,7 +56,6 @@ pub(crate) struct Shared {
     pub(crate) worker: String,
     /// How long the result of a call with an idempotency key is kept.
     pub(crate) idempotency_ttl: Duration,
-    pub(crate) metrics: Arc<Metrics>,
     /// Bounds of a topic.
     pub(crate) kept: TopicRetention,
 }

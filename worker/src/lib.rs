@@ -16,8 +16,9 @@
 //! | `settle.rs` | settling a job with its handler's result |
 //! | `failure.rs`, `causes.rs` | the log line about a request without an answer, and its causes |
 //! | `service.rs` | a request to a service: its task's input and its state |
-//! | `reload.rs` | reloading the job mapping |
-//! | `io/` | the I/O thread, which talks to Redis |
+//! | `io.rs` | the I/O thread, which talks to Redis |
+//! | `dispatcher/` | its loop, and the owners of its state |
+//! | `background/` | the loops beside it, one file each |
 //! | `admin/` | probes and metrics over HTTP, on a thread of their own |
 //! | `readiness.rs`, `readiness/` | the worker's readiness, and the I/O loop's sign of progress |
 //! | `metrics.rs` | counters of the worker |
@@ -28,13 +29,16 @@
 mod admin;
 mod answer;
 mod auth;
+mod background;
 mod causes;
 mod deferred;
+mod dispatcher;
 mod error;
 mod execute;
 mod extract;
 mod failure;
 mod handler;
+mod identity;
 mod io;
 mod job;
 mod log;
@@ -45,14 +49,12 @@ mod overview;
 mod progress_error;
 mod readiness;
 mod redis_timeout;
-mod reload;
 mod request;
 mod retry_delay;
 mod runtime;
 mod service;
 mod service_request;
 mod settle;
-mod signals;
 mod state;
 mod stop;
 mod until;

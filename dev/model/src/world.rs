@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `world/worker.rs` | a worker's own state, as in `worker/src/io/` |
+//! | `world/worker.rs` | a worker's own state, as in `worker/src/dispatcher/` |
 //! | `world/steps.rs` | the possible steps, and their effects |
 //! | `world/failing.rs` | scripts that fail at one of their commands |
 //! | `world/renumber.rs` | worlds that are equal except for numbers |

@@ -9,64 +9,44 @@
 //!    then the release of the other leases, then heartbeats: a draining worker is alive;
 //!    then probes and metrics, which started before the connection.
 
-mod channels;
-mod control;
-mod dispatcher;
-mod events;
-mod fetch;
-mod heartbeat;
-mod heartbeat_events;
-mod io_event;
-mod jobs;
-mod launch;
-mod notices;
-mod poll;
-mod pops;
-mod probe;
-mod queue;
-mod ready;
-mod repair;
-mod replies;
-mod rights;
-mod safety;
-mod schedules;
-mod start;
-mod tally;
-mod trouble;
-
 use std::sync::Arc;
 use std::thread;
 
 use redcall_common::keys::Keys;
-use redcall_common::name::new_id;
 use redcall_common::settings::Settings;
-use redcall_common::time::now_ms;
 use redcall_store::{Connection, Connector, TopicRetention, WorkerKeys};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::{Admin, AdminState};
+use crate::background::pops::Pops;
+use crate::background::reload::Reloaded;
+use crate::background::schedules::Schedules;
+use crate::background::{heartbeat_events, safety, tally};
+use crate::dispatcher::{Dispatcher, Inputs, Notices, Queue, Rights, Setup};
 use crate::error::WorkerError;
+use crate::identity::Identity;
 use crate::job::Shared;
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
 use crate::readiness::pulse::Pulse;
+use crate::readiness::report::Report;
 use crate::readiness::{Readiness, ReadinessHandle};
 use crate::redis_timeout::REDIS_TIMEOUT;
-use crate::reload::Reloaded;
 use crate::state::StateMap;
-use crate::stop::Stop;
-use channels::Channels;
-use control::Control;
-use dispatcher::Dispatcher;
-use heartbeat::Identity;
-use notices::Notices;
-use queue::Queue;
-use rights::Rights;
-use schedules::Schedules;
+use crate::stop::{Stop, StopRequests};
 
 /// Most readiness checks that wait at once.
 const MAX_CHECKS: usize = 64;
+
+/// Control input of a worker: stop, reloads, readiness checks.
+struct Control {
+    stop: StopRequests,
+    reloads: mpsc::Receiver<Reloaded>,
+    checks: mpsc::Receiver<oneshot::Sender<Report>>,
+    /// Records the loop's progress for `/live`.
+    pulse: Arc<Pulse>,
+}
 
 /// Runs a worker to its end. Handlers run on the runtime that polls this future.
 pub(crate) async fn run(
@@ -92,7 +72,8 @@ pub(crate) async fn run(
         let runtime = Builder::new_current_thread().enable_all().build();
         let result = match runtime {
             Ok(runtime) => {
-                let control = Control { stop, reloads, abandoned, checks, pulse };
+                let stop = StopRequests { levels: stop, abandoned };
+                let control = Control { stop, reloads, checks, pulse };
                 runtime.block_on(serve(settings, mapping, states, handlers, metrics, control))
             }
             Err(error) => Err(error.into()),
@@ -121,7 +102,7 @@ async fn serve(
     let mut rights = Rights::new(keys.clone(), names.clone());
     rights.require(&link).await?;
     let controls: Vec<String> = names.iter().map(|name| keys.of(name).control()).collect();
-    let (io_events, event_receiver) = mpsc::unbounded_channel();
+    let (events, event_receiver) = mpsc::unbounded_channel();
     let notices = Arc::new(Notices::new(controls.clone()));
     let receiving = notices.clone();
     let sink = move |channel: &[u8], message: &[u8]| receiving.receive(channel, message);
@@ -133,55 +114,46 @@ async fn serve(
     safety::warn(&heartbeat_conn, &settings.redis);
     let _heartbeat_events = heartbeat_events::spawn(&settings, &identity, &heartbeat_conn);
     let _tally = tally::spawn(&settings, &heartbeat_conn);
-    let (events, job_events) = mpsc::unbounded_channel();
+    let (job_events, job_receiver) = mpsc::unbounded_channel();
     let shared = Shared {
         link,
         states,
         limits: settings.limits,
-        events,
+        events: job_events,
         worker: identity.id.clone(),
         idempotency_ttl: settings.worker.idempotency_ttl,
-        metrics,
         kept: TopicRetention::from(&settings.events),
     };
-    let (popped, pops) = mpsc::unbounded_channel();
+    let (popped, pop_receiver) = mpsc::unbounded_channel();
     let queues = names.iter().enumerate().map(|(index, name)| {
         let dead = &settings.dead;
         let keys = WorkerKeys::new(keys.of(name), &identity.id, dead.max, dead.age)
             .with_max_request(settings.limits.request)
             .with_dead_bytes(dead.max_bytes);
         let keys = Arc::new(keys);
-        let pop = pops::Pops::spawn(index, connector.clone(), keys.clone(), popped.clone());
-        let mut queue = Queue::new(keys, pop);
+        let pops = Pops::spawn(index, connector.clone(), keys.clone(), popped.clone());
+        let mut queue = Queue::new(index, keys, pops);
         queue.adopt_mapping(&mapping);
         queue
     });
     let queues = queues.collect();
-    let event_receiver = Some(event_receiver);
-    let follow_up = Arc::default();
-    let channels = Channels {
-        events: io_events,
-        event_receiver,
-        notices,
+    let setup = Setup {
+        keys,
+        identity,
+        mapping,
+        shared: Arc::new(shared),
+        metrics,
+        handlers,
+        lease: settings.worker.lease,
         heartbeat_conn,
-        follow_up,
-        rights,
+        events,
         schedules,
     };
-    let dispatcher =
-        Dispatcher::new(settings, identity, mapping, shared, channels, handlers, queues);
-    dispatcher.run(job_events, pops, control).await
-}
-
-impl Identity {
-    fn new(settings: &Settings, mapping: &Mapping) -> Self {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Self {
-            id: new_id(),
-            name: settings.worker.name.clone().unwrap_or_else(|| host.clone()),
-            host,
-            started_at: now_ms(),
-            names: mapping.names(),
-        }
-    }
+    let Control { stop, reloads, checks, pulse } = control;
+    let owners = (rights, notices);
+    let dispatcher = Dispatcher::register(&settings.worker, setup, queues, owners, stop).await?;
+    let inputs =
+        Inputs { jobs: job_receiver, pops: pop_receiver, events: event_receiver, reloads, checks };
+    dispatcher.run(inputs, &pulse).await;
+    Ok(())
 }

@@ -12,8 +12,9 @@ use redcall_store::{Connection, Outcome, Settled, Settlement, StoreError, Worker
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::io_event::IoEvent;
-use super::poll::{FinishedPoll, Part, Reply};
+use crate::dispatcher::io_event::IoEvent;
+use crate::dispatcher::polls::poll::{FinishedPoll, Reply};
+use crate::dispatcher::queue::part::Part;
 use crate::readiness::report::Report;
 use crate::redis_timeout::REDIS_TIMEOUT;
 
@@ -46,7 +47,7 @@ pub(crate) struct Probe {
     /// Time and result of the last probe.
     last: Option<(Instant, Result<Duration, String>)>,
     /// Readiness checks that wait for the probe.
-    pub(crate) waiting: Vec<oneshot::Sender<Report>>,
+    waiting: Vec<oneshot::Sender<Report>>,
     timeout: Duration,
 }
 
@@ -62,6 +63,16 @@ impl Probe {
             waiting: Vec::new(),
             timeout: lease.min(MAX_TIMEOUT),
         }
+    }
+
+    /// Has a readiness check wait for the probe.
+    pub(crate) fn wait(&mut self, check: oneshot::Sender<Report>) {
+        self.waiting.push(check);
+    }
+
+    /// Returns the waiting checks, to answer them.
+    pub(crate) fn take_waiting(&mut self) -> Vec<oneshot::Sender<Report>> {
+        std::mem::take(&mut self.waiting)
     }
 
     /// Begins a probe, unless one is in progress or the last result is recent.

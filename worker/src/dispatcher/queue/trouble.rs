@@ -3,7 +3,7 @@
 use redcall_common::error::Code;
 use redcall_store::PollReply;
 
-use super::queue::Queue;
+use super::Queue;
 use crate::metrics::Metrics;
 
 /// Counts the occurrences of each code.

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use super::Background;
 use crate::causes::with_causes;
 use crate::error::WorkerError;
 use crate::mapping::{Compiled, Mapping};
@@ -29,17 +30,16 @@ pub(crate) struct Source {
     pub(crate) states: StateMap,
 }
 
-/// Reloads the settings at each SIGHUP, until the receiver is dropped. Logs an invalid file, which
-/// changes nothing.
+/// Reloads the settings at each SIGHUP. Logs an invalid file, which changes nothing.
 ///
 /// # Errors
 ///
-/// When the operating system refuses the signal.
-pub(crate) fn listen(source: Source) -> io::Result<mpsc::Receiver<Reloaded>> {
+/// If the operating system refuses the signal.
+pub(crate) fn spawn(source: Source) -> io::Result<(Background, mpsc::Receiver<Reloaded>)> {
     let mut hangup = signal(SignalKind::hangup())?;
     let source = Arc::new(source);
     let (reloads, reloaded) = mpsc::channel(1);
-    tokio::spawn(async move {
+    let background = Background::spawn("reload", async move {
         loop {
             tokio::select! {
                 signal = hangup.recv() => if signal.is_none() { return },
@@ -64,7 +64,7 @@ pub(crate) fn listen(source: Source) -> io::Result<mpsc::Receiver<Reloaded>> {
             }
         }
     });
-    Ok(reloaded)
+    Ok((background, reloaded))
 }
 
 /// Logs each mistake, and its correction.

@@ -18,9 +18,9 @@ use redcall_common::request::Envelope;
 use redcall_common::settings::{Missed, ScheduleSettings, Settings};
 use redcall_store::{Connection, StoreError, Tick, Ticked};
 use serde_json::value::RawValue;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::Background;
 use crate::causes::with_causes;
 use crate::error::WorkerError;
 use crate::mapping::Mapping;
@@ -39,14 +39,14 @@ const MAX_MISSED: usize = 1000;
 /// Most ticks in one command: heartbeats share its connection.
 const BATCH_MAX: usize = 100;
 
-/// The tasks that enqueue all schedules of some settings. Dropping it ends them; tasks for changed
-/// settings then continue from their last ticks.
+/// The loops that enqueue all schedules of some settings. Loops for changed settings continue from
+/// the last ticks of these.
 pub(crate) struct Schedules {
-    _tasks: JoinSet<()>,
+    _loops: Vec<Background>,
 }
 
 impl Schedules {
-    /// Spawns the tasks, which first warn of a job that neither `mapping` nor another worker maps.
+    /// Starts the loops, which first warn of a job that neither `mapping` nor another worker maps.
     /// Fails if a schedule is invalid, which the settings reader excludes.
     pub(crate) fn spawn(
         settings: &Settings,
@@ -54,7 +54,7 @@ impl Schedules {
         link: &Arc<Connection>,
     ) -> Result<Self, WorkerError> {
         let keys = Keys::new(&settings.redis.prefix);
-        let mut tasks = JoinSet::new();
+        let mut loops = Vec::with_capacity(settings.schedules.len());
         let auth = settings.auth.as_ref().filter(|auth| auth.required && auth.sign_with.is_none());
         if auth.is_some() && !settings.schedules.is_empty() {
             tracing::warn!(
@@ -71,14 +71,14 @@ impl Schedules {
                 schedule.log_misplaced(&why);
             }
             let is_mapped = mapped.is_some();
-            tasks.spawn(async move {
+            loops.push(Background::spawn("schedule", async move {
                 if !is_mapped {
                     schedule.log_unmapped(&link).await;
                 }
                 keep(schedule, link, keys).await;
-            });
+            }));
         }
-        Ok(Self { _tasks: tasks })
+        Ok(Self { _loops: loops })
     }
 }
 

@@ -7,24 +7,23 @@ use std::time::Duration;
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::settings::Settings;
 use redcall_store::Connection;
-use tokio::task::JoinSet;
 
+use super::Background;
 use crate::redis_timeout::REDIS_TIMEOUT;
 use crate::until::every;
 
 /// Interval: answers of that time may exceed the limit.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Adds them up until the returned task is dropped.
-pub(super) fn spawn(settings: &Settings, link: &Arc<Connection>) -> JoinSet<()> {
-    let mut task = JoinSet::new();
+/// Adds them up at once, and then every second.
+pub(crate) fn spawn(settings: &Settings, link: &Arc<Connection>) -> Background {
     let keys = Keys::new(&settings.redis.prefix);
     // Also without a limit: `redcall doctor` shows the sum.
     let queues = settings.served_queues().into_iter();
     let queues = queues.map(|queue| (keys.of(&queue), settings.answers_max_bytes(&queue)));
     let queues: Vec<(QueueKeys, u64)> = queues.collect();
     let link = link.clone();
-    task.spawn(async move {
+    Background::spawn("tally", async move {
         let mut ticks = every(EVERY);
         let mut full = vec![false; queues.len()];
         loop {
@@ -46,8 +45,7 @@ pub(super) fn spawn(settings: &Settings, link: &Arc<Connection>) -> JoinSet<()> 
                 Err(error) => tracing::debug!(%error, "cannot add up answers"),
             }
         }
-    });
-    task
+    })
 }
 
 fn log_limit(queue: &str, bytes: u64, limit: u64, full: bool) {

@@ -1,6 +1,7 @@
 //! Heartbeat events for other systems, if the settings ask for them.
 //!
-//! Redcall does not depend on them: workers find each other by the registry (`heartbeat.rs`).
+//! Redcall does not depend on them: workers find each other by the registry
+//! (`dispatcher/heartbeats/`).
 
 use std::sync::Arc;
 
@@ -10,25 +11,24 @@ use redcall_common::settings::Settings;
 use redcall_common::time::now_ms;
 use redcall_store::{Connection, TopicRetention};
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use super::heartbeat::Identity;
+use super::Background;
+use crate::identity::Identity;
 use crate::redis_timeout::REDIS_TIMEOUT;
 use crate::until::every;
 
-/// Publishes a heartbeat event at once and then at the configured interval, until the returned task
-/// is dropped. Publishes none without an interval.
-pub(super) fn spawn(
+/// Publishes a heartbeat event at once and then at the configured interval. Publishes none without
+/// an interval.
+pub(crate) fn spawn(
     settings: &Settings,
     identity: &Identity,
     link: &Arc<Connection>,
-) -> JoinSet<()> {
-    let mut task = JoinSet::new();
-    let Some(period) = settings.events.heartbeat else { return task };
+) -> Option<Background> {
+    let period = settings.events.heartbeat?;
     let key = Keys::new(&settings.redis.prefix).events(HEARTBEAT);
     let kept = TopicRetention::from(&settings.events);
     let (identity, link) = (identity.clone(), link.clone());
-    task.spawn(async move {
+    Some(Background::spawn("heartbeat events", async move {
         // Missed events are not made up for.
         let mut ticks = every(period);
         loop {
@@ -45,6 +45,5 @@ pub(super) fn spawn(
                 tracing::debug!(%error, "cannot publish the heartbeat event");
             }
         }
-    });
-    task
+    }))
 }

@@ -9,6 +9,8 @@ pub(crate) enum IoEvent {
     Heartbeat { queue: usize, heartbeat: Heartbeat },
     /// Requests of a dead worker were returned to the head of the queue.
     TakenOver { queue: usize, count: usize },
+    /// A poll reported that this worker's lease has ended.
+    LeaseExpired,
     /// A round over all queues has ended.
     RoundEnded,
     /// The state that control messages named; `None` if Redis could not be asked.

@@ -1,94 +1,97 @@
 //! The dispatcher's state of one queue.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `part.rs` | the queue's part of a poll: what it settles and leases |
+//! | `replies.rs` | the replies of polls, pops and heartbeats |
+//! | `notices.rs`, `reads.rs` | control messages, and the state that they name |
+//! | `fetch.rs` | the progress of its fetch loop |
+//! | `trouble.rs` | polls that Redis executed in part only |
+
+mod fetch;
+pub(super) mod notices;
+pub(super) mod part;
+mod reads;
+mod replies;
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_store::{LimitRule, Outcome, PollReply, Settled, WorkerKeys};
-use tokio::sync::oneshot;
+use redcall_store::{Connection, LimitRule, Outcome, StoreError, WorkerKeys};
 use tokio::time::Instant;
 
-use super::fetch::Fetch;
-use super::notices::Reads;
-use super::pops::Pops;
+use self::fetch::Fetch;
+use self::notices::Reads;
+use crate::background::pops::Pops;
+use crate::dispatcher::settlement::PendingSettlement;
 use crate::mapping::Mapping;
-use crate::metrics::JobMetrics;
 
 /// How often a paused queue is polled, in case its resume message was lost, and how long a queue
 /// rests whose poll Redis has refused.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// An outcome to settle, the receiver of the result, and the metrics to count.
-pub(crate) struct PendingSettlement {
-    pub(crate) outcome: Outcome,
-    pub(crate) notify: Option<oneshot::Sender<Settled>>,
-    pub(crate) job_metrics: JobMetrics,
-}
-
-impl PendingSettlement {
-    /// Returns an outcome without a receiver. `job` is its job's name, if that is mapped.
-    pub(crate) fn without_receiver(outcome: Outcome, job: Option<String>) -> Self {
-        Self { outcome, notify: None, job_metrics: JobMetrics { job, ran: None } }
-    }
-}
-
 /// A settling poll whose reply was lost: sent again unchanged.
-pub(crate) struct Resend {
-    pub(crate) serial: u64,
-    pub(crate) settlements: Vec<PendingSettlement>,
+struct Resend {
+    serial: u64,
+    settlements: Vec<PendingSettlement>,
 }
 
 /// One queue, as last seen. Read and written by the dispatcher alone.
 pub(crate) struct Queue {
-    pub(crate) keys: Arc<WorkerKeys>,
-    pub(crate) pops: Pops,
+    /// Its position among the worker's queues.
+    index: usize,
+    keys: Arc<WorkerKeys>,
+    pops: Pops,
     /// Rules of a service's queue, which sort its requests.
-    pub(crate) service: Option<Arc<[LimitRule]>>,
+    service: Option<Arc<[LimitRule]>>,
     /// Its length at the last poll; `None` before the first and after a failure.
-    pub(crate) length: Option<usize>,
+    length: Option<usize>,
     /// `true` if it has more than plain requests, by the last poll or pop.
-    pub(crate) more: bool,
+    more: bool,
     /// `true` while a blocked pop is in flight.
-    pub(crate) popping: bool,
+    popping: bool,
     /// The progress of its fetch loop.
-    pub(crate) fetch: Fetch,
+    fetch: Fetch,
     /// `true` if a reply was lost: Redis may have leases of this worker that it does not know.
-    pub(crate) needs_resync: bool,
+    needs_resync: bool,
     /// `true` if a reply may contain leases from before a stall of this worker.
-    pub(crate) stalled: bool,
+    stalled: bool,
     /// Number of heartbeats in a row whose lease count did not match.
-    pub(crate) mismatch_count: u32,
+    mismatch_count: u32,
     /// The outcomes that the next poll settles.
-    pub(crate) to_settle: Vec<PendingSettlement>,
+    to_settle: Vec<PendingSettlement>,
     /// The outcomes that are settled before those.
-    pub(crate) resend: Option<Resend>,
+    resend: Option<Resend>,
     /// Outcomes that Redis could not store, and the time to settle them again: their leases are
     /// kept.
     failed: Vec<PendingSettlement>,
     settle_again: Option<Instant>,
     /// Number of the last poll.
-    pub(crate) serial: u64,
+    serial: u64,
     /// Names whose parked requests the next poll leases first.
-    pub(crate) parked: Vec<String>,
+    parked: Vec<String>,
     /// Names with limits that have sorted requests, by the last heartbeat.
-    pub(crate) limited: Vec<String>,
+    limited: Vec<String>,
     /// `true` if sorted requests of names with limits may be leased now.
-    pub(crate) ready: bool,
+    ready: bool,
     /// `true` if `ready` was set after the last poll was sent: its reply cannot reset it.
     needs_poll: bool,
     /// Since when nothing is leased: the queue is paused, or this worker's lease on it has ended.
     /// Polled again from time to time.
-    pub(crate) paused: Option<Instant>,
+    paused: Option<Instant>,
     /// End of the pause after Redis refused a poll.
-    pub(crate) refused: Option<Instant>,
+    refused: Option<Instant>,
     /// Time of the next due request.
-    pub(crate) due: Option<Instant>,
+    due: Option<Instant>,
     /// The state that control messages have named.
-    pub(crate) reads: Reads,
+    reads: Reads,
 }
 
 impl Queue {
-    pub(crate) fn new(keys: Arc<WorkerKeys>, pops: Pops) -> Self {
+    pub(crate) fn new(index: usize, keys: Arc<WorkerKeys>, pops: Pops) -> Self {
         Self {
+            index,
             keys,
             pops,
             service: None,
@@ -121,10 +124,20 @@ impl Queue {
         self.service.as_ref().unwrap_or(others)
     }
 
+    /// Returns the names with limits that have sorted requests; none for a service's queue.
+    pub(crate) fn limited(&self) -> &[String] {
+        if self.service.is_none() { &self.limited } else { &[] }
+    }
+
     /// Adopts another mapping.
     pub(crate) fn adopt_mapping(&mut self, mapping: &Mapping) {
         let service = self.keys.queue.service();
         self.service = service.map(|service| [mapping.service_rule(service)].into());
+    }
+
+    /// Returns this worker's keys on it.
+    pub(crate) fn keys(&self) -> &Arc<WorkerKeys> {
+        &self.keys
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -135,6 +148,17 @@ impl Queue {
     pub(crate) fn mark_unsynced(&mut self) {
         self.length = None;
         self.needs_resync = true;
+    }
+
+    /// Marks the leases as uncertain, and unread replies as stale: this worker stalled.
+    pub(crate) fn note_stall(&mut self) {
+        self.stalled = true;
+        self.mark_unsynced();
+    }
+
+    /// Returns `true` if a reply may contain leases from before a stall of this worker.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled
     }
 
     /// Marks the leases as known: they were read back.
@@ -149,10 +173,15 @@ impl Queue {
         self.mark_unsynced();
     }
 
+    /// Marks its length as unknown: requests were added.
+    pub(crate) fn forget_length(&mut self) {
+        self.length = None;
+    }
+
     /// Returns `true` if the next poll reads back this worker's leases. Not while a pop is in
     /// flight: a request that it has leased would be found before its reply comes, and started
     /// twice.
-    pub(crate) fn must_resync(&self) -> bool {
+    fn must_resync(&self) -> bool {
         self.needs_resync && !self.popping
     }
 
@@ -168,14 +197,39 @@ impl Queue {
         self.needs_poll = true;
     }
 
-    /// Records that a leasing poll is sent: it sees everything up to now.
-    pub(crate) fn poll_sent(&mut self) {
-        self.needs_poll = false;
+    /// Returns `true` while a blocked pop is in flight.
+    pub(crate) fn is_popping(&self) -> bool {
+        self.popping
     }
 
-    /// Records whether a reply reported sorted requests that may be leased.
-    pub(crate) fn note_ready(&mut self, ready: bool) {
-        self.ready = ready || self.needs_poll;
+    /// Sends a blocked pop, if none is in flight and a poll would find nothing; `others` as in
+    /// [`Queue::rules`].
+    pub(crate) fn pop(&mut self, others: &Arc<[LimitRule]>) {
+        // A pop must not empty a queue whose polls Redis stops: it is polled after a pause.
+        let may_pop = self.paused.is_none() && self.refused.is_none();
+        let idle = !self.needs_resync && may_pop && !self.may_have_work();
+        if !self.popping && idle {
+            self.popping = true;
+            let block = self.fetch.pops();
+            self.pops.arm(self.rules(others), block, self.more);
+        }
+    }
+
+    /// Unblocks the pop in flight, if there is one.
+    pub(crate) fn unblock(&self, link: &Arc<Connection>) {
+        if self.popping {
+            self.pops.unblock(link);
+        }
+    }
+
+    /// Ends its pops; none of their commands is executed later.
+    pub(crate) async fn close(&mut self, link: &Connection) -> Result<(), StoreError> {
+        self.pops.close(link).await
+    }
+
+    /// Has the next poll settle an outcome.
+    pub(crate) fn settle(&mut self, settlement: PendingSettlement) {
+        self.to_settle.push(settlement);
     }
 
     /// Returns `true` if there are outcomes to settle.
@@ -186,6 +240,11 @@ impl Queue {
     /// Returns `true` if the next poll settles outcomes here. Not while Redis refuses polls.
     pub(crate) fn waits_for_poll(&self) -> bool {
         self.refused.is_none() && self.has_outcomes()
+    }
+
+    /// Returns `true` if a stopping worker has nothing more to do here.
+    pub(crate) fn is_drained(&self) -> bool {
+        !self.popping && !self.has_outcomes() && self.failed.is_empty()
     }
 
     /// Returns the outcomes that no poll in flight carries.
@@ -203,33 +262,13 @@ impl Queue {
         }
     }
 
-    /// Returns `true` if there are outcomes that Redis could not store.
-    pub(crate) fn has_failed(&self) -> bool {
-        !self.failed.is_empty()
-    }
-
     /// Records that a request becomes due at `at`, unless another is due earlier.
-    pub(crate) fn note_due(&mut self, at: Instant) {
+    fn note_due(&mut self, at: Instant) {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// Records the pause that a poll or a pop reported; `leases` is `true` unless it only settled.
-    /// Returns `true` if the worker's own lease has ended, at the first reply that reports it.
-    pub(crate) fn note_stopped(&mut self, reply: &PollReply, leases: bool) -> bool {
-        // The worker stalled or lost its connection: others may have taken over its leases. Once:
-        // reading back reports the same.
-        let is_news = reply.expired && self.paused.is_none();
-        self.needs_resync |= is_news;
-        let stopped = reply.paused || reply.expired;
-        // A poll that only settles does not see whether the worker's lease has ended.
-        if stopped || leases {
-            self.note_paused(stopped);
-        }
-        is_news
-    }
-
     /// Records whether the queue is paused.
-    pub(crate) fn note_paused(&mut self, paused: bool) {
+    fn note_paused(&mut self, paused: bool) {
         if paused {
             self.paused = Some(Instant::now());
         } else if self.paused.take().is_some() {
@@ -242,6 +281,23 @@ impl Queue {
         self.refused = Some(Instant::now() + RETRY_PAUSE);
     }
 
+    /// Ends the pause after a refused poll: the worker stops, and settles what it can.
+    pub(crate) fn end_refusal(&mut self) {
+        self.refused = None;
+    }
+
+    /// Returns why it delivers no requests, if so. `has_room`: the worker has free capacity.
+    pub(crate) fn problem(&self, has_room: bool, lease: Duration) -> Option<String> {
+        // Only a blocked pop could deliver requests now: there are none to poll, and no pause.
+        let by_pops = has_room && self.paused.is_none() && self.length.unwrap_or(0) == 0;
+        self.fetch.problem(by_pops, lease)
+    }
+
+    /// Returns the time since its last reply.
+    pub(crate) fn seen_ago(&self) -> Duration {
+        self.fetch.seen_ago()
+    }
+
     /// Returns the time at which this queue must be checked.
     pub(crate) fn next_check(&self) -> Option<Instant> {
         let again = self.paused.map(|since| since + RETRY_PAUSE);
@@ -250,7 +306,7 @@ impl Queue {
     }
 
     /// Ends pauses that are over; returns `true` if requests are due.
-    pub(crate) fn check(&mut self) -> bool {
+    fn end_pauses(&mut self) -> bool {
         let now = Instant::now();
         if self.paused.is_some_and(|since| since + RETRY_PAUSE <= now) {
             self.note_paused(false);
@@ -267,7 +323,7 @@ impl Queue {
 mod tests {
     use redcall_common::keys::Keys;
     use redcall_common::settings::RedisSettings;
-    use redcall_store::{Connector, Settlement};
+    use redcall_store::{Connector, PollReply, Settlement};
 
     use super::*;
 
@@ -276,7 +332,7 @@ mod tests {
         // It connects at the first pop, and there is none.
         let connector = Connector::new(&RedisSettings::default(), "test").unwrap();
         let (popped, _) = tokio::sync::mpsc::unbounded_channel();
-        Queue::new(keys.clone(), Pops::spawn(0, connector, keys, popped))
+        Queue::new(0, keys.clone(), Pops::spawn(0, connector, keys, popped))
     }
 
     fn failed(id: &str) -> Vec<PendingSettlement> {
@@ -292,9 +348,9 @@ mod tests {
         queue.keep_failed(failed("b"));
         assert_eq!(queue.next_check(), Some(at));
         queue.settle_again = Some(Instant::now());
-        queue.check();
+        queue.end_pauses();
         assert_eq!(queue.to_settle.len(), 2);
-        assert_eq!((queue.has_failed(), queue.next_check()), (false, None));
+        assert_eq!((!queue.failed.is_empty(), queue.next_check()), (false, None));
     }
 
     #[tokio::test]

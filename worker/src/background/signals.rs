@@ -5,14 +5,19 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::Background;
 use crate::stop::Stop;
 
-/// Receives signals from now on, until the process ends.
-pub(crate) fn listen() -> io::Result<watch::Receiver<Stop>> {
+/// Receives signals from now on.
+///
+/// # Errors
+///
+/// If the operating system refuses the signals.
+pub(crate) fn spawn() -> io::Result<(Background, watch::Receiver<Stop>)> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (sender, stop) = watch::channel(Stop::No);
-    tokio::spawn(async move {
+    let background = Background::spawn("signals", async move {
         for level in [Stop::Drain, Stop::Now] {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -24,5 +29,5 @@ pub(crate) fn listen() -> io::Result<watch::Receiver<Stop>> {
         }
         sender.closed().await;
     });
-    Ok(stop)
+    Ok((background, stop))
 }

@@ -1,4 +1,4 @@
-//! The blocked pop of one queue: a task with its own connection, armed for one pop at a time.
+//! The blocked pop of one queue: a loop with its own connection, armed for one pop at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use redcall_store::{
     BlockingPop, Connection, Connector, LimitRule, PollReply, StoreError, WorkerKeys,
 };
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::Background;
 use crate::redis_timeout::REDIS_TIMEOUT;
 
 /// Pause between attempts to reconnect.
@@ -27,21 +27,15 @@ pub(crate) struct Popped {
 /// requests.
 type Armed = (Arc<[LimitRule]>, Duration, bool);
 
-/// One queue's task. Dropping this ends it.
+/// One queue's loop.
 pub(crate) struct Pops {
     arm: mpsc::Sender<Armed>,
     unblocker: redcall_store::Unblocker,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Pops {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    background: Background,
 }
 
 impl Pops {
-    /// Starts the task; it connects at the first pop.
+    /// Starts the loop; it connects at the first pop.
     pub(crate) fn spawn(
         queue: usize,
         connector: Connector,
@@ -51,7 +45,7 @@ impl Pops {
         let (arm, mut armed) = mpsc::channel::<Armed>(1);
         let mut pop = BlockingPop::new(connector, keys);
         let unblocker = pop.unblocker();
-        let task = tokio::spawn(async move {
+        let background = Background::spawn("pops", async move {
             while let Some((rules, block, more)) = armed.recv().await {
                 let reply = pop.next(block, &rules, more).await;
                 // A failure is reported when the old connection can deliver nothing more: requests
@@ -73,7 +67,7 @@ impl Pops {
                 }
             }
         });
-        Self { arm, unblocker, task }
+        Self { arm, unblocker, background }
     }
 
     /// Sends one pop, which blocks for `block` and sorts requests of names with limits.
@@ -83,11 +77,10 @@ impl Pops {
         let _ = self.arm.try_send((rules.clone(), block, more));
     }
 
-    /// Ends the task and ensures that none of its commands is executed later: an element moved to
+    /// Ends the loop and ensures that none of its commands is executed later: an element moved to
     /// the inbox of a worker that has left would never be found.
     pub(crate) async fn close(&mut self, link: &Connection) -> Result<(), StoreError> {
-        self.task.abort();
-        let _ = (&mut self.task).await;
+        self.background.end().await;
         link.cut(&self.unblocker, REDIS_TIMEOUT).await
     }
 

@@ -1,4 +1,5 @@
-//! Heartbeats: renew the worker's leases on every queue, and report dead workers.
+//! One round of heartbeats, which renews the worker's leases on every queue, and the tasks that its
+//! replies ask for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,77 +8,26 @@ use redcall_common::error::{Code, WireError};
 use redcall_common::event::{Kind, NewEvent};
 use redcall_common::keys::Keys;
 use redcall_common::result_kind::command_result;
-use redcall_common::time::millis;
-use redcall_store::inspect::{Overdue, WorkerInfo};
 use redcall_store::{
     Connection, EndedDeferred, Heartbeat, HeartbeatRequest, LimitRule, Released, StoreError,
     WorkerKeys,
 };
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 
-use super::io_event::IoEvent;
-use super::queue::Queue;
 use super::repair;
 use crate::causes::with_causes;
+use crate::dispatcher::io_event::IoEvent;
+use crate::dispatcher::queue::Queue;
+use crate::identity::Identity;
 use crate::job::Shared;
 use crate::redis_timeout::REDIS_TIMEOUT;
-
-/// Longest jitter that spreads actions of all workers at the same moment.
-const MAX_JITTER_MS: u64 = 20;
-
-/// The identity of this worker.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    /// New at every start: with a fixed id, a restarted worker would look like its dead
-    /// predecessor.
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) host: String,
-    pub(crate) started_at: u64,
-    /// The job names that it maps.
-    pub(crate) names: Vec<String>,
-}
-
-/// The variable part of a heartbeat.
-pub(crate) struct Status {
-    pub(crate) state: &'static str,
-    pub(crate) concurrency: usize,
-    pub(crate) running: usize,
-    pub(crate) overdue: Vec<Overdue>,
-    pub(crate) lease: Duration,
-    pub(crate) queues: Vec<String>,
-}
-
-impl Identity {
-    /// Returns the JSON that `redcall workers` shows.
-    pub(crate) fn info(&self, status: Status) -> String {
-        let info = WorkerInfo {
-            id: self.id.clone(),
-            name: self.name.clone(),
-            host: self.host.clone(),
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at: self.started_at,
-            state: status.state.to_owned(),
-            queues: status.queues,
-            jobs: self.names.clone(),
-            concurrency: status.concurrency,
-            running: status.running,
-            overdue: status.overdue,
-            lease_ms: millis(status.lease),
-        };
-        // Strings and numbers only: nothing here can fail to serialise.
-        serde_json::to_string(&info).unwrap_or_default()
-    }
-}
 
 /// A queue, and the rules that sort its requests.
 pub(crate) type Served = (Arc<WorkerKeys>, Arc<[LimitRule]>);
 
 /// Returns the queues of a round of heartbeats; `rules` apply to queues that are not a service's.
 pub(crate) fn served(queues: &[Queue], rules: &Arc<[LimitRule]>) -> Vec<Served> {
-    let served = |queue: &Queue| (queue.keys.clone(), queue.rules(rules).clone());
+    let served = |queue: &Queue| (queue.keys().clone(), queue.rules(rules).clone());
     queues.iter().map(served).collect()
 }
 
@@ -168,33 +118,4 @@ pub(crate) async fn expire(
             tracing::warn!(error, id, "cannot publish the result of a command");
         }
     }
-}
-
-/// Reads the state that control messages named: the queue's pause, and which of `ids` are
-/// cancelled.
-pub(crate) async fn read_state(
-    link: Arc<Connection>,
-    keys: Arc<WorkerKeys>,
-    queue: usize,
-    ids: Vec<String>,
-    events: mpsc::UnboundedSender<IoEvent>,
-) {
-    let state = link.queue_state(&keys.queue, &ids, REDIS_TIMEOUT).await;
-    let state = state.inspect_err(|error| {
-        tracing::debug!(%error, "cannot read the state that a message named");
-    });
-    let _ = events.send(IoEvent::StateRead { queue, state: state.ok() });
-}
-
-/// Moves due requests of a queue, after a random delay: one worker is enough.
-pub(crate) async fn promote(
-    link: Arc<Connection>,
-    keys: Arc<WorkerKeys>,
-    queue: usize,
-    events: mpsc::UnboundedSender<IoEvent>,
-) {
-    sleep(Duration::from_millis(u64::from(std::process::id()) % MAX_JITTER_MS)).await;
-    let promoted = link.promote(&keys.queue, REDIS_TIMEOUT).await;
-    let promoted = promoted.inspect_err(|error| tracing::debug!(%error, "cannot promote yet"));
-    let _ = events.send(IoEvent::Promoted { queue, promoted: promoted.ok() });
 }

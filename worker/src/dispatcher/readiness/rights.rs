@@ -11,7 +11,7 @@ use redcall_store::{Connection, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::io_event::IoEvent;
+use crate::dispatcher::io_event::IoEvent;
 use crate::error::WorkerError;
 use crate::redis_timeout::REDIS_TIMEOUT;
 

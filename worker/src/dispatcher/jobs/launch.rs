@@ -16,8 +16,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::queue::PendingSettlement;
 use crate::auth::{self, Verified};
+use crate::dispatcher::settlement::PendingSettlement;
 use crate::execute::{budget_left, execute};
 use crate::job::{Job, Shared};
 use crate::mapping::{Mapped, Mapping};

@@ -1,6 +1,10 @@
-//! The running jobs: their ids, deadlines and settlements.
+//! The running jobs: their ids, deadlines and settlements, and the capacity that they use.
 //!
 //! Read and written by the dispatcher alone.
+
+pub(super) mod launch;
+pub(super) mod rules;
+mod start;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -8,14 +12,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redcall_common::error::{Code, WireError};
+use redcall_common::settings::WorkerSettings;
 use redcall_common::time::millis;
 use redcall_store::inspect::Overdue;
 use redcall_store::{Outcome, Settlement};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
-use super::launch::Launched;
-use super::queue::PendingSettlement;
+use self::launch::Launched;
+use super::queue::Queue;
+use super::settlement::PendingSettlement;
 use crate::execute::{DEADLINE_TIMEOUT, read_deadline};
 use crate::handler::HandlerError;
 use crate::job::Event;
@@ -60,13 +66,17 @@ pub(crate) struct Jobs {
     /// When jobs are ended or dropped: one entry per running job that is not dropped yet.
     deadlines: BTreeSet<(Instant, u64)>,
     next_serial: u64,
+    /// Most running jobs.
+    concurrency: usize,
+    /// Number of running jobs up to which others may start: 0 once the worker stops.
+    max_running: usize,
     /// How long a job with a cancellation token may continue after the token fired.
     grace: Duration,
     metrics: Arc<Metrics>,
 }
 
 impl Jobs {
-    pub(crate) fn new(queues: usize, grace: Duration, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(queues: usize, settings: &WorkerSettings, metrics: Arc<Metrics>) -> Self {
         Self {
             metrics,
             running: HashMap::default(),
@@ -75,7 +85,9 @@ impl Jobs {
             freed_capacity: false,
             deadlines: BTreeSet::new(),
             next_serial: 0,
-            grace,
+            concurrency: settings.concurrency,
+            max_running: settings.concurrency,
+            grace: settings.cancel_grace,
         }
     }
 
@@ -88,8 +100,23 @@ impl Jobs {
         self.running.is_empty()
     }
 
+    /// Returns the worker's capacity.
+    pub(crate) fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
+    /// Returns the number of jobs that may start now.
+    pub(crate) fn room(&self) -> usize {
+        self.max_running.saturating_sub(self.running.len())
+    }
+
+    /// Has no other job start: the worker stops.
+    pub(crate) fn close(&mut self) {
+        self.max_running = 0;
+    }
+
     /// Returns a number that is unique among the jobs of this worker.
-    pub(crate) fn next_serial(&mut self) -> u64 {
+    fn next_serial(&mut self) -> u64 {
         self.next_serial += 1;
         self.next_serial
     }
@@ -99,12 +126,7 @@ impl Jobs {
         self.by_name.get(name).copied().unwrap_or(0)
     }
 
-    /// Returns `true` if a name at its limit has capacity again since the last call.
-    pub(crate) fn take_freed_capacity(&mut self) -> bool {
-        std::mem::take(&mut self.freed_capacity)
-    }
-
-    pub(crate) fn insert(&mut self, serial: u64, queue: usize, id: String, launched: Launched) {
+    fn insert(&mut self, serial: u64, queue: usize, id: String, launched: Launched) {
         if launched.max_running.is_some() {
             *self.by_name.entry(launched.name.clone()).or_default() += 1;
         }
@@ -137,8 +159,19 @@ impl Jobs {
         Some(running)
     }
 
+    /// Handles a job's event.
+    pub(crate) fn event(&mut self, event: Event, queues: &mut [Queue]) {
+        if let Some((queue, settlement)) = self.settlement_of(event) {
+            queues[queue].settle(settlement);
+        }
+        if std::mem::take(&mut self.freed_capacity) {
+            // The poll that settled the job may have found no capacity.
+            queues.iter_mut().for_each(Queue::wake);
+        }
+    }
+
     /// Handles a job's event; returns an outcome to settle, and its queue.
-    pub(crate) fn event(&mut self, event: Event) -> Option<(usize, PendingSettlement)> {
+    fn settlement_of(&mut self, event: Event) -> Option<(usize, PendingSettlement)> {
         match event {
             Event::Settle { serial, outcome, notify } => {
                 let running = self.running.get_mut(&serial)?;
@@ -329,10 +362,10 @@ impl Jobs {
         }
     }
 
-    /// Ends all handlers, as far as possible; returns their outcomes. A started job that must not
-    /// be repeated fails.
-    pub(crate) fn return_all(&mut self) -> Vec<(usize, PendingSettlement)> {
-        let mut outcomes = Vec::new();
+    /// Ends all handlers, as far as possible, and has their outcomes settled; returns their number.
+    /// A started job that must not be repeated fails.
+    pub(crate) fn return_all(&mut self, queues: &mut [Queue]) -> usize {
+        let mut returned = 0;
         for running in self.running.values_mut() {
             running.launched.cancel.cancel();
             let job = running.launched.job.upgrade().filter(|_| !running.settled);
@@ -343,10 +376,11 @@ impl Jobs {
                 let outcome = job.spent(outcome::returned(&job));
                 let settlement =
                     PendingSettlement { outcome, notify: None, job_metrics: job_metrics(launched) };
-                outcomes.push((running.queue, settlement));
+                queues[running.queue].settle(settlement);
+                returned += 1;
             }
         }
-        outcomes
+        returned
     }
 }
 

@@ -1,25 +1,15 @@
-//! One poll: settles outcomes and leases requests, over all queues, in one write.
+//! A queue's part of a poll: the outcomes that it settles, and the requests that it leases.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use redcall_common::error::Code;
 use redcall_common::limits::batch_len;
-use redcall_store::{
-    Connection, Leased, LimitRule, Outcome, PollReply, QueuePoll, Settled, Settlement, StoreError,
-    WorkerKeys,
-};
+use redcall_store::{LimitRule, Outcome, QueuePoll, Settled, Settlement, WorkerKeys};
 use tokio::sync::oneshot;
-use tokio::time::sleep;
 
-use super::queue::{PendingSettlement, Queue, Resend};
-use crate::causes::with_causes;
+use super::{Queue, Resend};
+use crate::dispatcher::settlement::PendingSettlement;
 use crate::metrics::{JobMetrics, Metrics};
-use crate::redis_timeout::REDIS_TIMEOUT;
-
-/// Pause after a failed poll.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Most requests that a poll leases from a queue, and most that it settles. While Redis executes
 /// one batch, worker and callers handle the previous one: with a thousand at a time they would wait
@@ -47,157 +37,90 @@ pub(crate) struct Part {
 /// The receiver of a settlement's result, and its metrics.
 type Followed = (Option<oneshot::Sender<Settled>>, JobMetrics);
 
-/// A poll in flight.
-pub(crate) type InFlightPoll = Pin<Box<dyn Future<Output = FinishedPoll>>>;
-
-/// Completes when the poll has ended; never, if there is none.
-pub(crate) async fn end_of(poll: &mut Option<InFlightPoll>) -> FinishedPoll {
-    match poll {
-        Some(poll) => poll.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// A poll that has ended.
-pub(crate) struct FinishedPoll {
-    pub(crate) parts: Vec<Part>,
-    pub(crate) replies: Result<Vec<Result<Reply, StoreError>>, StoreError>,
-}
-
-/// A poll's reply for one part.
-pub(crate) struct Reply {
-    pub(crate) poll: PollReply,
-    /// The leases before the poll, if they were read back.
-    pub(crate) held: Option<Vec<Leased>>,
-}
-
-/// Plans the next poll; empty if there is nothing to do. `room` is the free capacity over all
-/// queues, `rules` the names with limits. `poll_all`: poll each queue even if there is nothing to
-/// do, to show that polls of it return.
-///
-/// Capacity goes to queues in priority order, to each but the last up to its known length: a script
-/// cannot see how much another one leased.
-pub(crate) fn plan(
-    queues: &mut [Queue],
-    mut room: usize,
-    rules: &Arc<[LimitRule]>,
-    poll_all: bool,
-) -> Vec<Part> {
-    let last = queues.iter().rposition(Queue::may_have_work);
-    let mut parts = Vec::new();
-    for (index, queue) in queues.iter_mut().enumerate() {
-        if queue.refused.is_some() {
-            continue;
+impl Queue {
+    /// Returns its part of the next poll, `None` if there is nothing to do, and takes its share of
+    /// `room`. `is_last`: no queue after it has work.
+    pub(crate) fn next_part(
+        &mut self,
+        room: &mut usize,
+        is_last: bool,
+        rules: &Arc<[LimitRule]>,
+        poll_all: bool,
+    ) -> Option<Part> {
+        if self.refused.is_some() {
+            return None;
         }
-        let take = match queue.length {
-            _ if !queue.may_have_work() => 0,
+        let take = match self.length {
+            _ if !self.may_have_work() => 0,
             // The length does not include sorted requests.
-            Some(length) if last != Some(index) && !queue.ready => {
-                room.min(length + queue.parked.len())
-            }
-            _ => room,
+            Some(length) if !is_last && !self.ready => (*room).min(length + self.parked.len()),
+            _ => *room,
         };
         let take = take.min(BATCH_MAX);
-        room -= take;
-        let read_back = queue.must_resync();
-        if take == 0 && !queue.has_outcomes() && !read_back && !poll_all {
-            continue;
+        *room -= take;
+        let read_back = self.must_resync();
+        if take == 0 && !self.has_outcomes() && !read_back && !poll_all {
+            return None;
         }
-        let again = queue.resend.is_some();
-        let Resend { serial, settlements } = queue.resend.take().unwrap_or_else(|| {
-            queue.serial += 1;
-            let settlements = queue.to_settle.iter().take(BATCH_MAX);
+        let again = self.resend.is_some();
+        let Resend { serial, settlements } = self.resend.take().unwrap_or_else(|| {
+            self.serial += 1;
+            let settlements = self.to_settle.iter().take(BATCH_MAX);
             let count = batch_len(settlements.map(|pending| pending.outcome.size()));
-            Resend { serial: queue.serial, settlements: queue.to_settle.drain(..count).collect() }
+            Resend { serial: self.serial, settlements: self.to_settle.drain(..count).collect() }
         });
         let settlements = settlements.into_iter().map(|l| (l.outcome, (l.notify, l.job_metrics)));
         let (outcomes, followed) = settlements.unzip();
         if take > 0 {
-            queue.poll_sent();
+            // It sees everything up to now.
+            self.needs_poll = false;
         }
-        let parked = if take > 0 { std::mem::take(&mut queue.parked) } else { Vec::new() };
-        parts.push(Part {
-            queue: index,
-            keys: queue.keys.clone(),
+        let parked = if take > 0 { std::mem::take(&mut self.parked) } else { Vec::new() };
+        Some(Part {
+            queue: self.index,
+            keys: self.keys.clone(),
             take,
             parked,
-            rules: queue.rules(rules).clone(),
+            rules: self.rules(rules).clone(),
             read_back,
-            more: queue.more,
-            length: !queue.popping || queue.length != Some(0),
+            more: self.more,
+            length: !self.popping || self.length != Some(0),
             serial,
             again,
             outcomes,
             followed,
-        });
+        })
     }
-    parts
-}
-
-/// Runs a poll. Must not be dropped before its end: its leases would be forgotten.
-pub(crate) async fn run(link: Arc<Connection>, parts: Vec<Part>) -> FinishedPoll {
-    let replies = replies(&link, &parts).await;
-    match &replies {
-        Ok(replies) => {
-            for (part, reply) in parts.iter().zip(replies) {
-                if let Err(error) = reply {
-                    let queue = part.keys.queue.name();
-                    tracing::warn!(
-                        error = %with_causes(&error),
-                        queue,
-                        "cannot poll a queue: retrying"
-                    );
-                }
-            }
-            if replies.iter().all(Result::is_err) {
-                sleep(PAUSE).await;
-            }
-        }
-        Err(error) => {
-            tracing::warn!(
-                error = %with_causes(&error),
-                "retrying a failed poll with its settlements"
-            );
-            sleep(PAUSE).await;
-        }
-    }
-    FinishedPoll { parts, replies }
-}
-
-async fn replies(
-    link: &Connection,
-    parts: &[Part],
-) -> Result<Vec<Result<Reply, StoreError>>, StoreError> {
-    // Before the poll, so that its new leases are not included.
-    let mut held = Vec::with_capacity(parts.len());
-    for part in parts {
-        held.push(match part.read_back {
-            true => match link.held(&part.keys, REDIS_TIMEOUT).await {
-                Err(error) if error.is_transient() => return Err(error),
-                held => held.map(Some),
-            },
-            false => Ok(None),
-        });
-    }
-    let polls = parts.iter().map(|part| QueuePoll {
-        keys: &part.keys,
-        take: part.take,
-        parked: &part.parked,
-        rules: &part.rules,
-        outcomes: &part.outcomes,
-        serial: part.serial,
-        again: part.again,
-        more: part.more,
-        // Requests that a lost pop left there are found by reading back leases.
-        inbox: part.leases(),
-        length: part.length,
-    });
-    let polls: Vec<QueuePoll<'_>> = polls.collect();
-    let replies = link.poll(&polls, REDIS_TIMEOUT).await?.into_iter().zip(held);
-    Ok(replies.map(|(poll, held)| Ok(Reply { poll: poll?, held: held? })).collect())
 }
 
 impl Part {
+    /// Returns the name of its queue.
+    pub(crate) fn queue_name(&self) -> &str {
+        self.keys.queue.name()
+    }
+
+    /// Returns this worker's keys on its queue if the poll reads back the leases there.
+    pub(crate) fn reads_back(&self) -> Option<&WorkerKeys> {
+        self.read_back.then_some(&*self.keys)
+    }
+
+    /// Returns the call of the script.
+    pub(crate) fn poll(&self) -> QueuePoll<'_> {
+        QueuePoll {
+            keys: &self.keys,
+            take: self.take,
+            parked: &self.parked,
+            rules: &self.rules,
+            outcomes: &self.outcomes,
+            serial: self.serial,
+            again: self.again,
+            more: self.more,
+            // Requests that a lost pop left there are found by reading back leases.
+            inbox: self.leases(),
+            length: self.length,
+        }
+    }
+
     /// Takes the names whose parked requests the poll leased first.
     pub(crate) fn take_parked(&mut self) -> Vec<String> {
         std::mem::take(&mut self.parked)
