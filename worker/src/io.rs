@@ -25,16 +25,16 @@ use crate::background::schedules::Schedules;
 use crate::background::{heartbeat_events, safety, tally};
 use crate::dispatcher::{Dispatcher, Inputs, Notices, Queue, Rights, Setup};
 use crate::error::WorkerError;
+use crate::handler::compiled::state::StateMap;
 use crate::identity::Identity;
-use crate::job::Shared;
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
 use crate::readiness::pulse::Pulse;
 use crate::readiness::report::Report;
 use crate::readiness::{Readiness, ReadinessHandle};
-use crate::redis_timeout::REDIS_TIMEOUT;
-use crate::state::StateMap;
+use crate::run::job::Shared;
 use crate::stop::{Stop, StopRequests};
+use crate::time::REDIS_TIMEOUT;
 
 /// Most readiness checks that wait at once.
 const MAX_CHECKS: usize = 64;

@@ -20,14 +20,14 @@ use redcall_store::LimitRule;
 use crate::error::WorkerError;
 use crate::handler::bounds::Bounds;
 use crate::handler::command::CommandHandler;
-use crate::handler::environment::Environment;
+use crate::handler::compiled::state::StateMap;
 use crate::handler::http::{Client, HttpHandler};
 use crate::handler::process::ProcessHandler;
 use crate::handler::program::ProgramContext;
+use crate::handler::program::environment::Environment;
 use crate::handler::service::ServiceHandler;
 use crate::handler::{Handler, builtin};
-use crate::service::ServiceRules;
-use crate::state::StateMap;
+use crate::run::service::ServiceRules;
 
 /// The compiled-in handlers, by name.
 pub(crate) type Compiled = BTreeMap<String, Arc<dyn Handler>>;

@@ -9,11 +9,11 @@ use tokio::sync::{mpsc, watch};
 use crate::background::reload::{self, Source};
 use crate::background::signals;
 use crate::error::WorkerError;
+use crate::handler::compiled::state::StateMap;
 use crate::handler::compiled::{AsyncHandler, BlockingHandler, blocking, compiled};
 use crate::io;
 use crate::overview::Overview;
 use crate::readiness::Readiness;
-use crate::state::StateMap;
 use crate::stop::Stop;
 
 /// Runs jobs. Create it, then call [`Worker::run`].

@@ -14,8 +14,7 @@ use serde_json::json;
 
 use super::Background;
 use crate::identity::Identity;
-use crate::redis_timeout::REDIS_TIMEOUT;
-use crate::until::every;
+use crate::time::{REDIS_TIMEOUT, every};
 
 /// Publishes a heartbeat event at once and then at the configured interval. Publishes none without
 /// an interval.

@@ -24,7 +24,7 @@ use super::Background;
 use crate::causes::with_causes;
 use crate::error::WorkerError;
 use crate::mapping::Mapping;
-use crate::redis_timeout::REDIS_TIMEOUT;
+use crate::time::REDIS_TIMEOUT;
 
 /// Longest sleep of a task: the offset to Redis's clock is measured every few seconds, and may
 /// jump.

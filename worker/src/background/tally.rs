@@ -9,8 +9,7 @@ use redcall_common::settings::Settings;
 use redcall_store::Connection;
 
 use super::Background;
-use crate::redis_timeout::REDIS_TIMEOUT;
-use crate::until::every;
+use crate::time::{REDIS_TIMEOUT, every};
 
 /// Interval: answers of that time may exceed the limit.
 const EVERY: Duration = Duration::from_secs(1);

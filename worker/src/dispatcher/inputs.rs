@@ -5,8 +5,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::io_event::IoEvent;
 use crate::background::pops::Popped;
 use crate::background::reload::Reloaded;
-use crate::job::Event;
 use crate::readiness::report::Report;
+use crate::run::job::Event;
 
 /// See the module. Each is read by the loop alone; the owners of its state handle the messages.
 pub(crate) struct Inputs {

@@ -22,7 +22,6 @@ mod jobs;
 mod polls;
 mod queue;
 mod readiness;
-mod settlement;
 mod setup;
 mod shutdown;
 
@@ -47,7 +46,7 @@ use crate::background::reload::Reloaded;
 use crate::error::WorkerError;
 use crate::readiness::pulse::Pulse;
 use crate::stop::{Stop, StopRequests};
-use crate::until::until;
+use crate::time::until;
 
 /// Most events handled at once.
 const BATCH_MAX: usize = 1024;

@@ -14,9 +14,9 @@ use crate::background::reload::Reloaded;
 use crate::background::schedules::Schedules;
 use crate::causes::with_causes;
 use crate::identity::Identity;
-use crate::job::Shared;
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
+use crate::run::job::Shared;
 
 /// Longest time until an instant of this process: a later one needs no timer.
 const DAY: Duration = Duration::from_secs(86_400);

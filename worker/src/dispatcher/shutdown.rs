@@ -11,9 +11,8 @@ use super::queue::Queue;
 use super::readiness::Checks;
 use super::setup::Setup;
 use crate::causes::with_causes;
-use crate::redis_timeout::REDIS_TIMEOUT;
 use crate::stop::{Stop, StopRequests};
-use crate::until::{every, until};
+use crate::time::{REDIS_TIMEOUT, every, until};
 
 /// How often a stopping worker unblocks its pops: a pop that does not block yet would miss it, and
 /// keep an idle worker for as long as it blocks.

@@ -1,27 +1,23 @@
 //! Handlers: one kind per file, behind one trait without type parameters.
 
 pub(crate) mod bounds;
-mod budget;
 pub(crate) mod builtin;
 pub(crate) mod command;
 pub(crate) mod compiled;
-pub(crate) mod environment;
 pub(crate) mod error;
-mod group;
 pub(crate) mod http;
 mod paced;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod service;
-mod stderr;
 
 use std::pin::Pin;
 
 pub use error::HandlerError;
 pub(crate) use error::HandlerResult;
 
-use crate::request::Request;
-use crate::state::StateMap;
+use crate::handler::compiled::state::StateMap;
+use crate::run::request::Request;
 
 /// A running handler. Dropping it ends its work, as far as possible.
 pub(crate) type Running = Pin<Box<dyn Future<Output = HandlerResult> + Send>>;

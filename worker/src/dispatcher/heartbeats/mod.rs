@@ -18,7 +18,7 @@ use super::setup::Setup;
 use crate::background::Background;
 use crate::causes::with_causes;
 use crate::identity::Status;
-use crate::until::every;
+use crate::time::every;
 
 /// Completes at the next reconnect of a connection.
 type Reconnect = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -10,7 +10,7 @@ use redcall_common::keys::QueueKeys;
 use redcall_common::time::millis;
 use redcall_store::{Connection, Fault, LimitFault, LimitRule, TimeAhead};
 
-use crate::redis_timeout::REDIS_TIMEOUT;
+use crate::time::REDIS_TIMEOUT;
 
 /// Repairs one queue, up to the limit of one heartbeat; the next one continues.
 pub(super) async fn repair(

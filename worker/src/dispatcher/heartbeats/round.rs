@@ -19,8 +19,8 @@ use crate::causes::with_causes;
 use crate::dispatcher::io_event::IoEvent;
 use crate::dispatcher::queue::Queue;
 use crate::identity::Identity;
-use crate::job::Shared;
-use crate::redis_timeout::REDIS_TIMEOUT;
+use crate::run::job::Shared;
+use crate::time::REDIS_TIMEOUT;
 
 /// A queue, and the rules that sort its requests.
 pub(crate) type Served = (Arc<WorkerKeys>, Arc<[LimitRule]>);

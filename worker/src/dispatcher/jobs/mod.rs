@@ -2,7 +2,6 @@
 //!
 //! Read and written by the dispatcher alone.
 
-pub(super) mod launch;
 pub(super) mod rules;
 mod start;
 
@@ -19,14 +18,14 @@ use redcall_store::{Outcome, Settlement};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
-use self::launch::Launched;
 use super::queue::Queue;
-use super::settlement::PendingSettlement;
-use crate::execute::{DEADLINE_TIMEOUT, read_deadline};
 use crate::handler::HandlerError;
-use crate::job::Event;
 use crate::metrics::{JobMetrics, Metrics};
-use crate::outcome;
+use crate::run::execute::{DEADLINE_TIMEOUT, read_deadline};
+use crate::run::job::Event;
+use crate::run::launch::Launched;
+use crate::run::outcome;
+use crate::run::settlement::PendingSettlement;
 
 /// A running job, which uses capacity.
 struct Running {

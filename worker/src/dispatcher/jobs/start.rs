@@ -3,10 +3,10 @@
 use redcall_store::{Leased, Outcome, Settlement};
 
 use super::Jobs;
-use super::launch::{Launcher, RunFuture, spawn_all};
 use crate::dispatcher::queue::Queue;
-use crate::dispatcher::settlement::PendingSettlement;
 use crate::dispatcher::setup::Setup;
+use crate::run::launch::{Launcher, RunFuture, spawn_all};
+use crate::run::settlement::PendingSettlement;
 
 impl Jobs {
     /// Starts requests of queue `index` up to the capacity, and returns the others to the head of

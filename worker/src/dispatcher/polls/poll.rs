@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::causes::with_causes;
 use crate::dispatcher::queue::Queue;
 use crate::dispatcher::queue::part::Part;
-use crate::redis_timeout::REDIS_TIMEOUT;
+use crate::time::REDIS_TIMEOUT;
 
 /// Pause after a failed poll.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -24,8 +24,8 @@ use tokio::time::Instant;
 use self::fetch::Fetch;
 use self::notices::Reads;
 use crate::background::pops::Pops;
-use crate::dispatcher::settlement::PendingSettlement;
 use crate::mapping::Mapping;
+use crate::run::settlement::PendingSettlement;
 
 /// How often a paused queue is polled, in case its resume message was lost, and how long a queue
 /// rests whose poll Redis has refused.

@@ -8,8 +8,8 @@ use redcall_store::{LimitRule, Outcome, QueuePoll, Settled, Settlement, WorkerKe
 use tokio::sync::oneshot;
 
 use super::{Queue, Resend};
-use crate::dispatcher::settlement::PendingSettlement;
 use crate::metrics::{JobMetrics, Metrics};
+use crate::run::settlement::PendingSettlement;
 
 /// Most requests that a poll leases from a queue, and most that it settles. While Redis executes
 /// one batch, worker and callers handle the previous one: with a thousand at a time they would wait

@@ -12,7 +12,7 @@ use super::notices::Named;
 use crate::dispatcher::io_event::IoEvent;
 use crate::dispatcher::jobs::{EndReason, Jobs};
 use crate::dispatcher::setup::Setup;
-use crate::redis_timeout::REDIS_TIMEOUT;
+use crate::time::REDIS_TIMEOUT;
 
 /// Pause before a failed promotion is retried.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -16,7 +16,7 @@ use crate::dispatcher::io_event::IoEvent;
 use crate::dispatcher::polls::poll::{FinishedPoll, Reply};
 use crate::dispatcher::queue::part::Part;
 use crate::readiness::report::Report;
-use crate::redis_timeout::REDIS_TIMEOUT;
+use crate::time::REDIS_TIMEOUT;
 
 /// How long the result of a probe is reused.
 const REUSED_FOR: Duration = Duration::from_secs(1);

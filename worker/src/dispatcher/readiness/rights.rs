@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::dispatcher::io_event::IoEvent;
 use crate::error::WorkerError;
-use crate::redis_timeout::REDIS_TIMEOUT;
+use crate::time::REDIS_TIMEOUT;
 
 /// How long a result is reused for readiness checks.
 const REUSED_FOR: Duration = Duration::from_secs(1);

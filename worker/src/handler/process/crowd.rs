@@ -19,8 +19,8 @@ use super::child::{LineEffect, Process, RequestEnd, UNREAD_TOKENS, died, handle_
 use super::wire::{self, Incoming};
 use crate::handler::HandlerError;
 use crate::handler::bounds::Bounds;
-use crate::request::Request;
-use crate::until::until;
+use crate::run::request::Request;
+use crate::time::until;
 
 /// The channel for lines to a job.
 type LineSender = mpsc::Sender<String>;

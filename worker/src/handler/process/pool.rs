@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::child::{Process, RequestEnd, StartSettings};
 use super::crowd::{Crowd, Slot};
 use crate::handler::{HandlerError, HandlerResult};
-use crate::request::Request;
+use crate::run::request::Request;
 
 /// Pause before the start after a process broke; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -9,16 +9,16 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::process::ChildStderr;
 
 use super::budget::{Budget, LINE};
-use super::paced::{MESSAGES, Paced};
+use crate::handler::paced::{MESSAGES, Paced};
 
-/// The target of the lines: bounded by their budget only.
-pub(super) const TARGET: &str = module_path!();
+/// The target of the lines: bounded by their budget only. Users name it in filters.
+pub(crate) const TARGET: &str = "redcall_worker::handler::stderr";
 
 /// Buffer size of reads.
 const PIPE: usize = 16 << 10;
 
 /// The lines of a program's stderr.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     stderr: BufReader<Paced<Receiver>>,
     line: Vec<u8>,
     budget: Arc<Budget>,
@@ -28,7 +28,7 @@ impl Lines {
     /// # Errors
     ///
     /// If the system refuses.
-    pub(super) fn of(stderr: ChildStderr, budget: &Arc<Budget>) -> io::Result<Self> {
+    pub(crate) fn of(stderr: ChildStderr, budget: &Arc<Budget>) -> io::Result<Self> {
         // A program that floods it is slowed down beyond 16 MB a second.
         let stderr = Paced::pipe(stderr.into_owned_fd(), MESSAGES, |_| false)?;
         let stderr = BufReader::with_capacity(PIPE, stderr);
@@ -41,7 +41,7 @@ impl Lines {
     /// # Errors
     ///
     /// The error of the read.
-    pub(super) async fn next(&mut self, log: impl FnOnce(&str)) -> io::Result<ControlFlow<()>> {
+    pub(crate) async fn next(&mut self, log: impl FnOnce(&str)) -> io::Result<ControlFlow<()>> {
         if self.line.is_empty() && self.budget.is_spent() {
             return self.discard().await;
         }

@@ -10,9 +10,9 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
 
-use crate::job::Job;
-use crate::outcome;
-use crate::request::Request;
+use crate::run::job::Job;
+use crate::run::outcome;
+use crate::run::request::Request;
 
 /// The longest time that a deferred answer may take.
 const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redcall_common::error::Code;
 use redcall_common::settings::{Backoff, Retries};
 
-use crate::job::Job;
+use crate::run::job::Job;
 
 /// The longest retry delay that a handler may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);

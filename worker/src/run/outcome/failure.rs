@@ -1,7 +1,7 @@
 //! The log line about a request without an answer: the error that its caller gets, and the causes,
 //! which the caller does not get.
 //!
-//! `outcome.rs` logs the end of a run; a request that ends without a run is logged where that is
+//! `mod.rs` logs the end of a run; a request that ends without a run is logged where that is
 //! decided. `log/repeats.rs` bounds and counts the lines.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use redcall_common::error::{Code, WireError};
 use redcall_common::time::millis;
 
-use crate::job::Job;
+use crate::run::job::Job;
 
 /// Longest part of a message, and of its causes, in a line, bytes.
 const SHOWN: usize = 2 << 10;

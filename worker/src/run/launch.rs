@@ -16,13 +16,13 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{self, Verified};
-use crate::dispatcher::settlement::PendingSettlement;
-use crate::execute::{budget_left, execute};
-use crate::job::{Job, Shared};
 use crate::mapping::{Mapped, Mapping};
-use crate::outcome;
-use crate::request::Request;
+use crate::run::auth::{self, Verified};
+use crate::run::execute::{budget_left, execute};
+use crate::run::job::{Job, Shared};
+use crate::run::outcome;
+use crate::run::request::Request;
+use crate::run::settlement::PendingSettlement;
 
 /// A job that has been started.
 pub(crate) struct Launched {

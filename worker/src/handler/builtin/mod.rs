@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use self::sum::Term;
 use super::compiled::compiled;
 use super::{Handler, HandlerError};
-use crate::extract::Json;
-use crate::request::Request;
+use crate::handler::compiled::extract::Json;
+use crate::run::request::Request;
 
 /// The prefix of built-in handlers in the job mapping.
 pub(crate) const PREFIX: &str = "builtin:";

@@ -16,10 +16,10 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Verified;
-use crate::progress_error::ProgressError;
-use crate::service::{ServiceRules, TaskRun};
-use crate::state::StateMap;
+use crate::handler::compiled::state::StateMap;
+use crate::run::auth::Verified;
+use crate::run::progress_error::ProgressError;
+use crate::run::service::{ServiceRules, TaskRun};
 
 /// Most unread frames at a response key before the writer blocks; the second limit is in bytes, for
 /// frames of the present size. At least two: a reader leaves the last frame that it has read.

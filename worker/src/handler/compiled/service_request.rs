@@ -4,10 +4,10 @@ use redcall_common::error::Code;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::answer::IntoAnswer;
-use crate::extract::{FromRequest, Json};
+use crate::handler::compiled::answer::IntoAnswer;
+use crate::handler::compiled::extract::{FromRequest, Json};
 use crate::handler::{HandlerError, HandlerResult};
-use crate::request::Request;
+use crate::run::request::Request;
 
 /// The input of a task: an argument of a handler that a service names.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

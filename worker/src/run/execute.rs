@@ -17,16 +17,16 @@ use redcall_store::{Claim, Claimed, Outcome, StoreError};
 use serde_json::value::to_raw_value;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::auth::Verified;
 use crate::causes::with_causes;
-use crate::failure::{self, NextStep};
 use crate::handler::{Handler, HandlerError};
-use crate::job::{Event, Job};
-use crate::outcome::{self, Unanswered, give_up};
-use crate::progress_error::ProgressError;
-use crate::redis_timeout::REDIS_TIMEOUT;
-use crate::request::Request;
-use crate::service::{self, ServiceRules};
+use crate::run::auth::Verified;
+use crate::run::job::{Event, Job};
+use crate::run::outcome::failure::{self, NextStep};
+use crate::run::outcome::{self, Unanswered, give_up};
+use crate::run::progress_error::ProgressError;
+use crate::run::request::Request;
+use crate::run::service::{self, ServiceRules};
+use crate::time::REDIS_TIMEOUT;
 
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a job continues after its deadline, while the deadline is read again from Redis.

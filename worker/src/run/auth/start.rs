@@ -6,8 +6,8 @@ use redcall_common::auth::{Refusal, Start, open_until, within_its_time};
 use redcall_store::{Remembered, StoreError};
 
 use super::{Verified, is_first};
-use crate::job::Job;
-use crate::redis_timeout::REDIS_TIMEOUT;
+use crate::run::job::Job;
+use crate::time::REDIS_TIMEOUT;
 
 impl Verified {
     /// Stores the record that `run` starts the request. A request runs once. The start record

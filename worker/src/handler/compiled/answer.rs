@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::extract::Json;
+use crate::handler::compiled::extract::Json;
 use crate::handler::{HandlerError, HandlerResult};
 
 /// A value that a compiled-in handler returns, converted to the answer of its job.

@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
 
-use crate::job::Job;
-use crate::progress_error::ProgressError;
+use crate::run::job::Job;
+use crate::run::progress_error::ProgressError;
 
 /// A job, as its handler gets it. Cheap to clone. The job keeps its capacity while a clone lives.
 #[derive(Clone)]

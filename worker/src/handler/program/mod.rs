@@ -1,5 +1,10 @@
 //! The program of a command or a process, and its start.
 
+pub(super) mod budget;
+pub(crate) mod environment;
+pub(super) mod group;
+pub(crate) mod stderr;
+
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,9 +14,9 @@ use redcall_common::leash::Leash;
 use redcall_common::settings::ProgramEnv;
 use tokio::process::{Child, Command};
 
+use self::environment::Environment;
+use self::group::Group;
 use super::bounds::Bounds;
-use super::environment::Environment;
-use super::group::Group;
 
 /// The place where the programs of a mapping run, and their limits.
 pub(crate) struct ProgramContext<'a> {

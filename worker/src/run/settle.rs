@@ -4,8 +4,8 @@ use redcall_store::Settled;
 use tokio::sync::oneshot;
 
 use crate::handler::error::HandlerResult;
-use crate::job::{Event, Job};
-use crate::outcome;
+use crate::run::job::{Event, Job};
+use crate::run::outcome;
 
 impl Job {
     /// Settles the job with its handler's result. Returns `false` if it is settled already.

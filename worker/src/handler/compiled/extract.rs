@@ -8,8 +8,8 @@ use redcall_common::error::Code;
 use serde::de::DeserializeOwned;
 
 use crate::handler::HandlerError;
-use crate::request::Request;
-use crate::state::StateMap;
+use crate::handler::compiled::state::StateMap;
+use crate::run::request::Request;
 
 /// An argument of a handler, made from its request.
 pub trait FromRequest: Sized + Send {

@@ -28,8 +28,8 @@ use tried::Tried;
 
 use super::bounds::Bounds;
 use super::{Handler, HandlerError, Running};
-use crate::request::Request;
-use crate::state::StateMap;
+use crate::handler::compiled::state::StateMap;
+use crate::run::request::Request;
 
 /// Headers of the caller that are forwarded: the trace of the job (W3C Trace Context).
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];

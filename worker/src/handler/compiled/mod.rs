@@ -1,16 +1,21 @@
 //! Compiled-in Rust handlers, without type parameters beyond this module.
 
+pub(crate) mod answer;
+pub(crate) mod extract;
+pub(crate) mod service_request;
+pub(crate) mod state;
+
 use std::any::type_name;
 use std::marker::PhantomData;
 
 use redcall_common::error::Code;
 use tokio::task::{JoinError, spawn_blocking};
 
+use self::answer::IntoAnswer;
+use self::extract::FromRequest;
+use self::state::StateMap;
 use super::{Handler, HandlerError, HandlerResult, Running};
-use crate::answer::IntoAnswer;
-use crate::extract::FromRequest;
-use crate::request::Request;
-use crate::state::StateMap;
+use crate::run::request::Request;
 
 /// An async function over extractors. For functions of up to four arguments.
 pub trait AsyncHandler<Args>: Clone + Send + Sync + 'static {

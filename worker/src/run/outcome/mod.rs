@@ -1,5 +1,8 @@
 //! Outcomes of a job: answered, retried, dead-lettered; with and without a waiting caller.
 
+pub(crate) mod failure;
+mod retry_delay;
+
 use std::time::Duration;
 
 use redcall_common::auth::Refusal;
@@ -19,12 +22,12 @@ use redcall_store::{
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::failure::{self, NextStep};
+use self::failure::NextStep;
+use self::retry_delay::retry_in;
 use crate::handler::bounds::check_depth;
 use crate::handler::error::{HandlerError, HandlerResult};
-use crate::job::Job;
-use crate::retry_delay::retry_in;
-use crate::service;
+use crate::run::job::Job;
+use crate::run::service;
 
 /// Longest message in a request's history, bytes: up to twenty of them are stored with it.
 const MAX_MESSAGE: usize = 1 << 10;

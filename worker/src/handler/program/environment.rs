@@ -37,7 +37,7 @@ impl Environment {
     /// # Errors
     ///
     /// If `env` names a variable that holds a secret.
-    pub(super) fn admitted(&self, env: &ProgramEnv) -> Result<Vec<(OsString, OsString)>, String> {
+    pub(crate) fn admitted(&self, env: &ProgramEnv) -> Result<Vec<(OsString, OsString)>, String> {
         if let Some(name) = self.secret.iter().find(|name| env.names_itself(name)) {
             return Err(format!(
                 "`env` names `{name}`, which holds the password of Redis or a signing secret; no \

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use crate::log::dropped::{Reason, count};
 
 /// Longest line that is logged, bytes.
-pub(super) const LINE: u64 = 8 << 10;
+pub(crate) const LINE: u64 = 8 << 10;
 /// Log budget of a job, in lines and in bytes: the burst, and the rate.
 const LINES: Bucket = Bucket { burst: 10_000, per_second: 1000 };
 const BYTES: Bucket = Bucket { burst: 1 << 20, per_second: 64 << 10 };
@@ -32,7 +32,7 @@ impl Bucket {
 }
 
 /// See the module. Shared by all runs of a job; dropped with its mapping.
-pub(super) struct Budget {
+pub(crate) struct Budget {
     job: String,
     state: Mutex<BudgetState>,
 }
@@ -54,14 +54,14 @@ struct Dropped {
 
 impl Budget {
     /// Returns the full budget for the programs of `job`.
-    pub(super) fn of(job: &str) -> Arc<Self> {
+    pub(crate) fn of(job: &str) -> Arc<Self> {
         let (at, dropped) = (Instant::now(), Dropped::default());
         let state = BudgetState { at, lines: LINES.burst, bytes: BYTES.burst, dropped };
         Arc::new(Self { job: job.to_owned(), state: Mutex::new(state) })
     }
 
     /// Returns `true` if no line can be logged now.
-    pub(super) fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         let mut state = self.lock();
         state.refill(Instant::now());
         state.is_spent()
@@ -69,7 +69,7 @@ impl Budget {
 
     /// Takes a line of `bytes`, up to [`LINE`]. Returns `false` if the line must not be logged;
     /// then it is counted as dropped.
-    pub(super) fn admit(self: &Arc<Self>, bytes: u64) -> bool {
+    pub(crate) fn admit(self: &Arc<Self>, bytes: u64) -> bool {
         let mut state = self.lock();
         state.refill(Instant::now());
         if state.is_spent() {
@@ -83,7 +83,7 @@ impl Budget {
     }
 
     /// Counts dropped lines, and schedules the report.
-    pub(super) fn drop_lines(self: &Arc<Self>, lines: u64, bytes: u64) {
+    pub(crate) fn drop_lines(self: &Arc<Self>, lines: u64, bytes: u64) {
         count(Reason::Budget, lines);
         let mut state = self.lock();
         let is_first = state.dropped == Dropped::default();

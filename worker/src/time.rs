@@ -1,8 +1,11 @@
-//! Waiting for an optional point in time, and regular ticks.
+//! Waiting for an optional point in time, regular ticks, and the timeout of Redis.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+
+/// How long an operation at Redis waits for a connection before it is retried.
+pub(crate) const REDIS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Completes at `instant`; never, if it is `None`. Cancel safe.
 pub(crate) async fn until(instant: Option<Instant>) {
