@@ -37,12 +37,12 @@ mod time;
 mod worker;
 
 pub use error::WorkerError;
-pub use handler::HandlerError;
 pub use handler::compiled::answer::IntoAnswer;
 pub use handler::compiled::extract::{FromRequest, Json, State};
 pub use handler::compiled::service_request::{Last, Next, ServiceRequest};
 pub use handler::compiled::state::StateMap;
 pub use handler::compiled::{AsyncHandler, BlockingHandler};
+pub use handler::error::HandlerError;
 pub use log::{LogGuard, init_log};
 pub use overview::{
     BoundOverview, JobOverview, LimitOverview, LimitsOverview, Overview, QueueOverview,

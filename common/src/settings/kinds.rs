@@ -1,17 +1,207 @@
 //! The handler of a job: `handler`, `command`, `process`, `pool` or `http`, with their own keys.
+//!
+//! Everything that differs by kind before a worker runs is here; a new kind has a variant, a row in
+//! [`KINDS`], and an arm in the methods below. The worker makes the handlers
+//! (`worker/src/handler/mod.rs`).
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use humantime::format_duration;
+use serde_json::{Map, Value, json};
 
 use super::duration::{HOUR, SHORTEST};
 use super::entry::Entry;
 use super::error::SettingsError;
 use super::forms::{count, queue};
-use super::parts::{HandlerSettings, HttpSettings, ProcessSettings};
+use super::program_env::ProgramEnv;
 use super::section::Section;
 use crate::name::is_job_name;
 
-/// The keys of which each job has exactly one.
-pub(super) const KINDS: [&str; 5] = ["handler", "command", "process", "pool", "http"];
+/// The handler of a job. Each job has exactly one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandlerSettings {
+    /// `handler = "NAME"`: Rust compiled into the worker, `builtin:…` or a registered name.
+    Compiled(String),
+    /// `command = ["PROGRAM", "ARGUMENT", …]`: One process per job, not through a shell, run in
+    /// [`super::Settings::base_dir`]. Never empty.
+    Command(Vec<String>),
+    /// `process = ["PROGRAM", "ARGUMENT", …]`: A pool of long-lived processes.
+    Process(ProcessSettings),
+    /// `pool = "NAME"`: The processes of a `[pools.NAME]`, shared with other jobs.
+    Pool(String),
+    /// `http = { method = "POST", url = "…" }`: A request to a server.
+    Http(HttpSettings),
+}
+
+/// `[jobs.X] http`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// GET, HEAD, POST, PUT, PATCH or DELETE. Default POST.
+    pub method: String,
+    /// `http://…` or `https://…`.
+    pub url: String,
+    /// The headers of each request. Default none, except the content type.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for HttpSettings {
+    /// Hides values that may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&String> = self.headers.keys().collect();
+        let mut shown = f.debug_struct("HttpSettings");
+        shown.field("method", &self.method).field("headers", &headers).finish_non_exhaustive()
+    }
+}
+
+/// `[jobs.X] process`, with its other keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessSettings {
+    /// Program and arguments, not through a shell, run in [`super::Settings::base_dir`]. Never
+    /// empty.
+    pub command: Vec<String>,
+    /// `instances`: The maximum number of processes, 1 to 1,024. Default 1.
+    pub instances: usize,
+    /// `start_timeout`: The time limit for a process to start, 1 ms to 1 hour. Default 10 s.
+    pub start_timeout: Duration,
+    /// `env` and `inherit_env`: Their environment variables.
+    pub env: ProgramEnv,
+}
+
+/// Where the handler of a job is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandlerPlace<'a> {
+    /// In the worker's program.
+    Worker,
+    /// In a program on the worker's machine: its words.
+    Program(&'a [String]),
+    /// Elsewhere, as described. Only a call shows whether it exists.
+    Elsewhere(String),
+}
+
+impl HandlerSettings {
+    /// Returns its key in `[jobs.NAME]`.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Compiled(_) => "handler",
+            Self::Command(_) => "command",
+            Self::Process(_) => "process",
+            Self::Pool(_) => "pool",
+            Self::Http(_) => "http",
+        }
+    }
+
+    /// Returns where it is.
+    #[must_use]
+    pub fn place(&self) -> HandlerPlace<'_> {
+        match self {
+            Self::Compiled(_) => HandlerPlace::Worker,
+            Self::Command(command) => HandlerPlace::Program(command),
+            Self::Process(process) => HandlerPlace::Program(&process.command),
+            Self::Pool(pool) => HandlerPlace::Elsewhere(format!("pool {pool}")),
+            Self::Http(http) => HandlerPlace::Elsewhere(format!("{} by HTTP", http.method)),
+        }
+    }
+
+    /// Returns the name of its compiled-in handler, if it has one.
+    #[must_use]
+    pub fn compiled(&self) -> Option<&str> {
+        if let Self::Compiled(name) = self { Some(name) } else { None }
+    }
+
+    /// Returns the name of its pool, if it shares one.
+    #[must_use]
+    pub fn pool(&self) -> Option<&str> {
+        if let Self::Pool(name) = self { Some(name) } else { None }
+    }
+
+    /// Returns its keys in `[jobs.NAME]`, as they are read. They may contain secrets.
+    #[must_use]
+    pub fn keys(&self) -> Map<String, Value> {
+        let value = match self {
+            Self::Process(process) => return process.keys(),
+            Self::Compiled(name) | Self::Pool(name) => json!(name),
+            Self::Command(command) => json!(command),
+            Self::Http(HttpSettings { method, url, headers }) => {
+                json!({"method": method, "url": url, "headers": headers})
+            }
+        };
+        Map::from_iter([(self.key().to_owned(), value)])
+    }
+
+    /// Returns the processes' number, which bounds the runs of its job by default.
+    pub(super) fn instances(&self) -> Option<usize> {
+        if let Self::Process(process) = self { Some(process.instances) } else { None }
+    }
+
+    /// Takes the environment of its program, if it keeps that itself.
+    pub(super) fn take_env(&mut self, env: &mut ProgramEnv) {
+        if let Self::Process(process) = self {
+            process.env = std::mem::take(env);
+        }
+    }
+}
+
+impl ProcessSettings {
+    /// Creates the settings of one process of `command`, with the defaults for the rest.
+    #[must_use]
+    pub fn new(command: Vec<String>) -> Self {
+        let (start_timeout, env) = (Duration::from_secs(10), ProgramEnv::default());
+        Self { command, instances: 1, start_timeout, env }
+    }
+
+    /// Returns its keys, as they are read.
+    #[must_use]
+    pub fn keys(&self) -> Map<String, Value> {
+        let Self { command, instances, start_timeout, env } = self;
+        let length = |length: &Duration| format_duration(*length).to_string();
+        let own = [
+            ("process", json!(command)),
+            ("instances", json!(instances)),
+            ("start_timeout", json!(length(start_timeout))),
+        ];
+        let own = own.map(|(key, value)| (key.to_owned(), value));
+        own.into_iter().chain(env.keys()).collect()
+    }
+}
+
+/// A kind of handler, as it is read.
+struct Kind {
+    /// The key that a job of this kind has.
+    key: &'static str,
+    /// `true` if it has a program, which gets an environment.
+    runs_program: bool,
+    /// Reads its keys; `None` if they are missing, or a mistake was reported.
+    read: fn(&mut Section<'_>) -> Option<HandlerSettings>,
+}
+
+/// Each job has exactly one.
+const KINDS: [Kind; 5] = [
+    Kind {
+        key: "handler",
+        runs_program: false,
+        read: |job| job.read("handler", name).map(HandlerSettings::Compiled),
+    },
+    Kind {
+        key: "command",
+        runs_program: true,
+        read: |job| job.read("command", words).map(HandlerSettings::Command),
+    },
+    Kind {
+        key: "process",
+        runs_program: true,
+        read: |job| process(job).map(HandlerSettings::Process),
+    },
+    Kind {
+        key: "pool",
+        runs_program: false,
+        read: |job| job.read("pool", queue).map(HandlerSettings::Pool),
+    },
+    Kind { key: "http", runs_program: false, read: |job| http(job).map(HandlerSettings::Http) },
+];
+
 pub(super) const EXAMPLE: &str =
     "handler = \"builtin:echo\" or command = [\"python3\", \"word_count.py\"]";
 
@@ -24,18 +214,33 @@ const METHODS: [(&str, &str); 6] = [
     ("DELETE", "DELETE"),
 ];
 
-/// Reads the handler of `job`; `None` if a mistake was reported or it is missing.
-pub(super) fn read(job: &mut Section<'_>) -> Option<HandlerSettings> {
-    let handler = job.read("handler", compiled);
-    let command = job.read("command", words).map(HandlerSettings::Command);
-    let process = process(job).map(HandlerSettings::Process);
-    let pool = job.read("pool", queue).map(HandlerSettings::Pool);
-    let http = http(job).map(HandlerSettings::Http);
-    handler.or(command).or(process).or(pool).or(http)
+/// The keys of kinds that a job has.
+pub(super) struct Given(Vec<&'static Kind>);
+
+impl Given {
+    pub(super) fn of(job: &Section<'_>) -> Self {
+        Self(KINDS.iter().filter(|kind| job.origin(kind.key).is_some()).collect())
+    }
+
+    pub(super) fn keys(&self) -> Vec<&'static str> {
+        self.0.iter().map(|kind| kind.key).collect()
+    }
+
+    pub(super) fn runs_program(&self) -> bool {
+        self.0.iter().any(|kind| kind.runs_program)
+    }
 }
 
-fn compiled(entry: &Entry) -> Result<HandlerSettings, SettingsError> {
-    name(entry).map(HandlerSettings::Compiled)
+/// Returns the keys of all kinds.
+pub(super) fn keys() -> [&'static str; KINDS.len()] {
+    KINDS.map(|kind| kind.key)
+}
+
+/// Reads the handler of `job`; `None` if a mistake was reported or it is missing.
+pub(super) fn read(job: &mut Section<'_>) -> Option<HandlerSettings> {
+    // All are read, so that each mistake is reported.
+    let read = KINDS.map(|kind| (kind.read)(job));
+    read.into_iter().flatten().next()
 }
 
 /// Reads the name of a compiled-in handler.

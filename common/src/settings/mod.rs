@@ -50,10 +50,11 @@ use std::path::{Path, PathBuf};
 
 pub use auth::{AuthKey, AuthSettings, Secret};
 pub use error::SettingsError;
+pub use kinds::{HandlerPlace, HandlerSettings, HttpSettings, ProcessSettings};
 pub use parts::{
-    AdminSettings, Backoff, ClientSettings, DeadSettings, EventSettings, HandlerSettings,
-    HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss,
-    ProcessSettings, QueueSettings, Rate, Retries, ScheduleSettings, WorkerSettings,
+    AdminSettings, Backoff, ClientSettings, DeadSettings, EventSettings, JobSettings, Limit,
+    LogFormat, LogSettings, Missed, OnWorkerLoss, QueueSettings, Rate, Retries, ScheduleSettings,
+    WorkerSettings,
 };
 pub use pools::PoolSettings;
 pub use program_env::ProgramEnv;

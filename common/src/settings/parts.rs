@@ -3,11 +3,10 @@
 //! No reading and no checks: the code that reads a section enforces the ranges, so a struct built
 //! in code (by tests or flags) is used unchanged.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::kinds::HandlerSettings;
 use super::program_env::ProgramEnv;
 use crate::error::Code;
 
@@ -230,65 +229,6 @@ impl JobSettings {
             limit: None,
             env: ProgramEnv::default(),
         }
-    }
-}
-
-/// The handler of a job. Each job has exactly one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HandlerSettings {
-    /// `handler = "NAME"`: Rust compiled into the worker, `builtin:…` or a registered name.
-    Compiled(String),
-    /// `command = ["PROGRAM", "ARGUMENT", …]`: One process per job, not through a shell, run in
-    /// [`super::Settings::base_dir`]. Never empty.
-    Command(Vec<String>),
-    /// `process = ["PROGRAM", "ARGUMENT", …]`: A pool of long-lived processes.
-    Process(ProcessSettings),
-    /// `pool = "NAME"`: The processes of a `[pools.NAME]`, shared with other jobs.
-    Pool(String),
-    /// `http = { method = "POST", url = "…" }`: A request to a server.
-    Http(HttpSettings),
-}
-
-/// `[jobs.X] http`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HttpSettings {
-    /// GET, HEAD, POST, PUT, PATCH or DELETE. Default POST.
-    pub method: String,
-    /// `http://…` or `https://…`.
-    pub url: String,
-    /// The headers of each request. Default none, except the content type.
-    pub headers: BTreeMap<String, String>,
-}
-
-impl fmt::Debug for HttpSettings {
-    /// Hides values that may be secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let headers: Vec<&String> = self.headers.keys().collect();
-        let mut shown = f.debug_struct("HttpSettings");
-        shown.field("method", &self.method).field("headers", &headers).finish_non_exhaustive()
-    }
-}
-
-/// `[jobs.X] process`, with its other keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProcessSettings {
-    /// Program and arguments, not through a shell, run in [`super::Settings::base_dir`]. Never
-    /// empty.
-    pub command: Vec<String>,
-    /// `instances`: The maximum number of processes, 1 to 1,024. Default 1.
-    pub instances: usize,
-    /// `start_timeout`: The time limit for a process to start, 1 ms to 1 hour. Default 10 s.
-    pub start_timeout: Duration,
-    /// `env` and `inherit_env`: Their environment variables.
-    pub env: ProgramEnv,
-}
-
-impl ProcessSettings {
-    /// Creates the settings of one process of `command`, with the defaults for the rest.
-    #[must_use]
-    pub fn new(command: Vec<String>) -> Self {
-        let (start_timeout, env) = (Duration::from_secs(10), ProgramEnv::default());
-        Self { command, instances: 1, start_timeout, env }
     }
 }
 

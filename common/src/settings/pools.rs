@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use config::Value;
 
 use super::forms::QUEUE;
-use super::kinds;
-use super::parts::ProcessSettings;
+use super::kinds::{self, ProcessSettings};
 use super::program_env;
 use super::section::Section;
 use crate::name::is_plain;

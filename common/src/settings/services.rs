@@ -7,8 +7,8 @@ use config::Value;
 
 use super::duration::{SHORTEST, YEAR};
 use super::forms::{QUEUE, number};
-use super::kinds;
-use super::parts::{JobSettings, ProcessSettings};
+use super::kinds::{self, ProcessSettings};
+use super::parts::JobSettings;
 use super::program_env;
 use super::section::Section;
 use crate::name::{is_plain, service_queue};

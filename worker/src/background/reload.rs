@@ -13,8 +13,9 @@ use tokio::task::spawn_blocking;
 use super::Background;
 use crate::causes::with_causes;
 use crate::error::WorkerError;
+use crate::handler::Compiled;
 use crate::handler::compiled::state::StateMap;
-use crate::mapping::{Compiled, Mapping};
+use crate::mapping::Mapping;
 
 /// The reloaded parts of the settings.
 pub(crate) struct Reloaded {

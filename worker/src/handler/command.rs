@@ -18,12 +18,13 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::bounds::Bounds;
+use super::error::{HandlerError, HandlerResult};
+use super::interface::{Handler, Running};
 use super::paced::{LARGE, Paced, SMALL_READS};
 use super::program::budget::Budget;
 use super::program::group::Group;
 use super::program::stderr::{Lines, TARGET};
 use super::program::{Launch, Program, ProgramContext};
-use super::{Handler, HandlerError, HandlerResult, Running};
 use crate::handler::compiled::state::StateMap;
 use crate::run::request::Request;
 

@@ -8,7 +8,8 @@ use redcall_common::error::Code;
 use redcall_common::service::{ServiceCall, ServiceOp, TaskResult};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Handler, HandlerError, HandlerResult, Running};
+use super::error::{HandlerError, HandlerResult};
+use super::interface::{Handler, Running};
 use crate::handler::compiled::state::StateMap;
 use crate::run::request::Request;
 

@@ -18,7 +18,8 @@ use serde_json::value::to_raw_value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::causes::with_causes;
-use crate::handler::{Handler, HandlerError};
+use crate::handler::error::HandlerError;
+use crate::handler::interface::Handler;
 use crate::run::auth::Verified;
 use crate::run::job::{Event, Job};
 use crate::run::outcome::failure::{self, NextStep};

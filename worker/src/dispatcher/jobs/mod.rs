@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use super::queue::Queue;
-use crate::handler::HandlerError;
+use crate::handler::error::HandlerError;
 use crate::metrics::{JobMetrics, Metrics};
 use crate::run::execute::{DEADLINE_TIMEOUT, read_deadline};
 use crate::run::job::Event;

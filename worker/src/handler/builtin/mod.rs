@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use self::sum::Term;
 use super::compiled::compiled;
-use super::{Handler, HandlerError};
+use super::error::HandlerError;
+use super::interface::Handler;
 use crate::handler::compiled::extract::Json;
 use crate::run::request::Request;
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::handler::compiled::extract::Json;
-use crate::handler::{HandlerError, HandlerResult};
+use crate::handler::error::{HandlerError, HandlerResult};
 
 /// A value that a compiled-in handler returns, converted to the answer of its job.
 ///

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use redcall_common::error::Code;
 use serde::de::DeserializeOwned;
 
-use crate::handler::HandlerError;
 use crate::handler::compiled::state::StateMap;
+use crate::handler::error::HandlerError;
 use crate::run::request::Request;
 
 /// An argument of a handler, made from its request.

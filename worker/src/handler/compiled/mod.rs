@@ -14,7 +14,8 @@ use tokio::task::{JoinError, spawn_blocking};
 use self::answer::IntoAnswer;
 use self::extract::FromRequest;
 use self::state::StateMap;
-use super::{Handler, HandlerError, HandlerResult, Running};
+use super::error::{HandlerError, HandlerResult};
+use super::interface::{Handler, Running};
 use crate::run::request::Request;
 
 /// An async function over extractors. For functions of up to four arguments.

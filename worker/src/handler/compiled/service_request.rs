@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::handler::compiled::answer::IntoAnswer;
 use crate::handler::compiled::extract::{FromRequest, Json};
-use crate::handler::{HandlerError, HandlerResult};
+use crate::handler::error::{HandlerError, HandlerResult};
 use crate::run::request::Request;
 
 /// The input of a task: an argument of a handler that a service names.

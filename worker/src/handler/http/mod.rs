@@ -27,7 +27,8 @@ pub(crate) use connection::Client;
 use tried::Tried;
 
 use super::bounds::Bounds;
-use super::{Handler, HandlerError, Running};
+use super::error::HandlerError;
+use super::interface::{Handler, Running};
 use crate::handler::compiled::state::StateMap;
 use crate::run::request::Request;
 

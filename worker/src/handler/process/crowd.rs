@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::child::{LineEffect, Process, RequestEnd, UNREAD_TOKENS, died, handle_line, unreadable};
 use super::wire::{self, Incoming};
-use crate::handler::HandlerError;
 use crate::handler::bounds::Bounds;
+use crate::handler::error::HandlerError;
 use crate::run::request::Request;
 use crate::time::until;
 

@@ -20,9 +20,9 @@ use redcall_common::settings::ProcessSettings;
 
 use self::child::StartSettings;
 use self::pool::Pool;
+use super::interface::{Handler, Running};
 use super::program::budget::Budget;
 use super::program::{Program, ProgramContext};
-use super::{Handler, Running};
 use crate::handler::compiled::state::StateMap;
 use crate::run::request::Request;
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::child::{Process, RequestEnd, StartSettings};
 use super::crowd::{Crowd, Slot};
-use crate::handler::{HandlerError, HandlerResult};
+use crate::handler::error::{HandlerError, HandlerResult};
 use crate::run::request::Request;
 
 /// Pause before the start after a process broke; it doubles each time.
