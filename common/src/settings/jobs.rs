@@ -12,7 +12,7 @@ use super::duration::{SHORTEST, YEAR};
 use super::entry::origin_of;
 use super::error::SettingsError;
 use super::forms::{count, number, queue};
-use super::kinds::{self, EXAMPLE, Given};
+use super::kinds::{self, EXAMPLE, Given, HandlerSettings};
 use super::parts::{JobSettings, OnWorkerLoss};
 use super::pools::PoolSettings;
 use super::program_env;
@@ -87,9 +87,10 @@ fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option
         // A job without one, but with an unknown key, most likely misspells it: report one mistake.
         [] if job.has_unread() => {}
         [] if job.is_from_env() => job.overrides_nothing("job", name, names),
-        [] => {
-            job.wrong(format!("has none of {}", kinds::keys().join(", ")), format!("add {EXAMPLE}"))
-        }
+        [] => job.wrong(
+            format!("has none of {}", HandlerSettings::KEYS.join(", ")),
+            format!("add {EXAMPLE}"),
+        ),
         ref given => job.wrong(format!("has {}", given.join(" and ")), "keep one of them"),
     }
     job.finish();

@@ -81,6 +81,17 @@ pub enum HandlerPlace<'a> {
 }
 
 impl HandlerSettings {
+    /// The keys of all kinds in `[jobs.NAME]`, of which each job has exactly one.
+    pub const KEYS: [&'static str; KINDS.len()] = {
+        let mut keys = [""; KINDS.len()];
+        let mut index = 0;
+        while index < keys.len() {
+            keys[index] = KINDS[index].key;
+            index += 1;
+        }
+        keys
+    };
+
     /// Returns its key in `[jobs.NAME]`.
     #[must_use]
     pub fn key(&self) -> &'static str {
@@ -231,11 +242,6 @@ impl Given {
     }
 }
 
-/// Returns the keys of all kinds.
-pub(super) fn keys() -> [&'static str; KINDS.len()] {
-    KINDS.map(|kind| kind.key)
-}
-
 /// Reads the handler of `job`; `None` if a mistake was reported or it is missing.
 pub(super) fn read(job: &mut Section<'_>) -> Option<HandlerSettings> {
     // All are read, so that each mistake is reported.
@@ -316,4 +322,14 @@ fn words(entry: &Entry) -> Result<Vec<String>, SettingsError> {
         _ => item.text("write the program and each argument as text").map(str::to_owned),
     });
     words.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_those_of_the_reference() {
+        assert_eq!(HandlerSettings::KEYS, ["handler", "command", "process", "pool", "http"]);
+    }
 }
