@@ -46,56 +46,42 @@
 //! The crate `redcall-client` calls jobs; neither crate depends on the other.
 
 mod admin;
-mod answer;
-mod auth;
+mod background;
 mod causes;
-mod deferred;
+mod dispatcher;
 mod error;
-mod execute;
-mod extract;
-mod failure;
 mod handler;
+mod identity;
 mod io;
-mod job;
 mod log;
 mod mapping;
 mod metrics;
-mod outcome;
 mod overview;
-mod progress_error;
 mod readiness;
-mod redis_timeout;
-mod reload;
-mod request;
-mod retry_delay;
+mod run;
 mod runtime;
-mod service;
-mod service_request;
-mod settle;
-mod signals;
-mod state;
 mod stop;
-mod until;
+mod time;
 mod worker;
 
-pub use answer::IntoAnswer;
-pub use deferred::DeferError;
 pub use error::WorkerError;
-pub use extract::{FromRequest, Json, State};
-pub use handler::HandlerError;
+pub use handler::compiled::answer::IntoAnswer;
+pub use handler::compiled::extract::{FromRequest, Json, State};
+pub use handler::compiled::service_request::{Last, Next, ServiceRequest};
+pub use handler::compiled::state::StateMap;
 pub use handler::compiled::{AsyncHandler, BlockingHandler};
+pub use handler::error::HandlerError;
 pub use log::{LogGuard, init_log};
 pub use overview::{
     BoundOverview, JobOverview, LimitOverview, LimitsOverview, Overview, QueueOverview,
     ScheduleOverview, ServiceOverview,
 };
-pub use progress_error::ProgressError;
 pub use readiness::Readiness;
 pub use redcall_common::settings::{Settings, SettingsError};
 pub use redcall_common::token::CompletionToken;
-pub use request::Request;
+pub use run::deferred::DeferError;
+pub use run::progress_error::ProgressError;
+pub use run::request::Request;
 pub use runtime::handler_runtime;
-pub use service_request::{Last, Next, ServiceRequest};
-pub use state::StateMap;
 pub use stop::Stop;
 pub use worker::Worker;

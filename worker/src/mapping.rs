@@ -19,18 +19,14 @@ use redcall_store::LimitRule;
 
 use crate::error::WorkerError;
 use crate::handler::bounds::Bounds;
-use crate::handler::command::CommandHandler;
-use crate::handler::environment::Environment;
-use crate::handler::http::{Client, HttpHandler};
+use crate::handler::compiled::state::StateMap;
+use crate::handler::interface::Handler;
 use crate::handler::process::ProcessHandler;
 use crate::handler::program::ProgramContext;
+use crate::handler::program::environment::Environment;
 use crate::handler::service::ServiceHandler;
-use crate::handler::{Handler, builtin};
-use crate::service::ServiceRules;
-use crate::state::StateMap;
-
-/// The compiled-in handlers, by name.
-pub(crate) type Compiled = BTreeMap<String, Arc<dyn Handler>>;
+use crate::handler::{Compiled, Parts, Pools};
+use crate::run::service::ServiceRules;
 
 /// One job's handler and rules.
 #[derive(Clone)]
@@ -96,18 +92,15 @@ impl Mapping {
             leash: &Leash::default(),
             environment: &environment,
         };
-        let (mut jobs, mut http) = (BTreeMap::new(), None);
         let pools = pools(settings, &context)?;
+        let parts = Parts::new(compiled, &pools, &context);
+        let mut jobs = BTreeMap::new();
         for (name, job) in &settings.jobs {
-            let pool = match &job.kind {
-                HandlerSettings::Pool(pool) => pools.get(pool).cloned(),
-                _ => None,
-            };
-            let handler = match &pool {
-                Some(pool) => Ok(pool.clone() as Arc<dyn Handler>),
-                None => handler((name, job), compiled, &context, &mut http),
-            };
-            let handler = handler.map_err(|problem| mistake(settings, name, job, problem))?;
+            let handler = parts.make(name, job).map_err(|problem| {
+                let key = format!("jobs.{name}.{}", job.kind.key());
+                WorkerError::mapping(settings, key, problem)
+            })?;
+            let pool = job.kind.pool().and_then(|pool| pools.get(pool)).cloned();
             let rules = Arc::new(job.clone());
             jobs.insert(name.clone(), Mapped { handler, rules, service: None, pool });
         }
@@ -122,19 +115,12 @@ impl Mapping {
                     problem.to_owned(),
                 ));
             }
-            let service =
-                service((name, settings_of), compiled, &context).map_err(|(key, problem)| {
-                    WorkerError::mapping(settings, format!("services.{name}.{key}"), problem)
-                })?;
+            let service = service((name, settings_of), &parts).map_err(|(key, problem)| {
+                WorkerError::mapping(settings, format!("services.{name}.{key}"), problem)
+            })?;
             jobs.insert(name.clone(), service);
         }
-        let used = settings.jobs.values().filter_map(|job| match &job.kind {
-            HandlerSettings::Compiled(name) => Some(name.as_str()),
-            HandlerSettings::Command(_)
-            | HandlerSettings::Process(_)
-            | HandlerSettings::Pool(_)
-            | HandlerSettings::Http(_) => None,
-        });
+        let used = settings.jobs.values().filter_map(|job| job.kind.compiled());
         let used: Vec<&str> = used.chain(settings.services.values().flat_map(tasks)).collect();
         for (name, handler) in compiled {
             if !used.contains(&name.as_str()) && !jobs.contains_key(name) {
@@ -253,34 +239,8 @@ impl Mapping {
     }
 }
 
-fn handler(
-    (name, job): (&str, &JobSettings),
-    compiled: &Compiled,
-    context: &ProgramContext<'_>,
-    http: &mut Option<Result<Client, String>>,
-) -> Result<Arc<dyn Handler>, String> {
-    match &job.kind {
-        HandlerSettings::Command(command) => {
-            Ok(Arc::new(CommandHandler::new(name, command, &job.env, context)?))
-        }
-        HandlerSettings::Http(settings) => {
-            let client = http.get_or_insert_with(Client::new).clone()?;
-            Ok(Arc::new(HttpHandler::new(settings, client, context.bounds)?))
-        }
-        HandlerSettings::Process(settings) => {
-            Ok(Arc::new(ProcessHandler::new(name, settings, context)?))
-        }
-        HandlerSettings::Compiled(name) => found(name, compiled),
-        // The settings reader has checked the names of pools.
-        HandlerSettings::Pool(pool) => Err(format!("unknown pool `{pool}`")),
-    }
-}
-
 /// The pools that several jobs share, by name.
-fn pools(
-    settings: &Settings,
-    context: &ProgramContext<'_>,
-) -> Result<BTreeMap<String, Arc<ProcessHandler>>, WorkerError> {
+fn pools(settings: &Settings, context: &ProgramContext<'_>) -> Result<Pools, WorkerError> {
     let pools = settings.pools.iter().map(|(name, pool)| {
         let made = ProcessHandler::new(name, &pool.process, context);
         let key = || format!("pools.{name}.process");
@@ -293,12 +253,11 @@ fn pools(
 /// Returns the mapping of a service; on error, the key and the problem.
 fn service(
     (name, settings): (&str, &ServiceSettings),
-    compiled: &Compiled,
-    context: &ProgramContext<'_>,
+    parts: &Parts<'_>,
 ) -> Result<Mapped, (&'static str, String)> {
     let (kind, handler) = match &settings.tasks {
         ServiceTasks::Process(process) => {
-            let pool = ProcessHandler::new(name, process, context);
+            let pool = ProcessHandler::new(name, process, parts.context);
             let pool = pool.map_err(|why| ("process", why))?;
             let pool: Arc<dyn Handler> = Arc::new(pool);
             let (init, exit) = (Some(pool.clone()), Some(pool.clone()));
@@ -306,7 +265,7 @@ fn service(
             (kind, ServiceHandler { init, execute: pool, exit })
         }
         ServiceTasks::Compiled { init, execute, exit } => {
-            let task = |key, name: &str| found(name, compiled).map_err(|why| (key, why));
+            let task = |key, name: &str| parts.compiled(name).map_err(|why| (key, why));
             let optional = |key, name: &Option<String>| {
                 name.as_deref().map(|name| task(key, name)).transpose()
             };
@@ -331,26 +290,4 @@ fn tasks(service: &ServiceSettings) -> impl Iterator<Item = &str> {
         ServiceTasks::Process(_) => [None; 3],
     };
     names.into_iter().flatten()
-}
-
-/// A compiled-in handler.
-fn found(name: &str, compiled: &Compiled) -> Result<Arc<dyn Handler>, String> {
-    let built_in = name.strip_prefix(builtin::PREFIX).and_then(builtin::find);
-    let found = built_in.map(Arc::from).or_else(|| compiled.get(name).cloned());
-    found.ok_or_else(|| {
-        let known = builtin::NAMES.map(|name| format!("builtin:{name}")).into_iter();
-        let known: Vec<String> = known.chain(compiled.keys().cloned()).collect();
-        format!("unknown handler `{name}`; known here: {}", known.join(", "))
-    })
-}
-
-fn mistake(settings: &Settings, name: &str, job: &JobSettings, problem: String) -> WorkerError {
-    let key = match job.kind {
-        HandlerSettings::Compiled(_) => "handler",
-        HandlerSettings::Command(_) => "command",
-        HandlerSettings::Process(_) => "process",
-        HandlerSettings::Pool(_) => "pool",
-        HandlerSettings::Http(_) => "http",
-    };
-    WorkerError::mapping(settings, format!("jobs.{name}.{key}"), problem)
 }

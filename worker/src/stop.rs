@@ -1,6 +1,6 @@
 //! Stop requests to a worker, sent by signals or the embedding program, received by the dispatcher.
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// A stop request to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,12 +13,27 @@ pub enum Stop {
     Now,
 }
 
-impl Stop {
-    /// Waits for a request beyond `level`. A dropped sender requests nothing.
-    pub(crate) async fn above(level: Self, stop: &mut watch::Receiver<Self>) -> Self {
-        match stop.wait_for(|asked| *asked > level).await {
-            Ok(asked) => *asked,
-            Err(_) => std::future::pending().await,
+/// The stop requests to one worker.
+pub(crate) struct StopRequests {
+    pub(crate) levels: watch::Receiver<Stop>,
+    /// Completes when the worker's future is dropped.
+    pub(crate) abandoned: oneshot::Receiver<()>,
+}
+
+impl StopRequests {
+    /// Waits for a request beyond `level`, which is below [`Stop::Now`]. A dropped sender of levels
+    /// requests nothing. Cancel safe.
+    pub(crate) async fn above(&mut self, level: Stop) -> Stop {
+        let requested = async {
+            match self.levels.wait_for(|asked| *asked > level).await {
+                Ok(asked) => *asked,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            level = requested => level,
+            _ = &mut self.abandoned => Stop::Now,
         }
     }
 }

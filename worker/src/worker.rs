@@ -6,14 +6,14 @@ use std::sync::Arc;
 use redcall_common::settings::Settings;
 use tokio::sync::{mpsc, watch};
 
+use crate::background::reload::{self, Source};
+use crate::background::signals;
 use crate::error::WorkerError;
+use crate::handler::compiled::state::StateMap;
 use crate::handler::compiled::{AsyncHandler, BlockingHandler, blocking, compiled};
 use crate::io;
 use crate::overview::Overview;
 use crate::readiness::Readiness;
-use crate::reload::{self, Source};
-use crate::signals;
-use crate::state::StateMap;
 use crate::stop::Stop;
 
 /// Runs jobs. Create it, then call [`Worker::run`].
@@ -181,10 +181,10 @@ impl Worker {
     /// If the worker cannot start: settings, handlers, Redis. Once started, it recovers lost
     /// connections. Dropping the future returns its jobs to their queues, without waiting for that.
     pub async fn run(self) -> Result<(), WorkerError> {
-        let stop = signals::listen()?;
+        let (_signals, stop) = signals::spawn()?;
         let mapping = self.source.mapping()?;
         let (settings, states) = (self.source.settings.clone(), self.source.states.clone());
-        let reloads = reload::listen(self.source)?;
+        let (_reload, reloads) = reload::spawn(self.source)?;
         io::run(settings, mapping, states, stop, reloads, &self.readiness).await
     }
 

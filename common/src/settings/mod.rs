@@ -28,7 +28,7 @@ pub use sections::client::ClientSettings;
 pub use sections::dead::DeadSettings;
 pub use sections::events::EventSettings;
 pub use sections::log::{LogFormat, LogSettings};
-pub use sections::mapping::handler::{HandlerSettings, HttpSettings};
+pub use sections::mapping::handler::{HandlerPlace, HandlerSettings, HttpSettings};
 pub use sections::mapping::jobs::{JobSettings, OnWorkerLoss};
 pub use sections::mapping::limit::{Limit, Rate};
 pub use sections::mapping::pools::PoolSettings;

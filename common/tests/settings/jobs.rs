@@ -1,14 +1,19 @@
 //! Mistakes in the `[jobs]` table, one test per mistake, each with the whole message.
 
+use redcall_common::settings::HandlerSettings;
+
 use crate::{bad, good};
 
 const COMMAND: &str = "write a list such as [\"python3\", \"word_count.py\"]";
 
 #[test]
 fn a_key_of_a_job_is_not_known() {
-    let keys = "allowed keys: handler, command, process, instances, start_timeout, pool, http, \
-                env, inherit_env, timeout, queue, concurrency, retries, on_worker_loss, \
-                max_crashes, unique, status, limit";
+    let kinds = HandlerSettings::KEYS.join(", ");
+    let kinds = kinds.replace("process", "process, instances, start_timeout");
+    let keys = &format!(
+        "allowed keys: {kinds}, env, inherit_env, timeout, queue, concurrency, retries, \
+         on_worker_loss, max_crashes, unique, status, limit"
+    );
     let job = |rest: &str| format!("[jobs.score]\n{rest}");
     bad(&job("handler = 's'\nwarm = true"), "jobs.score.warm: unknown key", keys);
     // Only one message, although the job now has no handler.
@@ -34,7 +39,7 @@ fn a_job_has_two_handlers_or_none() {
     );
     bad(
         "jobs.a = { timeout = '5s' }",
-        "jobs.a: has none of handler, command, process, pool, http",
+        &format!("jobs.a: has none of {}", HandlerSettings::KEYS.join(", ")),
         "add handler = \"builtin:echo\" or command = [\"python3\", \"word_count.py\"]",
     );
 }
@@ -127,10 +132,7 @@ fn a_pool_is_wrong() {
     let settings = good(&format!("{pool}instances = 3\nenv = ['A']\n{job}"));
     assert_eq!(settings.pools["p"].process.instances, 3);
     assert_eq!(settings.pools["p"].process.env.names, ["A"]);
-    assert_eq!(
-        settings.jobs["a"].kind,
-        redcall_common::settings::HandlerSettings::Pool("p".into())
-    );
+    assert_eq!(settings.jobs["a"].kind, HandlerSettings::Pool("p".into()));
     assert_eq!(settings.jobs["a"].concurrency, None);
     let process = "add process = [\"python3\", \"redcall_process.py\", \"scorer\"]";
     bad("[pools.p]\ninstances = 2", "pools.p: has no process", process);

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use redcall_common::settings::HandlerSettings;
+
 use crate::{Place, bad, good};
 
 const URL: &str = "write redis://HOST:PORT, rediss://HOST:PORT (TLS), \
@@ -324,10 +326,12 @@ fn all_mistakes_are_reported_at_once() {
     let text = "[worker]\nconcurrency = 0\nlease = 5\n[jobs.a]\n[extra]\n";
     let place = Place::with("redcall.toml", text);
     let (problem, help) = place.refusal(None, &[("REDCALL__LOG__FORMAT", "xml")]);
+    let no_handler =
+        format!("DIR/redcall.toml: jobs.a: has none of {}", HandlerSettings::KEYS.join(", "));
     let expected = [
         "DIR/redcall.toml: worker.concurrency: must be from 1 to 65536, but is 0",
         "DIR/redcall.toml: worker.lease: needs a unit, but is 5",
-        "DIR/redcall.toml: jobs.a: has none of handler, command, process, pool, http",
+        &no_handler,
         "REDCALL__LOG__FORMAT: log.format: must be text or json, but is \"xml\"",
         "DIR/redcall.toml: extra: unknown section",
     ];

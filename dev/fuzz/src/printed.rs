@@ -7,9 +7,9 @@ use std::time::Duration;
 use redcall_common::limits::Limits;
 use redcall_common::settings::{
     AdminSettings, AuthKey, AuthSettings, BackoffKind, ClientSettings, DeadSettings, EventSettings,
-    HandlerSettings, HttpSettings, JobSettings, Limit, LogFormat, LogSettings, Missed,
-    OnWorkerLoss, PoolSettings, ProcessSettings, ProgramEnv, QueueSettings, RedisSettings, Retries,
-    ScheduleSettings, ServiceSettings, ServiceTasks, Settings, WorkerSettings,
+    JobSettings, Limit, LogFormat, LogSettings, Missed, OnWorkerLoss, PoolSettings, QueueSettings,
+    RedisSettings, Retries, ScheduleSettings, ServiceSettings, ServiceTasks, Settings,
+    WorkerSettings,
 };
 use serde_json::{Map, Value, json};
 
@@ -133,7 +133,7 @@ fn of_service(service: &ServiceSettings) -> Value {
         ServiceTasks::Compiled { init, execute, exit } => {
             json!({"init": init, "execute": execute, "exit": exit})
         }
-        ServiceTasks::Process(process) => of_process(process),
+        ServiceTasks::Process(process) => process.keys().into(),
     };
     printed["timeout"] = json!(length(*timeout));
     printed["max_crashes"] = json!(max_crashes);
@@ -155,15 +155,6 @@ fn of_job(job: &JobSettings) -> Value {
         limit,
         env,
     } = job;
-    let (mut handler, mut command, mut process, mut http) = (None, None, None, None);
-    let mut pool = None;
-    match kind {
-        HandlerSettings::Compiled(name) => handler = Some(name),
-        HandlerSettings::Command(words) => command = Some(words),
-        HandlerSettings::Process(settings) => process = Some(settings),
-        HandlerSettings::Pool(name) => pool = Some(name),
-        HandlerSettings::Http(settings) => http = Some(of_http(settings)),
-    }
     let backoff = match backoff {
         BackoffKind::Exponential => "exponential",
         BackoffKind::Constant => "constant",
@@ -174,11 +165,7 @@ fn of_job(job: &JobSettings) -> Value {
     };
     let on: Vec<&str> = on.iter().map(|code| code.as_str()).collect();
     let mut printed = json!({
-        "handler": handler, "command": command, "pool": pool,
-        "process": process.map(|process| &process.command),
-        "instances": process.map(|process| process.instances),
-        "start_timeout": process.map(|process| length(process.start_timeout)),
-        "http": http, "timeout": length(*timeout), "queue": queue,
+        "timeout": length(*timeout), "queue": queue,
         "concurrency": concurrency,
         "retries": {"max": max, "backoff": backoff, "base": length(*base), "cap": length(*cap),
             "on": on},
@@ -186,38 +173,15 @@ fn of_job(job: &JobSettings) -> Value {
         "unique": unique.map(length), "status": status.map(length),
         "limit": limit.as_ref().map(of_limit),
     });
-    print_env(&mut printed, process.map_or(env, |process| &process.env));
+    for (key, value) in kind.keys().into_iter().chain(env.keys()) {
+        printed[key] = value;
+    }
     given(printed)
-}
-
-fn of_process(process: &ProcessSettings) -> Value {
-    let ProcessSettings { command, instances, start_timeout, env } = process;
-    let mut printed = json!({
-        "process": command, "instances": instances, "start_timeout": length(*start_timeout),
-    });
-    print_env(&mut printed, env);
-    printed
 }
 
 fn of_pool(pool: &PoolSettings) -> Value {
     let PoolSettings { process } = pool;
-    of_process(process)
-}
-
-/// Printed only if it is not empty: a handler without a program must not have it.
-fn print_env(printed: &mut Value, env: &ProgramEnv) {
-    let ProgramEnv { names, inherit } = env;
-    if !names.is_empty() {
-        printed["env"] = json!(names);
-    }
-    if *inherit {
-        printed["inherit_env"] = json!(inherit);
-    }
-}
-
-fn of_http(http: &HttpSettings) -> Value {
-    let HttpSettings { method, url, headers } = http;
-    json!({"method": method, "url": url, "headers": headers})
+    process.keys().into()
 }
 
 fn of_limit(limit: &Limit) -> Value {

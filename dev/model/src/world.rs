@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `world/worker.rs` | a worker's own state, as in `worker/src/io/` |
+//! | `world/worker.rs` | a worker's own state, as in `worker/src/dispatcher/` |
 //! | `world/state.rs` | everything at one moment, and how much of it there is |
 //! | `world/script.rs` | the scripts that may fail |
 //! | `world/step.rs` | a step |

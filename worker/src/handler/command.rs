@@ -18,14 +18,15 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::bounds::Bounds;
-use super::budget::Budget;
-use super::group::Group;
+use super::error::{HandlerError, HandlerResult};
+use super::interface::{Handler, Running};
 use super::paced::{LARGE, Paced, SMALL_READS};
+use super::program::budget::Budget;
+use super::program::group::Group;
+use super::program::stderr::{Lines, TARGET};
 use super::program::{Launch, Program, ProgramContext};
-use super::stderr::{Lines, TARGET};
-use super::{Handler, HandlerError, HandlerResult, Running};
-use crate::request::Request;
-use crate::state::StateMap;
+use crate::handler::compiled::state::StateMap;
+use crate::run::request::Request;
 
 /// How long the pipes stay in use after the command has ended.
 const PIPES_TIMEOUT: Duration = Duration::from_millis(500);

@@ -8,9 +8,10 @@ use redcall_common::error::Code;
 use redcall_common::service::{ServiceCall, ServiceOp, TaskResult};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Handler, HandlerError, HandlerResult, Running};
-use crate::request::Request;
-use crate::state::StateMap;
+use super::error::{HandlerError, HandlerResult};
+use super::interface::{Handler, Running};
+use crate::handler::compiled::state::StateMap;
+use crate::run::request::Request;
 
 /// Runs the tasks of a service: each handler gets `state`, `args` and `instance` as its data, and
 /// answers with `state` and `answer`.

@@ -10,8 +10,8 @@
 //!   and its own count: a flood of one kind hides no other. At most [`KINDS`] kinds are
 //!   distinguished.
 //!
-//! Lines of handlers, of their programs (limited by `handler/budget.rs`) and of the levels debug
-//! and trace are not limited.
+//! Lines of handlers, of their programs (limited by `handler/program/budget.rs`) and of the levels
+//! debug and trace are not limited.
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Write as _};
@@ -45,7 +45,7 @@ const SHOWN: usize = 512;
 const OURS: [&str; 4] = ["redcall_worker", "redcall_common", "redcall_store", "redcall_client"];
 /// Modules whose lines are not limited: the stderr of programs, and lines about lines.
 const PASS: [&str; 3] = [
-    "redcall_worker::handler::stderr",
+    crate::handler::program::stderr::TARGET,
     "redcall_worker::log::repeats",
     "redcall_worker::log::writer",
 ];
@@ -439,7 +439,7 @@ mod tests {
 
     #[test]
     fn foreign_lines_and_those_of_programs_pass() {
-        for target in ["redcall_worker", "redcall_worker::io::poll", "redcall_store::link"] {
+        for target in ["redcall_worker", "redcall_worker::dispatcher", "redcall_store::link"] {
             assert!(is_ours(target), "{target}");
         }
         for target in ["redcall_workers", "example", "redcall_worker::handler::stderr", ""] {

@@ -7,7 +7,7 @@ use redcall_common::settings::Settings;
 use redcall_common::time::millis;
 use tokio::time::Interval;
 
-use crate::until::every;
+use crate::time::every;
 
 /// The loop counts as stalled after this many leases without progress ...
 const LEASES: u32 = 3;

@@ -5,7 +5,7 @@ use std::path::Path;
 use redcall_client::Settings;
 use redcall_common::finding::{Finding, Level};
 use redcall_common::program;
-use redcall_common::settings::HandlerSettings;
+use redcall_common::settings::HandlerPlace;
 
 const CHECK: &str = "mapping";
 
@@ -14,25 +14,17 @@ pub(super) fn check(settings: &Settings) -> Vec<Finding> {
     let dir = settings.base_dir();
     let (mut compiled, mut findings) = (Vec::new(), Vec::new());
     for (name, job) in &settings.jobs {
-        let (key, command) = match &job.kind {
-            HandlerSettings::Compiled(_) => {
-                compiled.push(name.as_str());
-                continue;
+        match job.kind.place() {
+            HandlerPlace::Worker => compiled.push(name.as_str()),
+            HandlerPlace::Program(command) => {
+                let key = format!("jobs.{name}.{}", job.kind.key());
+                findings.push(program(name, &key, command, &dir));
             }
-            // A failing server shows only at a call.
-            HandlerSettings::Http(http) => {
-                findings.push(Finding::ok(CHECK, format!("{name}: {} by HTTP", http.method)));
-                continue;
+            // A failing server shows only at a call; pools are checked once, below.
+            HandlerPlace::Elsewhere(place) => {
+                findings.push(Finding::ok(CHECK, format!("{name}: {place}")));
             }
-            HandlerSettings::Command(command) => (format!("jobs.{name}.command"), command),
-            HandlerSettings::Process(process) => (format!("jobs.{name}.process"), &process.command),
-            // Checked once, with the pools.
-            HandlerSettings::Pool(pool) => {
-                findings.push(Finding::ok(CHECK, format!("{name}: pool {pool}")));
-                continue;
-            }
-        };
-        findings.push(program(name, &key, command, &dir));
+        }
     }
     for (name, pool) in &settings.pools {
         let key = format!("pools.{name}.process");

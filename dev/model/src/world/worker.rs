@@ -1,5 +1,5 @@
-//! A worker's own state, and the effect of replies on it: `worker/src/io/dispatcher.rs` without
-//! times, for one queue.
+//! A worker's own state, and the effect of replies on it: `worker/src/dispatcher/` without times,
+//! for one queue.
 
 use crate::store::{Fault, Id, Leased, Op, PollStep, Reply, RunOutcome, Said, State, WorkerId};
 
@@ -155,7 +155,7 @@ impl Worker {
         self.needs_resync && self.pop == Pop::No
     }
 
-    /// The next poll, if there is one: `worker/src/io/poll.rs`.
+    /// The next poll, if there is one: `worker/src/dispatcher/polls/poll.rs`.
     pub(super) fn plan(&mut self, own: WorkerId, waiting: bool, fault: Option<Fault>) {
         let again = !self.resend.is_empty();
         let outcomes =

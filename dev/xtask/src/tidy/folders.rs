@@ -9,17 +9,6 @@ use super::finding::Finding;
 /// The limit, about as many names as a reader takes in at once.
 const MOST_FILES: usize = 12;
 
-/// Folders with more files, each with the reason.
-const ALLOWED: &[(&str, &str)] = &[
-    ("common/src", "temporary: being grouped"),
-    ("common/src/settings", "temporary: one file per section, being grouped"),
-    ("store/src", "temporary: being grouped"),
-    ("store/src/ops", "temporary: being grouped"),
-    ("worker/src", "temporary: being grouped"),
-    ("worker/src/handler", "temporary: being grouped"),
-    ("worker/src/io", "temporary: being grouped"),
-];
-
 /// Checks all folders that have files among `files`.
 pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
@@ -27,11 +16,7 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
         let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         *folders.entry(folder).or_default() += 1;
     }
-    let is_allowed = |folder: &str| ALLOWED.iter().any(|(allowed, _)| *allowed == folder);
-    let full = folders.into_iter().filter(|(folder, count)| {
-        let is_full = *count > MOST_FILES;
-        is_full && !is_allowed(folder)
-    });
+    let full = folders.into_iter().filter(|(_, count)| *count > MOST_FILES);
     let finding = |(folder, count): (&str, usize)| Finding {
         path: folder.to_owned(),
         line: 1,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
 
-use crate::handler::HandlerError;
+use crate::handler::error::HandlerError;
 
 /// Adds the fields of the data to the query.
 ///

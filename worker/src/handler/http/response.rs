@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::connection::{INTERIM, SendError};
 use super::tried::Tried;
 use crate::handler::bounds::Bounds;
-use crate::handler::{HandlerError, HandlerResult};
+use crate::handler::error::{HandlerError, HandlerResult};
 
 /// Most of an error's body that the caller gets, bytes.
 const SHOWN: usize = 1 << 10;

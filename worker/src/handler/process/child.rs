@@ -17,16 +17,16 @@ use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 use super::job_stderr::Stderr;
 use super::wire::{self, Deferral, Incoming};
-use crate::deferred::DeferError;
 use crate::handler::bounds::Bounds;
-use crate::handler::budget::Budget;
-use crate::handler::group::Group;
+use crate::handler::error::{HandlerError, HandlerResult};
 use crate::handler::paced::{LARGE, MESSAGES, Pace, Paced, SMALL_READS};
 use crate::handler::program::Program;
-use crate::handler::{HandlerError, HandlerResult};
-use crate::progress_error::ProgressError;
-use crate::request::Request;
-use crate::until::until;
+use crate::handler::program::budget::Budget;
+use crate::handler::program::group::Group;
+use crate::run::deferred::DeferError;
+use crate::run::progress_error::ProgressError;
+use crate::run::request::Request;
+use crate::time::until;
 
 /// Allowance for a line beyond the answer in it, bytes.
 const AROUND_ANSWER: usize = 4 << 10;

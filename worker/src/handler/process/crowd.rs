@@ -17,10 +17,10 @@ use tokio::time::Instant;
 
 use super::child::{LineEffect, Process, RequestEnd, UNREAD_TOKENS, died, handle_line, unreadable};
 use super::wire::{self, Incoming};
-use crate::handler::HandlerError;
 use crate::handler::bounds::Bounds;
-use crate::request::Request;
-use crate::until::until;
+use crate::handler::error::HandlerError;
+use crate::run::request::Request;
+use crate::time::until;
 
 /// The channel for lines to a job.
 type LineSender = mpsc::Sender<String>;

@@ -11,9 +11,9 @@ use futures_util::FutureExt as _;
 use tokio::process::ChildStderr;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::handler::budget::Budget;
-use crate::handler::stderr::{Lines, TARGET};
-use crate::request::Request;
+use crate::handler::program::budget::Budget;
+use crate::handler::program::stderr::{Lines, TARGET};
+use crate::run::request::Request;
 
 /// Most buffered lines that are read before the reader handles a message.
 const MAX_BUFFERED_LINES: usize = 10_000;

@@ -20,11 +20,11 @@ use redcall_common::settings::ProcessSettings;
 
 use self::child::StartSettings;
 use self::pool::Pool;
-use super::budget::Budget;
+use super::interface::{Handler, Running};
+use super::program::budget::Budget;
 use super::program::{Program, ProgramContext};
-use super::{Handler, Running};
-use crate::request::Request;
-use crate::state::StateMap;
+use crate::handler::compiled::state::StateMap;
+use crate::run::request::Request;
 
 /// Runs jobs by a pool of processes.
 pub(crate) struct ProcessHandler {

@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::child::{Process, RequestEnd, StartSettings};
 use super::crowd::{Crowd, Slot};
-use crate::handler::{HandlerError, HandlerResult};
-use crate::request::Request;
+use crate::handler::error::{HandlerError, HandlerResult};
+use crate::run::request::Request;
 
 /// Pauses before the start after a process broke.
 const RESTARTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));

@@ -14,7 +14,7 @@ use redcall_common::time::millis;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::request::Request;
+use crate::run::request::Request;
 
 /// A message to the process.
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use config::Value;
 
-use super::handler::{self, EXAMPLE, HandlerSettings, KINDS};
+use super::handler::{self, EXAMPLE, Given, HandlerSettings};
 use super::limit::{self, Limit};
 use super::pools::PoolSettings;
 use super::program_env::{self, ProgramEnv};
@@ -99,7 +99,7 @@ pub(crate) fn read(
     for (name, value) in values {
         let origin = origin_of(&value);
         let Some(job) = job(&section, &name, value, &names) else { continue };
-        if let HandlerSettings::Pool(pool) = &job.kind
+        if let Some(pool) = job.kind.pool()
             && !pools.contains_key(pool)
         {
             let key = format!("{}.pool", section.child(&name));
@@ -129,13 +129,11 @@ fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option
         let rule = "1 to 128 characters without spaces and control characters";
         job.wrong("is not a job name", format!("a job name is {rule}"));
     }
-    let given = KINDS.into_iter().filter(|kind| job.origin(kind).is_some());
-    let given: Vec<&str> = given.collect();
-    let runs_program = given.iter().any(|kind| ["command", "process"].contains(kind));
+    let given = Given::of(&job);
     let mut kind = handler::read(&mut job);
-    let mut env = program_env::read(&mut job, runs_program);
-    if let Some(HandlerSettings::Process(process)) = &mut kind {
-        process.env = std::mem::take(&mut env);
+    let mut env = program_env::read(&mut job, given.runs_program());
+    if let Some(kind) = &mut kind {
+        kind.take_env(&mut env);
     }
     let timeout = job.read("timeout", |entry| entry.duration(SHORTEST..=YEAR));
     let queue = job.read("queue", queue);
@@ -148,24 +146,23 @@ fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option
         [TTL_RANGE_MS.start(), TTL_RANGE_MS.end()].map(|ms| Duration::from_millis(*ms));
     let status = job.read("status", |entry| entry.duration(shortest..=longest));
     let limit = limit::read(&mut job);
-    match given[..] {
+    match given.keys()[..] {
         [_] => {}
         // A job without one, but with an unknown key, most likely misspells it: report one mistake.
         [] if job.has_unread() => {}
         [] if job.is_from_env() => job.overrides_nothing("job", name, names),
-        [] => job.wrong(format!("has none of {}", KINDS.join(", ")), format!("add {EXAMPLE}")),
-        _ => job.wrong(format!("has {}", given.join(" and ")), "keep one of them"),
+        [] => job.wrong(
+            format!("has none of {}", HandlerSettings::KEYS.join(", ")),
+            format!("add {EXAMPLE}"),
+        ),
+        ref given => job.wrong(format!("has {}", given.join(" and ")), "keep one of them"),
     }
     job.finish();
     let default = JobSettings::new(kind?);
-    let instances = match &default.kind {
-        HandlerSettings::Process(process) => Some(process.instances),
-        _ => None,
-    };
     Some(JobSettings {
         timeout: timeout.unwrap_or(default.timeout),
         queue,
-        concurrency: concurrency.or(instances),
+        concurrency: concurrency.or(default.kind.instances()),
         retries: retries.unwrap_or(default.retries),
         on_worker_loss: on_worker_loss.unwrap_or(default.on_worker_loss),
         max_crashes: max_crashes.unwrap_or(default.max_crashes),

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use humantime::format_duration;
+use serde_json::{Map, Value, json};
+
 use super::program_env::ProgramEnv;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
@@ -29,6 +32,20 @@ impl ProcessSettings {
     pub fn new(command: Vec<String>) -> Self {
         let (start_timeout, env) = (Duration::from_secs(10), ProgramEnv::default());
         Self { command, instances: 1, start_timeout, env }
+    }
+
+    /// Returns its keys, as they are read.
+    #[must_use]
+    pub fn keys(&self) -> Map<String, Value> {
+        let Self { command, instances, start_timeout, env } = self;
+        let length = |length: &Duration| format_duration(*length).to_string();
+        let own = [
+            ("process", json!(command)),
+            ("instances", json!(instances)),
+            ("start_timeout", json!(length(start_timeout))),
+        ];
+        let own = own.map(|(key, value)| (key.to_owned(), value));
+        own.into_iter().chain(env.keys()).collect()
     }
 }
 

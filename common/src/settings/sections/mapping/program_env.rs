@@ -1,5 +1,7 @@
 //! `env` and `inherit_env`: the environment variables that a program inherits from the worker.
 
+use serde_json::{Map, Value, json};
+
 use crate::rules::pattern::matches;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
@@ -41,6 +43,20 @@ impl ProgramEnv {
     pub fn admits(&self, name: &str) -> bool {
         let named = ALWAYS.into_iter().chain(self.names.iter().map(String::as_str));
         !is_redcalls(name) && (self.inherit || named.into_iter().any(|rule| matches(rule, name)))
+    }
+
+    /// Returns its keys, as they are read; none that has its default.
+    #[must_use]
+    pub fn keys(&self) -> Map<String, Value> {
+        let Self { names, inherit } = self;
+        let mut keys = Map::new();
+        if !names.is_empty() {
+            keys.insert("env".to_owned(), json!(names));
+        }
+        if *inherit {
+            keys.insert("inherit_env".to_owned(), json!(inherit));
+        }
+        keys
     }
 
     /// Returns `true` if `env` has exactly this name.

@@ -5,6 +5,7 @@ mod overview;
 
 use std::collections::BTreeMap;
 
+use redcall_common::settings::HandlerSettings;
 use redcall_testkit::{TestRedis, eventually};
 use redcall_tests::{Bench, Program};
 use serde_json::Value;
@@ -162,11 +163,8 @@ async fn a_file_that_is_not_toml_is_a_mistake() {
 #[tokio::test]
 async fn all_mistakes_of_a_file_are_reported_at_once() {
     let (file, ran) = check("[worker]\nlease = 5\n[jobs.a]\n[extra]\n").await;
-    for problem in [
-        "worker.lease: needs a unit, but is 5",
-        "jobs.a: has none of handler, command, process, pool, http",
-        "extra: unknown section",
-    ] {
+    let no_handler = format!("jobs.a: has none of {}", HandlerSettings::KEYS.join(", "));
+    for problem in ["worker.lease: needs a unit, but is 5", &no_handler, "extra: unknown section"] {
         ran.says(&format!("{}: {problem} help: ", file.arg()));
     }
     assert_eq!((ran.code, ran.stderr.matches('×').count()), (2, 3));
