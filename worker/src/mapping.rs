@@ -36,7 +36,7 @@ pub(crate) struct Mapped {
     /// Set for a service: its requests work on a state.
     pub(crate) service: Option<ServiceRules>,
     /// The pool of processes that it shares with other names.
-    pool: Option<Arc<ProcessHandler>>,
+    pub(crate) pool: Option<Arc<ProcessHandler>>,
 }
 
 impl Mapped {

@@ -168,7 +168,10 @@ impl Dispatcher {
     fn io_event(&mut self, event: IoEvent) {
         let Self { setup, queues, jobs, .. } = self;
         match event {
-            IoEvent::LeaseExpired => self.start_heartbeats(),
+            IoEvent::LeaseExpired => {
+                self.heartbeats.want_another();
+                self.start_heartbeats();
+            }
             IoEvent::RoundEnded => {
                 if self.heartbeats.ended(setup, queues, jobs) {
                     self.start_heartbeats();
@@ -252,10 +255,12 @@ impl Dispatcher {
         let Inputs { jobs: mut events, checks, .. } = inputs;
         // Later readiness checks report that the worker stops.
         drop(checks);
+        self.heartbeats.end().await;
+        // No wait may come between this and the return of all jobs: an outcome that arrives
+        // meanwhile would be lost, and its job would run again.
         while let Ok(event) = events.try_recv() {
             self.jobs.event(event, &mut self.queues);
         }
-        self.heartbeats.end().await;
         let Self { setup, queues, jobs, polls, checks, shutdown, .. } = self;
         shutdown.settle(setup, (queues, jobs), (polls, checks)).await;
     }

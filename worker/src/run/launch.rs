@@ -36,10 +36,19 @@ pub(crate) struct Launched {
     /// The caller's deadline, as last received.
     pub(crate) deadline: Option<Instant>,
     pub(crate) timeout: Duration,
-    /// Most runs of its name in this worker, if its mapping limits them: then they are counted.
+    /// Most runs of its name in this worker, if its mapping limits them.
     pub(crate) max_running: Option<usize>,
+    /// `true` if its handler is a pool, whose capacity limits the runs of all its names.
+    pub(crate) shares_pool: bool,
     pub(crate) cancel: CancellationToken,
     pub(crate) abort: AbortHandle,
+}
+
+impl Launched {
+    /// Returns `true` if the runs of its name are counted.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.shares_pool || self.max_running.is_some()
+    }
 }
 
 /// A job's run, to be spawned.
@@ -190,6 +199,7 @@ impl Launcher<'_> {
             deadline,
             timeout,
             max_running,
+            shares_pool: mapped.pool.is_some(),
             cancel,
             abort,
         };

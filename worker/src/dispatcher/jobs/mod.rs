@@ -120,13 +120,13 @@ impl Jobs {
         self.next_serial
     }
 
-    /// Returns the number of runs of a name whose mapping limits them.
+    /// Returns the number of runs of a name that is limited by its mapping, or by its pool.
     pub(crate) fn of_name(&self, name: &str) -> usize {
         self.by_name.get(name).copied().unwrap_or(0)
     }
 
     fn insert(&mut self, serial: u64, queue: usize, id: String, launched: Launched) {
-        if launched.max_running.is_some() {
+        if launched.is_counted() {
             *self.by_name.entry(launched.name.clone()).or_default() += 1;
         }
         let next = end_of(&launched);
@@ -146,10 +146,13 @@ impl Jobs {
             by_id.insert(running.id.clone(), other);
         }
         let name = &running.launched.name;
-        if let Some(max_running) = running.launched.max_running
+        if running.launched.is_counted()
             && let Some(count) = self.by_name.get_mut(name)
         {
-            self.freed_capacity |= *count >= max_running;
+            // The capacity of a pool is shared: another name may wait for it.
+            let limit = running.launched.max_running;
+            self.freed_capacity |=
+                running.launched.shares_pool || limit.is_some_and(|limit| *count >= limit);
             *count -= 1;
             if *count == 0 {
                 self.by_name.remove(name);

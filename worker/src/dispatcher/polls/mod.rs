@@ -77,23 +77,24 @@ impl Polls {
 
     /// Sends everything that can be sent now: a poll, blocked pops.
     fn send(&mut self, setup: &Setup, queues: &mut [Queue], jobs: &mut Jobs, probe: &mut Probe) {
-        let rules = rules(&setup.mapping, queues, jobs);
-        if !rules.is_empty() {
+        let mut limits = rules(&setup.mapping, queues, jobs);
+        if !limits.is_empty() && !self.unstarted.is_empty() {
             self.start_all(setup, queues, jobs); // running jobs count for the limits
+            limits = rules(&setup.mapping, queues, jobs);
         }
         if self.in_flight.is_none() {
             let out = queues.iter().filter(|queue| queue.is_popping()).count();
             let free = self.free_capacity(jobs);
             // Each blocked pop may lease one; but pops must not keep a queue with requests waiting.
             let room = free.saturating_sub(out).max(free.min(1));
-            let mut parts = poll::plan(queues, room, &rules, probe.is_to_lease());
+            let mut parts = poll::plan(queues, room, &limits, probe.is_to_lease());
             parts.extend(probe.part());
             if !parts.is_empty() {
                 self.in_flight = Some(Box::pin(poll::run(setup.shared.link.clone(), parts)));
             }
         }
         if self.free_capacity(jobs) > 0 {
-            queues.iter_mut().for_each(|queue| queue.pop(&rules));
+            queues.iter_mut().for_each(|queue| queue.pop(&limits));
         }
     }
 

@@ -8,10 +8,11 @@ use redcall_common::settings::{
 };
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, RunningWorker};
+use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::{SettingsFile, failed};
+use crate::support::{LIVE, SettingsFile, failed};
 
 const MODULE: &str = r#"
 import asyncio, os
@@ -111,6 +112,23 @@ async fn jobs_of_a_pool_share_its_processes() {
     let met = shared.call("meet", &json!({"count": 1})).await;
     assert_eq!(met[0], pid);
     assert_eq!(shared.call("pid", &json!({})).await, pid);
+}
+
+#[tokio::test]
+async fn waiting_jobs_of_a_full_pool_leave_capacity_for_others() {
+    let shared = Shared::new(1).await;
+    // Known from the first handshake on.
+    shared.call("pid", &json!({})).await;
+    let slots = shared.bench.settings.worker.concurrency;
+    let naps: Vec<_> = (0..slots).map(|_| shared.client.request("nap").submit()).collect();
+    futures_util::future::try_join_all(naps).await.unwrap();
+    // Each is leased in a poll that could lease further naps.
+    for n in 0..slots {
+        assert_eq!(shared.call("echo", &json!(n)).await, json!(n));
+    }
+    let mut conn = shared.bench.redis.connection().await;
+    let live: usize = conn.hlen(LIVE).await.unwrap();
+    assert_eq!(live, 8, "more naps are leased than the process runs");
 }
 
 #[tokio::test]
