@@ -243,7 +243,14 @@ impl Follower {
     async fn read(&mut self) -> Result<(), CallError> {
         let read = || self.client.inner.reads.states(&self.key, left_until(self.deadline));
         let found = retry_until(self.deadline, STATUS_RETRY, StoreError::is_transient, read).await;
-        self.take(found.map_err(CallError::unanswered)?)
+        match found {
+            // The deadline comes before the next attempt.
+            Err(error) if error.is_transient() && Instant::now() < self.deadline => {
+                sleep_until(self.deadline).await;
+                Err(monitor_timed_out())
+            }
+            found => self.take(found.map_err(CallError::unanswered)?),
+        }
     }
 
     fn take(&mut self, found: States) -> Result<(), CallError> {

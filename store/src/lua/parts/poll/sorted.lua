@@ -261,7 +261,7 @@ local function draw_some(most)
     if rule.emptied[1] then rule.emptied = {} end
   end
   while idle < #order and drawn < 3 * most and seen + (count - kept) / 3 < stop and tries > 0
-    and has_room(bytes) and scanned <= MAX_SCANNED
+    and has_room(bytes) and scanned <= MAX_SCANNED and notes[1] == ''
   do
     local rule = order[turn % #order + 1]
     turn, idle = turn + 1, idle + 1
@@ -281,10 +281,18 @@ local function draw(quota)
   stop, tries, idle = seen + quota, 2 * quota + 200, 0
   turn = math.floor(tonumber(ARGV[7]) / 2) + 1
   local most = 250
-  while lease_step(draw_some, most) > 0 or (notes[1] ~= '' and most > 1) do
-    if notes[1] ~= '' then
+  while true do
+    local codes, first_turn, all_tries = #notes, turn, tries
+    local many = lease_step(draw_some, most)
+    if many > 0 then
+      -- A dead letter that could not be written ends leasing.
+      if notes[1] ~= '' then return end
+    else
+      -- An undone step has refused nothing.
+      for at = #notes, codes + 1, -1 do notes[at] = nil end
+      if notes[1] == '' or most == 1 then return end
       -- One of them fails: draw one by one up to that.
-      most, notes[1], idle = 1, '', 0
+      most, notes[1], turn, tries, idle = 1, '', first_turn, all_tries, 0
     end
   end
 end

@@ -66,6 +66,23 @@ async fn poll_reports_runnable_limited_requests() {
 }
 
 #[tokio::test]
+async fn drawn_element_whose_dead_letter_fails_is_reported_and_kept() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    let limit = Limit { key: None, concurrency: Some(5), rate: None };
+    store.push_ids(&["a"]).await;
+    assert_eq!(ids(&limited(&store, &own, &limit, &[]).await), ["a"]);
+    // An element with the id of a live request cannot be leased, and cannot be dead-lettered now.
+    let () = store.conn.set(store.keys.dead(), "no stream").await.unwrap();
+    store.push_ids(&["a"]).await;
+    let reply = limited(&store, &own, &limit, &[]).await;
+    let trouble = reply.trouble.unwrap_or_default();
+    assert!(trouble.contains("WRONGTYPE"), "{trouble}");
+    assert_eq!(reply.refused, ["invalid_request"]);
+    assert_eq!(store.queued().await, ["a"].map(envelope));
+}
+
+#[tokio::test]
 async fn poll_reports_the_time_of_the_next_permit() {
     let mut store = Store::new().await;
     let own = store.worker("own");
