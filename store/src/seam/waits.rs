@@ -24,10 +24,10 @@ pub trait RequestPop: Sized + Send + 'static {
 
     /// Waits up to `block` for a request and leases it. The reply's `leased` is empty if none came.
     /// A request of a limited name in `rules` is sorted, and the next one within its limit is
-    /// leased. `more` is [`QueuePoll::more`].
+    /// leased. `more` is [`QueuePoll::more`](crate::QueuePoll::more).
     ///
     /// Dropping the future closes the connection; an element in flight is then in the inbox, which
-    /// the worker's next [`QueuePoll`] reads first.
+    /// the worker's next [`QueuePoll`](crate::QueuePoll) reads first.
     ///
     /// # Errors
     ///

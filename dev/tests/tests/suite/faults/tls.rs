@@ -6,7 +6,7 @@ use redcall_common::settings::Settings;
 use redcall_testkit::{FakeSentinel, TestRedis};
 use redcall_tests::Bench;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use crate::support::closed_port;
 
@@ -41,7 +41,7 @@ async fn relay(to: String) -> u16 {
         while let Ok((mut stream, _)) = listener.accept().await {
             let to = to.clone();
             tokio::spawn(async move {
-                let mut server = TcpStream::connect(to).await.unwrap();
+                let mut server = tokio::net::TcpStream::connect(to).await.unwrap();
                 let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
             });
         }

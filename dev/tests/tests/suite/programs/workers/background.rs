@@ -5,9 +5,7 @@
 mod planted;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -202,8 +200,10 @@ async fn status_of_a_background_worker_shows_unreadiness() {
 }
 
 /// A file as a worker makes it.
-fn own_file(path: &std::path::Path) -> File {
-    let mut options = File::options();
+#[cfg(target_os = "linux")]
+fn own_file(path: &std::path::Path) -> std::fs::File {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::File::options();
     options.write(true).create_new(true).mode(0o600).open(path).unwrap()
 }
 
