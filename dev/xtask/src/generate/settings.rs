@@ -66,7 +66,7 @@ pub(super) fn reference(files: &[SourceFile]) -> String {
     for (section, structs) in SECTIONS {
         let _ = write!(
             text,
-            "### `{section}`\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
+            "### `{section}`\n\n| key | type | range | default | meaning |\n|---|---|---|---|---|\n"
         );
         for name in *structs {
             for row in types.rows(name) {
@@ -113,13 +113,13 @@ impl Types {
         Self(types)
     }
 
-    fn rows(&self, name: &str) -> Vec<[String; 4]> {
+    fn rows(&self, name: &str) -> Vec<[String; 5]> {
         let is_key = |field: &&Field| !SKIPPED.contains(&(name, field.name.as_str()));
         let fields = self.0.get(name).into_iter().flatten().filter(is_key);
         fields.map(|field| self.row(field)).collect()
     }
 
-    fn row(&self, field: &Field) -> [String; 4] {
+    fn row(&self, field: &Field) -> [String; 5] {
         let (key, text) = match field.text.strip_prefix('`').and_then(|rest| rest.split_once("`: "))
         {
             Some((key, text)) => (key, text),
@@ -132,7 +132,8 @@ impl Types {
         };
         let known = TYPES.iter().find(|(of, _)| *of == key);
         let kind = known.map_or_else(|| self.kind(&field.kind), |(_, kind)| (*kind).to_owned());
-        [format!("`{key}`"), kind, default, cell(&text)]
+        let (text, range) = range_of(&text);
+        [format!("`{key}`"), kind, range, default, cell(&text)]
     }
 
     /// Returns the type as the settings file has it.
@@ -235,6 +236,32 @@ fn default_of(text: &str) -> (String, String) {
     (format!("{}{after}", before).trim().to_owned(), cell(default))
 }
 
+/// Splits a description into the rest and its range, such as `1 ms to 1 year`; empty without one.
+fn range_of(text: &str) -> (String, String) {
+    for (at, comma) in text.match_indices(", ") {
+        let rest = &text[at + comma.len()..];
+        let (range, after) = rest.split_at(end_of_clause(rest));
+        if !range.starts_with(|first: char| first.is_ascii_digit()) || !range.contains(" to ") {
+            continue;
+        }
+        let (mut range, mut after) = (range.to_owned(), after);
+        if let Some(unlimited) = after.strip_prefix("; 0 for ") {
+            let (meaning, rest) = unlimited.split_at(end_of_clause(unlimited));
+            let _ = write!(range, "; 0 for {meaning}");
+            after = rest;
+        }
+        return (format!("{}{after}", &text[..at]), range);
+    }
+    (text.to_owned(), String::new())
+}
+
+/// Returns where the first clause of `text` ends: before a mark and a space, or the last mark.
+fn end_of_clause(text: &str) -> usize {
+    let is_end = |at: usize| text[at + 1..].is_empty() || text[at + 1..].starts_with(' ');
+    let marks = text.match_indices(['.', ',', ';', ':']).map(|(at, _)| at);
+    marks.into_iter().find(|at| is_end(*at)).unwrap_or(text.len())
+}
+
 /// Returns text for a cell: links of the code become plain names.
 fn cell(text: &str) -> String {
     let base_dir = "[`crate::settings::Settings::base_dir`]";
@@ -257,15 +284,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn row_has_key_type_default_and_meaning() {
+    fn row_has_key_type_range_default_and_meaning() {
         let text = "/// `[client]`.\npub struct ClientSettings {\n/// How long a call may take, \
                     1 ms to 1 year. Default 30 s. A call\n/// may say otherwise.\n\
                     pub timeout: Duration, }";
         let file =
             SourceFile { path: "common/src/settings/a.rs".to_owned(), text: text.to_owned() };
         let text = reference(&[file]);
-        let row = "| `timeout` | time, such as `\"500ms\"` | 30 s | How long a call may take, 1 ms \
-                   to 1 year. A call may say otherwise. |";
+        let row = "| `timeout` | time, such as `\"500ms\"` | 1 ms to 1 year | 30 s | How long a \
+                   call may take. A call may say otherwise. |";
         assert!(text.contains(row), "{text}");
     }
 
@@ -277,7 +304,20 @@ mod tests {
                     Text,\n/// `format = \"json\"`: objects.\nJson }";
         let file =
             SourceFile { path: "common/src/settings/a.rs".to_owned(), text: text.to_owned() };
-        let row = "| `format` | `\"text\"`, `\"json\"` | `text` | The form. |";
+        let row = "| `format` | `\"text\"`, `\"json\"` |  | `text` | The form. |";
         assert!(reference(&[file]).contains(row));
+    }
+
+    #[test]
+    fn range_ends_at_its_clause() {
+        let split = |text: &str| {
+            let (rest, range) = range_of(text);
+            format!("{rest}|{range}")
+        };
+        let size = "The bytes, 1 MiB to 1,024 GiB; 0 for no limit. Above it, some go.";
+        assert_eq!(split(size), "The bytes. Above it, some go.|1 MiB to 1,024 GiB; 0 for no limit");
+        let name = "The name, 1 to 64 characters of `[a-z.-]`.";
+        assert_eq!(split(name), "The name.|1 to 64 characters of `[a-z.-]`");
+        assert_eq!(split("Where it goes, from A to B."), "Where it goes, from A to B.|");
     }
 }
