@@ -48,10 +48,18 @@ local function schedule_rerun(id, raw, op, note, run, permit)
     return undo('LPOP', KEYS[1])
   end
   local due = string.format('%.0f', now_ms() + tonumber(note))
-  redis.call('HSET', KEYS[18], id, raw)
-  undo('HDEL', KEYS[18], id)
-  redis.call('ZADD', KEYS[17], due, id)
-  undo('ZREM', KEYS[17], id)
+  if redis.call('HSETNX', KEYS[18], id, raw) == 1 then
+    undo('HDEL', KEYS[18], id)
+    redis.call('ZADD', KEYS[17], due, id)
+    undo('ZREM', KEYS[17], id)
+  else
+    -- A scheduled request with the same id, which an undo restores.
+    local twin, twin_due = redis.call('HGET', KEYS[18], id), redis.call('ZSCORE', KEYS[17], id)
+    redis.call('HSET', KEYS[18], id, raw)
+    undo('HSET', KEYS[18], id, twin)
+    redis.call('ZADD', KEYS[17], due, id)
+    if twin_due then undo('ZADD', KEYS[17], twin_due, id) end
+  end
   if redis.call('ZRANGE', KEYS[17], 0, 0)[1] == id then
     redis.pcall('SPUBLISH', KEYS[16], 'due ' .. due)
   end

@@ -234,6 +234,25 @@ async fn outcome_that_cannot_be_stored_keeps_its_lease_until_it_can() {
 }
 
 #[tokio::test]
+async fn failed_retry_keeps_a_scheduled_request_with_the_same_id() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["a"]).await;
+    assert_eq!(store.lease(&own, 1).await, ["a"]);
+    let (twin, due) = (envelope("a") + " ", 4_000_000_000_000_u64);
+    let () = store.conn.hset(store.keys.scheduled(), "a", &twin).await.unwrap();
+    let () = store.conn.zadd(store.keys.schedule(), "a", due).await.unwrap();
+    // The retry is stored, and then fails at the live id.
+    let () = store.conn.set(store.keys.live(), "no hash").await.unwrap();
+    let run = r#"{"attempt":1,"worker":"own","started_at":1,"ended_at":2,"code":"timeout"}"#;
+    let failed = Outcome { run: run.to_owned(), ..outcome("a", retry(LONG)) };
+    assert_eq!(store.poll(&own, 0, &[failed]).await.settled, [Settled::Failed]);
+    let kept: String = store.conn.hget(store.keys.scheduled(), "a").await.unwrap();
+    let kept_due: u64 = store.conn.zscore(store.keys.schedule(), "a").await.unwrap();
+    assert_eq!((kept, kept_due), (twin, due));
+}
+
+#[tokio::test]
 async fn settling_poll_returns_the_length_on_request() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
