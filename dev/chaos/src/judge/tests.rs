@@ -180,6 +180,18 @@ fn frames_come_in_order_within_an_attempt() {
 }
 
 #[test]
+fn expired_request_of_an_answered_call_settles_nothing() {
+    let made = Made::new();
+    let expired = || CallResult::Failed { code: "deadline_exceeded".to_owned() };
+    made.call(0, "a", 1, Kind::Idempotent).log_result(1, "a", 1, expired());
+    made.call(0, "a", 2, Kind::Idempotent).run(2, "a", 7, &WHOLE);
+    // A run that was accepted for the expired request.
+    assert_eq!(made.judge().found.settled_twice, 1);
+    made.log_result(3, "a", 2, answered(7));
+    assert_eq!(made.judge().found.settled_twice, 0);
+}
+
+#[test]
 fn result_without_cause_is_unexplained() {
     let made = Made::new();
     let failed = |code: &str| CallResult::Failed { code: code.to_owned() };
