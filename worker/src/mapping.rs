@@ -208,8 +208,8 @@ impl Mapping {
         rules
     }
 
-    /// Returns the rule of a service's queue: one request of an instance at a time. If the service
-    /// is no longer mapped, sorted requests are leased in any order.
+    /// Returns the rule of a service's queue: one request of an instance at a time. Sorted requests
+    /// of a service that was removed from the mapping are leased in any order.
     pub(crate) fn service_rule(&self, service: &str) -> LimitRule {
         let is_ours = self.get(service).is_some_and(|mapped| mapped.service.is_some());
         let key = is_ours.then(|| INSTANCE.to_owned());

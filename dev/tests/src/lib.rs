@@ -22,7 +22,7 @@ use redcall_client::{Client, WorkerInfo};
 use redcall_common::settings::{
     HandlerSettings, HttpSettings, JobSettings, ProcessSettings, Settings,
 };
-use redcall_testkit::{TestRedis, eventually};
+use redcall_testkit::{FaultProxy, TestRedis, eventually};
 use redcall_worker::{Stop, Worker};
 use tokio::sync::watch;
 
@@ -62,6 +62,12 @@ impl Bench {
     /// A client of these settings.
     pub async fn client(&self) -> Client {
         Client::from_settings(&self.settings).await.expect("connect the client")
+    }
+
+    /// A client of these settings that reaches Redis through `proxy`.
+    pub async fn client_behind(&self, proxy: &FaultProxy) -> Client {
+        let settings = Settings { redis: proxy.settings(), ..self.settings.clone() };
+        Client::from_settings(&settings).await.expect("connect the client")
     }
 
     /// A worker of these settings with only their mapping.

@@ -136,11 +136,13 @@ mod tests {
 
     #[test]
     fn uses_are_counted_per_folder_and_listed_with_their_places() {
-        let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
         let files = [
-            file("README.md", &format!("What is anew. {}", "word ".repeat(97))),
-            file("client/src/a.rs", "// The client who asks.\nfn portion() { f(\"portion\") }\n"),
-            file("store/src/a.rs", "// Plain.\n"),
+            SourceFile::new("README.md", format!("What is anew. {}", "word ".repeat(97))),
+            SourceFile::new(
+                "client/src/a.rs",
+                "// The client who asks.\nfn portion() { f(\"portion\") }\n",
+            ),
+            SourceFile::new("store/src/a.rs", "// Plain.\n"),
         ];
         let counts = Counts::of(files.iter());
         assert_eq!(

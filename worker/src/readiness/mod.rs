@@ -46,7 +46,7 @@ pub struct Readiness {
     handle: Arc<OnceLock<ReadinessHandle>>,
 }
 
-/// The end of those who check: requests to the dispatcher, and its pulse.
+/// A checker's access: requests to the dispatcher, and its pulse.
 #[derive(Clone)]
 pub(crate) struct ReadinessHandle {
     /// Requests for a report; each is answered once.

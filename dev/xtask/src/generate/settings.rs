@@ -288,8 +288,7 @@ mod tests {
         let text = "/// `[client]`.\npub struct ClientSettings {\n/// How long a call may take, \
                     1 ms to 1 year. Default 30 s. A call\n/// may say otherwise.\n\
                     pub timeout: Duration, }";
-        let file =
-            SourceFile { path: "common/src/settings/a.rs".to_owned(), text: text.to_owned() };
+        let file = SourceFile::new("common/src/settings/a.rs", text);
         let text = reference(&[file]);
         let row = "| `timeout` | time, such as `\"500ms\"` | 1 ms to 1 year | 30 s | How long a \
                    call may take. A call may say otherwise. |";
@@ -302,8 +301,7 @@ mod tests {
                     pub format: LogFormat }\npub enum LogFormat {\n\
                     /// `format = \"text\"`: lines.\n\
                     Text,\n/// `format = \"json\"`: objects.\nJson }";
-        let file =
-            SourceFile { path: "common/src/settings/a.rs".to_owned(), text: text.to_owned() };
+        let file = SourceFile::new("common/src/settings/a.rs", text);
         let row = "| `format` | `\"text\"`, `\"json\"` |  | `text` | The form. |";
         assert!(reference(&[file]).contains(row));
     }

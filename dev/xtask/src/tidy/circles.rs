@@ -68,13 +68,9 @@ mod tests {
     use super::*;
 
     fn found(files: &[(&str, &str)]) -> Vec<String> {
-        let files: Vec<SourceFile> = files
-            .iter()
-            .map(|(path, text)| SourceFile {
-                path: format!("client/src/{path}"),
-                text: (*text).to_owned(),
-            })
-            .collect();
+        let file =
+            |(path, text): &(&str, &str)| SourceFile::new(format!("client/src/{path}"), *text);
+        let files: Vec<_> = files.iter().map(file).collect();
         check(&files).iter().map(|finding| finding.what.clone()).collect()
     }
 

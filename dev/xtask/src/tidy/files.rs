@@ -16,6 +16,10 @@ pub(crate) struct SourceFile {
 }
 
 impl SourceFile {
+    pub(crate) fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), text: text.into() }
+    }
+
     pub(crate) fn has_extension(&self, extension: &str) -> bool {
         self.path.strip_suffix(extension).is_some_and(|rest| rest.ends_with('.'))
     }
@@ -54,7 +58,7 @@ fn read_folder(root: &Path, below: &str, files: &mut Vec<SourceFile>) -> miette:
             // Not text, or gone since it was listed.
             && let Ok(text) = fs::read_to_string(entry.path())
         {
-            files.push(SourceFile { path, text });
+            files.push(SourceFile::new(path, text));
         }
     }
     Ok(())

@@ -31,11 +31,8 @@ mod tests {
     use super::*;
 
     fn found(folder: &str, count: usize, extension: &str) -> Vec<String> {
-        let file = |number| SourceFile {
-            path: format!("{folder}/f{number}.{extension}"),
-            text: String::new(),
-        };
-        let below = SourceFile { path: format!("{folder}/below/a.rs"), text: String::new() };
+        let file = |number| SourceFile::new(format!("{folder}/f{number}.{extension}"), "");
+        let below = SourceFile::new(format!("{folder}/below/a.rs"), "");
         let files: Vec<SourceFile> = (0..count).map(file).chain([below]).collect();
         check(&files).iter().map(ToString::to_string).collect()
     }

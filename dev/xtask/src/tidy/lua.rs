@@ -41,7 +41,7 @@ mod tests {
         -- Returns: 1\n-- Derived keys: none.\n-- Cost: O(1).\nreturn 1\n";
 
     fn found(path: &str, text: &str) -> Option<String> {
-        let file = SourceFile { path: path.to_owned(), text: text.to_owned() };
+        let file = SourceFile::new(path, text);
         check(&file).map(|finding| finding.to_string())
     }
 

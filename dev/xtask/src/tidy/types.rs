@@ -51,10 +51,8 @@ mod tests {
     use super::*;
 
     fn found(files: &[(&str, &str)]) -> Vec<String> {
-        let files: Vec<SourceFile> = files
-            .iter()
-            .map(|(path, text)| SourceFile { path: (*path).to_owned(), text: (*text).to_owned() })
-            .collect();
+        let files: Vec<_> =
+            files.iter().map(|(path, text)| SourceFile::new(*path, *text)).collect();
         check(&files).iter().map(ToString::to_string).collect()
     }
 

@@ -50,7 +50,7 @@ pub trait FromRequest: Sized + Send {
     ///
     /// # Errors
     ///
-    /// The missing part, for the operator who starts the worker.
+    /// The missing part, as the worker's start reports it.
     fn check(states: &StateMap) -> Result<(), String> {
         let _ = states;
         Ok(())

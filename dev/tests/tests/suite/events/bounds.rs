@@ -34,9 +34,7 @@ async fn behind_a_proxy(max: u64) -> (TestRedis, FaultProxy, Client, Client) {
     let bench = bench(max).await;
     let proxy = FaultProxy::start(&bench.redis);
     let client = bench.client().await;
-    let mut settings = bench.settings.clone();
-    settings.redis = proxy.settings();
-    let away = Client::from_settings(&settings).await.unwrap();
+    let away = bench.client_behind(&proxy).await;
     (bench.redis, proxy, client, away)
 }
 

@@ -245,7 +245,7 @@ async fn call_reported_as_not_queued_never_runs() {
     served.exec_async(&mut conn).await.unwrap();
     let (client, stopped) = cut_off(&mut bench).await;
     let request = || client.request("add").queue("q").timeout(Duration::from_millis(300));
-    // It ends before it begins where the client knows in time that there is no connection.
+    // The client may notice in time that it has no connection: then there is no stream.
     let stream = request().stream().await;
     let (stream, error) = match stream {
         Ok(mut stream) => {

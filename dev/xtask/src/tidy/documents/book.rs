@@ -67,10 +67,7 @@ mod tests {
     use super::*;
 
     fn found(pages: &[(&str, &str)]) -> Vec<String> {
-        let file = |(path, text): &(&str, &str)| SourceFile {
-            path: format!("docs/{path}"),
-            text: (*text).to_owned(),
-        };
+        let file = |(path, text): &(&str, &str)| SourceFile::new(format!("docs/{path}"), *text);
         let files: Vec<_> = pages.iter().map(file).collect();
         check(&files).iter().map(ToString::to_string).collect()
     }

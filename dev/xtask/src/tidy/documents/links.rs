@@ -65,9 +65,11 @@ mod tests {
     use super::*;
 
     fn found(path: &str, text: &str) -> Vec<String> {
-        let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
-        let files =
-            [file("docs/b.md", "# One\n## Two words\n"), file("a/c.rs", ""), file(path, text)];
+        let files = [
+            SourceFile::new("docs/b.md", "# One\n## Two words\n"),
+            SourceFile::new("a/c.rs", ""),
+            SourceFile::new(path, text),
+        ];
         check(&files).iter().map(ToString::to_string).collect()
     }
 

@@ -48,9 +48,8 @@ mod tests {
 
     #[test]
     fn missing_files_of_existing_folders_are_named() {
-        let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
         let text = "`a/b.rs` `a/c.rs` `target/x.rs`\n```\n`a/d.rs`\n```\n`a/*.rs` `d.rs` `a/e.rs`";
-        let files = [file("a/b.rs", ""), file("x.md", text)];
+        let files = [SourceFile::new("a/b.rs", ""), SourceFile::new("x.md", text)];
         let found: Vec<_> = check(&files).iter().map(ToString::to_string).collect();
         let [one, two] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!(one, "x.md:1: `a/c.rs` does not exist – correct the path");

@@ -1,7 +1,7 @@
 use super::*;
 
 fn found(path: &str, text: &str) -> Vec<String> {
-    let file = SourceFile { path: path.to_owned(), text: text.to_owned() };
+    let file = SourceFile::new(path, text);
     check(&file).iter().map(ToString::to_string).collect()
 }
 

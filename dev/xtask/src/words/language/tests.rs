@@ -2,7 +2,7 @@ use super::*;
 use crate::tidy::files::SourceFile;
 
 fn found(path: &str, text: &str) -> Vec<(usize, Kind, Word)> {
-    let file = SourceFile { path: path.to_owned(), text: text.to_owned() };
+    let file = SourceFile::new(path, text);
     let mut all = Vec::new();
     for passage in passages(&file) {
         let uses = uses(&passage);

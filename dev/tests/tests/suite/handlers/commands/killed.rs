@@ -34,10 +34,10 @@ impl Drop for Background {
     }
 }
 
-#[tokio::test]
-async fn killed_worker_takes_its_commands_and_their_groups_with_it() {
+/// Kills a worker whose job of that kind has started four processes, which end with it.
+async fn takes_its_processes(kind: &str, script: &str) {
     let bench = Bench::new().await;
-    let file = settings(&bench, "command", NEVER_ENDS);
+    let file = settings(&bench, kind, script);
     let worker = worker(&bench, &file, &[]).await;
     let pids = pids(&file.dir(), 4).await;
     assert!(pids.iter().all(|pid| is_running(*pid)), "{pids:?}");
@@ -46,15 +46,14 @@ async fn killed_worker_takes_its_commands_and_their_groups_with_it() {
 }
 
 #[tokio::test]
+async fn killed_worker_takes_its_commands_and_their_groups_with_it() {
+    takes_its_processes("command", NEVER_ENDS).await;
+}
+
+#[tokio::test]
 async fn killed_worker_takes_its_processes_and_their_groups_with_it() {
-    let bench = Bench::new().await;
     let start = r#"read -r line; printf '{"jsonrpc": "2.0", "id": 0, "result": null}\n'"#;
-    let file = settings(&bench, "process", &format!("{start}; {NEVER_ENDS}"));
-    let worker = worker(&bench, &file, &[]).await;
-    let pids = pids(&file.dir(), 4).await;
-    assert!(pids.iter().all(|pid| is_running(*pid)), "{pids:?}");
-    worker.signal(Signal::KILL);
-    are_gone(&pids).await;
+    takes_its_processes("process", &format!("{start}; {NEVER_ENDS}")).await;
 }
 
 #[tokio::test]

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use redcall_client::Client;
 use redcall_common::settings::Settings;
 use redcall_store::{
-    AnswerOps as _, BlockingPop, CancelRequest, Cancellation, Enqueued, Placed, Placement,
-    PollOps as _, Pushed, QueuePoll, Released, RequestPop as _, RunOps as _, SendOps as _,
-    UpkeepOps as _, Waited, WorkerKeys,
+    AnswerOps as _, BlockingPop, CancelRequest, Cancellation, Enqueued, Placed, PollOps as _,
+    Pushed, QueuePoll, Released, RequestPop as _, RunOps as _, SendOps as _, UpkeepOps as _,
+    Waited, WorkerKeys,
 };
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use serde_json::json;
 
+use crate::lua::place::placement;
 use crate::lua::{LONG, Store, WITHIN, envelope, item};
 use crate::support::blocked;
 
@@ -34,20 +35,11 @@ async fn every_typed_call_loads_its_script_again() {
     let forget = [keys.response("x")];
     assert_eq!(store.link.enqueue(&keys, 0, &items, &forget, WITHIN).await.unwrap(), one);
     flush(&mut store.conn).await;
-    let place = |id: &str| Placement {
-        tracking: None,
-        waited: false,
-        id: id.to_owned(),
-        envelope: envelope(id),
-        due_ms: 0,
-        reply: None,
-        pending: None,
-        idempotency: None,
-    };
-    let placed = store.link.place(&keys, 0, &[place("c")], WITHIN).await.unwrap();
+    let placed = store.link.place(&keys, 0, &[placement("c")], WITHIN).await.unwrap();
     assert_eq!(placed[0].as_ref().unwrap(), &Placed::Queued);
     flush(&mut store.conn).await;
-    let placed = store.link.place(&keys, 0, &[place("d"), place("e")], WITHIN).await.unwrap();
+    let placed =
+        store.link.place(&keys, 0, &[placement("d"), placement("e")], WITHIN).await.unwrap();
     assert!(placed.iter().all(|placed| placed.as_ref().is_ok_and(|one| *one == Placed::Queued)));
     flush(&mut store.conn).await;
     let withdrawn = CancelRequest { id: "x".to_owned(), ttl_ms: 60_000, record: None };

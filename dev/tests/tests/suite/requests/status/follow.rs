@@ -92,9 +92,7 @@ async fn states_before_the_subscription_are_not_missed() {
     let gate = Gate::new();
     let _worker = worker(&bench, &gate).await;
     let client = bench.client().await;
-    let mut settings = bench.settings.clone();
-    settings.redis = proxy.settings();
-    let far = Client::from_settings(&settings).await.unwrap();
+    let far = bench.client_behind(&proxy).await;
     let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();
     let key = ticket.response_key.clone();
     let held = proxy.hold_request(|exchange| exchange.asks("SSUBSCRIBE"));
@@ -117,9 +115,7 @@ async fn states_during_a_disconnection_are_read_afterwards() {
     let gate = Gate::new();
     let _worker = worker(&bench, &gate).await;
     let client = bench.client().await;
-    let mut settings = bench.settings.clone();
-    settings.redis = proxy.settings();
-    let far = Client::from_settings(&settings).await.unwrap();
+    let far = bench.client_behind(&proxy).await;
     let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();
     let mut monitor = far.monitor(&ticket.id).await.unwrap();
     assert_eq!(next(&mut monitor).await.state, Pending);
