@@ -84,11 +84,10 @@ async fn connect(verb: &mut impl ClientVerb, settings: &Settings) -> Result<Clie
     let started = Instant::now();
     let limit = verb.timeout().and_then(|own| *own);
     let client = client(settings, limit).await?;
-    if let Some(limit) = limit.filter(|_| verb.deducts_connecting()) {
-        let left = limit.saturating_sub(started.elapsed()).max(LEFT_MIN);
-        if let Some(own) = verb.timeout() {
-            *own = Some(left);
-        }
+    if verb.deducts_connecting()
+        && let Some(Some(left)) = verb.timeout()
+    {
+        *left = left.saturating_sub(started.elapsed()).max(LEFT_MIN);
     }
     Ok(client)
 }

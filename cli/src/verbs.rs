@@ -29,7 +29,8 @@ pub(crate) mod queues {
 ///
 /// A row has the help text, further attributes for clap, and the type that holds the arguments and
 /// implements `Verb` or `ClientVerb`. With `console(HELP, INTERRUPTED)`, it is also a verb of
-/// `redcall console`, with that help, and that message when a signal ends it.
+/// `redcall console`, with that help, and that message when a signal ends it; without a message the
+/// verb handles signals itself.
 macro_rules! all_verbs {
     ($make:ident) => {
         $make! {
@@ -60,10 +61,7 @@ macro_rules! all_verbs {
         /// Printed frames are trimmed from Redis, so that the job is not blocked. The job goes on
         /// if this is interrupted.
         Follow(crate::verbs::calls::follow::Follow)
-            console(
-                "Stream the output of a job started by another process",
-                "interrupted: the job goes on"
-            );
+            console("Stream the output of a job started by another process");
         /// Follow the status of a tracked job to its end, one line per change
         Monitor(crate::verbs::calls::status::Monitor)
             console("Follow the status of a tracked job to its end", "interrupted");

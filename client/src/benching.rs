@@ -1,4 +1,4 @@
-//! Waiters and the routing of answers to them, for `dev/bench/benches/`.
+//! Waiters and the routing of answers to them, for `dev/bench/inner/`.
 //!
 //! Not part of the public API. It is here because `in_flight` and `replies` are private. It is
 //! always compiled, so that a change cannot break the benchmark unnoticed.

@@ -117,9 +117,7 @@ impl<'a> Envelope<'a> {
             auth: None,
         }
     }
-}
 
-impl<'a> Envelope<'a> {
     /// Returns the signed content of a signature that expires at `expires_at` (Redis ms), on the
     /// queue of this name.
     #[must_use]

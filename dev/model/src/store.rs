@@ -1,7 +1,7 @@
 //! The state of one queue in Redis, with one function per script, in the terms of `store/src/lua/`,
 //! without bytes and times.
 //!
-//! The model checker moves by these functions, and `tests/walk.rs` compares them with the real
+//! The model checker moves by these functions, and `tests/walk/` compares them with the real
 //! scripts. Time is a step: a lease ends, or a request becomes due, by an explicit call.
 
 mod callers;

@@ -5,14 +5,14 @@
 //! it runs, so that counts agree between machines and runs far better than times do. It is asked
 //! directly: docs/internals/decisions/0011 says why not through a library.
 
-mod baseline;
+pub(crate) mod baseline;
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use baseline::{Baseline, Counts};
-use miette::{IntoDiagnostic as _, miette};
+use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 
 use crate::programs::valgrind;
 use crate::workspace::{Workspace, output, run as succeeds, verdict};
@@ -114,14 +114,19 @@ fn count(valgrind: &Path, program: &Path, part: &str, profile: &Path) -> miette:
     command.arg(format!("--toggle-collect={MEASURED}"));
     command.arg(format!("--callgrind-out-file={}", profile.display()));
     output(command.arg(program).arg(part).env("GLIBC_TUNABLES", PLAIN_CPU))?;
+    counted(profile).wrap_err_with(|| part.to_owned())
+}
+
+/// Returns the instructions in a profile of callgrind.
+pub(crate) fn counted(profile: &Path) -> miette::Result<u64> {
     let text = fs::read_to_string(profile).into_diagnostic()?;
     // Nothing counted is a part that was not found, not a fast one.
     let count = total(&text).filter(|count| *count > 0);
-    count.ok_or_else(|| miette!("{part}: callgrind has counted nothing ({})", profile.display()))
+    count.ok_or_else(|| miette!("callgrind has counted nothing ({})", profile.display()))
 }
 
 /// The sum of a profile with instructions as its only event.
-pub(crate) fn total(profile: &str) -> Option<u64> {
+fn total(profile: &str) -> Option<u64> {
     profile.lines().find_map(|line| line.strip_prefix("summary: "))?.trim().parse().ok()
 }
 

@@ -30,69 +30,70 @@ struct Long {
     name: &'static str,
     /// Its subject, and its duration.
     about: &'static str,
-    run: fn(&Workspace) -> miette::Result<ExitCode>,
+    run: Run,
 }
 
-/// Those that take arguments.
-const ATTACK: &str = "attack";
-const POLLS: &str = "polls";
+enum Run {
+    Plain(fn(&Workspace) -> miette::Result<ExitCode>),
+    WithArgs(fn(&Workspace, &[String]) -> miette::Result<ExitCode>),
+}
 
 /// The registry.
 const ALL: &[Long] = &[
     Long {
-        name: ATTACK,
+        name: "attack",
         about: "200 calls a second and a hostile neighbour, 8 min and a release build",
-        run: |workspace| attack::run(workspace, &[]),
+        run: Run::WithArgs(attack::run),
     },
     Long {
         name: "chaos",
         about: "60 kills, 10 restarts of Redis and more under load, and nothing lost, 6 min",
-        run: chaos::run,
+        run: Run::Plain(chaos::run),
     },
     Long {
         name: "fence",
         about: "chaos without the fence, which it must find, 5 min and a build of its own",
-        run: chaos::without_fence,
+        run: Run::Plain(chaos::without_fence),
     },
     Long {
         name: "clocks",
         about: "ticks at each change of clocks, all zones, 2020 to 2030, 6 min, release build",
-        run: clocks::run,
+        run: Run::Plain(clocks::run),
     },
     Long {
         name: "events",
         about: "a thousand events a second, 100 subscribers, one away, 31 s and a release build",
-        run: events::run,
+        run: Run::Plain(events::run),
     },
     Long {
         name: "limits",
         about: "the cost of each kind of limit, 2 min and a release build",
-        run: limits::run,
+        run: Run::Plain(limits::run),
     },
     Long {
-        name: POLLS,
+        name: "polls",
         about: "the instructions of Redis per poll of each kind, against a record, 3 min",
-        run: |workspace| polls::run(workspace, &[]),
+        run: Run::WithArgs(polls::run),
     },
     Long {
         name: "refusals",
         about: "the rate at which a worker refuses each kind of request, 2 min and a release build",
-        run: refusals::run,
+        run: Run::Plain(refusals::run),
     },
     Long {
         name: "schedules",
         about: "every tick once while workers are killed, 70 s",
-        run: schedules::run,
+        run: Run::Plain(schedules::run),
     },
     Long {
         name: "services",
         about: "10,000 executes of one counter whose worker is killed 20 times, 2 min",
-        run: services::run,
+        run: Run::Plain(services::run),
     },
     Long {
         name: "stream",
         about: "100,000 parts to readers that stop and die, 1 min",
-        run: stream::run,
+        run: Run::Plain(stream::run),
     },
 ];
 
@@ -112,18 +113,15 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         println!("{}", list(ALL));
         return Ok(ExitCode::SUCCESS);
     };
-    if name == ATTACK {
-        return attack::run(workspace, &args.args);
-    }
-    if name == POLLS {
-        return polls::run(workspace, &args.args);
-    }
-    if let Some(arg) = args.args.first() {
-        return Err(miette!("`{arg}`: the long run `{name}` takes no arguments"));
-    }
-    match ALL.iter().find(|long| long.name == name) {
-        Some(long) => (long.run)(workspace),
-        None => Err(miette!(help = list(ALL), "unknown long run `{name}`")),
+    let Some(long) = ALL.iter().find(|long| long.name == name) else {
+        return Err(miette!(help = list(ALL), "unknown long run `{name}`"));
+    };
+    match long.run {
+        Run::WithArgs(run) => run(workspace, &args.args),
+        Run::Plain(run) => match args.args.first() {
+            Some(arg) => Err(miette!("`{arg}`: the long run `{name}` takes no arguments")),
+            None => run(workspace),
+        },
     }
 }
 
@@ -143,7 +141,8 @@ mod tests {
     #[test]
     fn list_names_all_long_runs_or_none() {
         assert_eq!(list(&[]), "there are no long runs yet");
-        let soak = Long { name: "soak", about: "one hour", run: |_| Ok(ExitCode::SUCCESS) };
+        let soak =
+            Long { name: "soak", about: "one hour", run: Run::Plain(|_| Ok(ExitCode::SUCCESS)) };
         assert_eq!(list(&[soak]), "soak                 one hour");
     }
 }

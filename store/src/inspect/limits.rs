@@ -8,11 +8,8 @@ use redis::{RedisResult, Value};
 use super::inspector::Inspector;
 use crate::error::StoreError;
 use crate::ops::worker::polls::poll::LimitRule;
-use crate::ops::worker::upkeep::rotation::ROTATION_SEEN;
-use crate::ops::worker::upkeep::rotation::{Fault, LimitFault};
-use crate::ops::worker::upkeep::times::TIMES_SEEN;
-use crate::ops::worker::upkeep::times::TimeAhead;
-use crate::ops::worker::upkeep::{rotation, times};
+use crate::ops::worker::upkeep::rotation::{self, Fault, LimitFault, ROTATION_SEEN};
+use crate::ops::worker::upkeep::times::{self, TIMES_SEEN, TimeAhead};
 
 impl Inspector {
     /// Returns times of `queue` that are further ahead than a worker with this lease writes them.

@@ -9,8 +9,7 @@ use super::inspector::Inspector;
 use super::rights::{MissingRight, Role, as_checked, missing};
 use crate::connection::Connection;
 use crate::error::StoreError;
-use crate::ops::shared::rights::RIGHTS;
-use crate::ops::shared::rights::{call, refused};
+use crate::ops::shared::rights::{RIGHTS, call, refused};
 use redcall_common::keys::{Keys, QueueKeys};
 
 /// The check of one queue.

@@ -105,7 +105,7 @@ impl Role {
         let own = own.iter().copied().flatten().chain(ALL);
         let mut all: BTreeSet<String> = own.map(|command| (*command).to_owned()).collect();
         for script in scripts() {
-            if self.calls(script.name()) {
+            if self.runs(script) {
                 all.extend(commands_of(script.text()));
                 let chosen = CHOSEN.iter().filter(|(name, _)| *name == script.name());
                 all.extend(chosen.flat_map(|(_, of)| of.iter().map(|name| (*name).to_owned())));
@@ -117,9 +117,12 @@ impl Role {
     /// Returns `true` if it calls the script of this name.
     #[must_use]
     pub fn calls(self, script: &str) -> bool {
+        scripts().into_iter().any(|of| of.name() == script && self.runs(of))
+    }
+
+    fn runs(self, script: &Script) -> bool {
         let is_own = |role: &Self| *role == self || (self == Self::Admin && *role == Self::Client);
-        let is_called = |of: &&Script| of.name() == script && of.callers().iter().any(is_own);
-        scripts().iter().any(is_called)
+        script.callers().iter().any(is_own)
     }
 
     /// Returns the command that creates a user with exactly these rights, for keys that begin with

@@ -1,4 +1,4 @@
-//! The inner parts of the store's calls, for `dev/bench/benches/`: building a command and reading
+//! The inner parts of the store's calls, for `dev/bench/inner/`: building a command and reading
 //! its reply.
 //!
 //! Not a part of the crate's interface. It is here because commands and readers are private and no

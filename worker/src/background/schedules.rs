@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::auth::{Keyring, LONGEST_MS};
+use redcall_common::backoff::Backoff;
 use redcall_common::cron::Cron;
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::limits::batch_len;
 use redcall_common::request::Envelope;
 use redcall_common::settings::{Missed, ScheduleSettings, Settings};
+use redcall_common::time::millis;
 use redcall_store::{
     Connection, Session as _, SharedOps as _, StoreError, Tick, Ticked, UpkeepOps as _,
 };
@@ -30,9 +32,8 @@ use crate::time::REDIS_TIMEOUT;
 /// Longest sleep of a task: the offset to Redis's clock is measured every few seconds, and may
 /// jump.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-/// Pauses after a failed attempt to enqueue a tick: from the first, doubling to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Pauses after a failed attempt to enqueue a tick.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 /// How far the last tick may be ahead of the present time, which is an estimate.
 const MAX_AHEAD_MS: u64 = 1000;
 /// Most missed ticks that are enqueued later.
@@ -102,7 +103,7 @@ struct Schedule {
 async fn keep(schedule: Schedule, link: Arc<Connection>, keys: Keys) {
     // The last tick by Redis's reply, which includes other workers' ticks.
     let mut last = None;
-    let mut pause = FIRST_PAUSE;
+    let mut pause = PAUSES.first();
     // `is_full`: due ticks do not fit into the queue.
     let (mut at_end, mut is_full) = (false, false);
     loop {
@@ -111,7 +112,7 @@ async fn keep(schedule: Schedule, link: Arc<Connection>, keys: Keys) {
             // Redis's clock was set back since its reply: the last tick is read again.
             last = None;
             sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = PAUSES.following(pause);
         }
         let due = last.map_or_else(Vec::new, |last| schedule.due(last, now));
         if let Some(known) = last
@@ -147,7 +148,7 @@ async fn keep(schedule: Schedule, link: Arc<Connection>, keys: Keys) {
                     schedule.log_missed(ticked.last_ms, now);
                 }
                 if before.is_none_or(|before| before < ticked.last_ms) {
-                    (pause, is_full) = (FIRST_PAUSE, false);
+                    (pause, is_full) = (PAUSES.first(), false);
                     continue;
                 }
                 // Otherwise this clock was ahead of Redis's, and the tick is retried when due.
@@ -157,7 +158,7 @@ async fn keep(schedule: Schedule, link: Arc<Connection>, keys: Keys) {
                     tracing::warn!(schedule, queue, "delaying ticks: its queue is full");
                 }
             }
-            Err(error) if pause == FIRST_PAUSE => {
+            Err(error) if pause == PAUSES.first() => {
                 tracing::warn!(
                     schedule = schedule.name,
                     error = %with_causes(&error),
@@ -169,7 +170,7 @@ async fn keep(schedule: Schedule, link: Arc<Connection>, keys: Keys) {
             }
         }
         sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = PAUSES.following(pause);
     }
 }
 
@@ -192,14 +193,13 @@ impl Schedule {
         let cron = Cron::new(&schedule.cron, &schedule.timezone);
         let data = RawValue::from_string(schedule.data.clone());
         let queue = settings.queue_of(schedule);
-        let grace_ms = (2 * settings.worker.lease).as_millis();
         Ok(Self {
             name: name.to_owned(),
             job: schedule.job.clone(),
             data: data.map_err(|error| wrong("data", error.to_string()))?,
             cron: cron.map_err(|error| wrong("cron", error.to_string()))?,
             missed: schedule.missed,
-            grace_ms: u64::try_from(grace_ms).unwrap_or(u64::MAX),
+            grace_ms: millis(2 * settings.worker.lease),
             queue: keys.of(&queue),
             max_length: settings.max_length(&queue),
             keyring: settings.auth.as_ref().map(Keyring::new),

@@ -31,7 +31,7 @@ use redcall_common::settings::WorkerSettings;
 
 use self::heartbeats::{HeartbeatStep, Heartbeats};
 pub(crate) use self::inputs::Inputs;
-pub(crate) use self::io_event::IoEvent;
+use self::io_event::IoEvent;
 use self::jobs::Jobs;
 use self::polls::Polls;
 use self::polls::poll::FinishedPoll;
@@ -168,10 +168,7 @@ impl Dispatcher {
     fn io_event(&mut self, event: IoEvent) {
         let Self { setup, queues, jobs, .. } = self;
         match event {
-            IoEvent::LeaseExpired => {
-                self.heartbeats.want_another();
-                self.start_heartbeats();
-            }
+            IoEvent::LeaseExpired => self.start_another_round(),
             IoEvent::RoundEnded => {
                 if self.heartbeats.ended(setup, queues, jobs) {
                     self.start_heartbeats();
@@ -208,8 +205,7 @@ impl Dispatcher {
         self.setup.reload(reloaded);
         self.queues.iter_mut().for_each(|queue| queue.adopt_mapping(&self.setup.mapping));
         // Announces the new names at once; a round in flight still has the old ones.
-        self.heartbeats.want_another();
-        self.start_heartbeats();
+        self.start_another_round();
     }
 
     fn heartbeat_step(&mut self, step: HeartbeatStep) {
@@ -233,13 +229,18 @@ impl Dispatcher {
         }
     }
 
+    /// Starts a round of heartbeats that sees the present state, now or after the one in flight.
+    fn start_another_round(&mut self) {
+        self.heartbeats.want_another();
+        self.start_heartbeats();
+    }
+
     fn stopping(&mut self, level: Stop) {
         self.shutdown.begin(level);
         self.jobs.close();
         tracing::info!(stop = ?level, running = self.jobs.len(), "stopping");
         self.unblock();
-        self.heartbeats.want_another();
-        self.start_heartbeats();
+        self.start_another_round();
     }
 
     fn unblock(&self) {

@@ -32,8 +32,8 @@ pub(crate) type Pools = BTreeMap<String, Arc<ProcessHandler>>;
 
 /// The parts from which the handlers of a mapping are made.
 pub(crate) struct Parts<'a> {
-    pub(crate) compiled: &'a Compiled,
-    pub(crate) pools: &'a Pools,
+    compiled: &'a Compiled,
+    pools: &'a Pools,
     pub(crate) context: &'a ProgramContext<'a>,
     /// Shared by all HTTP handlers, and made with the first one.
     http: OnceCell<Result<Client, String>>,

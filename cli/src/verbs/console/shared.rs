@@ -12,7 +12,8 @@ use crate::verbs::all_verbs;
 
 /// Makes these verbs from the rows of the table that say `console`.
 macro_rules! shared {
-    ($($(#[$attribute:meta])* $name:ident($verb:ty) $(console($help:tt, $interrupted:tt))?;)*) => {
+    ($($(#[$attribute:meta])* $name:ident($verb:ty)
+        $(console($help:tt $(, $interrupted:tt)?))?;)*) => {
         #[derive(Subcommand)]
         pub(super) enum Shared {
             $($(
@@ -32,7 +33,8 @@ macro_rules! shared {
                 match self {
                     $($(Self::$name(verb) => {
                         let running = verb.or_timeout(timeout).run(client, as_json);
-                        until_interrupted(running, $interrupted).await
+                        $(let running = until_interrupted(running, $interrupted);)?
+                        running.await
                     })?)*
                 }
             }

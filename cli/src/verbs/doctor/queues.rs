@@ -15,7 +15,7 @@ use crate::verbs::queues::list::INCOMPLETE;
 /// Age of the oldest job at which a queue counts as lagging, ms.
 const OLD_MS: u64 = 60_000;
 /// Percent of a limit at which a queue, or its dead letters, count as filling.
-pub(super) const FILLING: u64 = 80;
+const FILLING: u64 = 80;
 /// Time between both reads of a queue whose oldest job has an unknown age.
 const BETWEEN: Duration = Duration::from_secs(1);
 

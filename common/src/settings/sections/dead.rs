@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::settings::source::entry::Entry;
 use crate::settings::source::section::Section;
-use crate::settings::value::duration::YEAR;
+use crate::settings::value::duration::{DAY, YEAR};
 use crate::settings::value::size::LONGEST_LIST;
 
 /// `[dead]`: the retention of dead letters. The first limit reached removes the oldest ones.
@@ -21,7 +21,7 @@ pub struct DeadSettings {
 
 impl Default for DeadSettings {
     fn default() -> Self {
-        Self { max: 10_000, max_bytes: 256 << 20, age: Duration::from_secs(30 * 24 * 60 * 60) }
+        Self { max: 10_000, max_bytes: 256 << 20, age: 30 * DAY }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
 use crate::settings::source::section::Section;
-use crate::settings::value::duration::{HOUR, YEAR};
+use crate::settings::value::duration::{DAY, HOUR, YEAR};
 use crate::settings::value::forms::number;
 use crate::settings::value::size::LONGEST_LIST;
 
@@ -33,7 +33,7 @@ impl Default for EventSettings {
         Self {
             max: 10_000,
             max_bytes: 64 << 20,
-            age: Duration::from_secs(24 * 60 * 60),
+            age: DAY,
             emergency: vec![101, 102, 2001],
             heartbeat: None,
         }

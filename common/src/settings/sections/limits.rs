@@ -1,5 +1,5 @@
-//! `[limits]`: the reader. The struct and its default are in `limits.rs` of the wire format, whose
-//! decoder applies them.
+//! `[limits]`: the reader. The struct and its default are in `rules/limits.rs`; the decoder of
+//! the wire format applies them.
 
 use super::queues::max_length;
 use crate::rules::limits::Limits;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
 use crate::settings::source::section::Section;
-use crate::settings::value::duration::{HOUR, YEAR};
+use crate::settings::value::duration::{DAY, HOUR, YEAR};
 use crate::settings::value::forms::{count, queue};
 
 /// `[worker]`: a worker's queues and capacity.
@@ -42,7 +42,7 @@ impl Default for WorkerSettings {
             lease: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(25),
             cancel_grace: Duration::from_secs(5),
-            idempotency_ttl: Duration::from_secs(24 * 60 * 60),
+            idempotency_ttl: DAY,
         }
     }
 }

@@ -97,13 +97,16 @@ impl Case {
         queued && !told && self.effects() == 0
     }
 
+    fn is_answered(&self) -> bool {
+        self.ends().any(|end| matches!(end, CallResult::Answered { .. }))
+    }
+
     pub(super) fn lost(&self) -> Option<String> {
         if self.is_lost() {
             return Some("queued, and never done".to_owned());
         }
         let missing = self.ends().any(|end| *end == CallResult::Missing);
-        let answered = self.ends().any(|end| matches!(end, CallResult::Answered { .. }));
-        (missing && !answered).then(|| "queued, and its answer was not there".to_owned())
+        (missing && !self.is_answered()).then(|| "queued, and its answer was not there".to_owned())
     }
 
     /// Returns the outcomes of the job if there are several different ones.
@@ -113,13 +116,13 @@ impl Case {
         let mut at_one_key = None;
         // Of two requests for one idempotent call, the first may expire before its start, as at a
         // step of the clock; then the call may begin again.
-        let answered = self.ends().any(|end| matches!(end, CallResult::Answered { .. }));
+        let answered = self.is_answered();
         for op in self.ops.values() {
             match &op.ended {
-                Some((_, CallResult::Failed { code }))
-                    if answered && code == "deadline_exceeded" => {}
                 Some((_, CallResult::Answered { run })) => _ = ends.insert(run.clone()),
-                Some((_, CallResult::Failed { code })) => {
+                Some((_, CallResult::Failed { code }))
+                    if !(answered && code == "deadline_exceeded") =>
+                {
                     _ = ends.insert(format!("error {code}"));
                 }
                 _ => {}

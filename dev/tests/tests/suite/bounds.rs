@@ -7,25 +7,9 @@ use redcall_common::settings::{HandlerSettings, JobSettings};
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redcall_worker::{HandlerError, Json, Request, Stop};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-/// Stops a process for as long as this lives.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(pid: u32) -> Self {
-        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
-        kill_process(pid, Signal::STOP).unwrap();
-        Self(pid)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = kill_process(self.0, Signal::CONT);
-    }
-}
+use crate::support::Stopped;
 
 #[tokio::test]
 async fn unread_progress_does_not_block_its_job() {

@@ -8,6 +8,8 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
+use crate::support::{carried_out, client_connections};
+
 /// Keys of the whole server that have no TTL.
 async fn keys_without_ttl(conn: &mut MultiplexedConnection) -> Vec<String> {
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(conn).await.unwrap();
@@ -21,18 +23,13 @@ async fn keys_without_ttl(conn: &mut MultiplexedConnection) -> Vec<String> {
     lasting
 }
 
-async fn connections_of_clients(conn: &mut MultiplexedConnection) -> usize {
-    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
-    list.lines().filter(|line| line.contains("name=redcall-client-")).count()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_waits_share_few_connections_and_clean_up() {
     let bench = Bench::new().await;
     let _worker = bench.worker().await;
     let mut conn = bench.redis.connection().await;
     eventually("earlier clients to be gone", async || {
-        (connections_of_clients(&mut conn).await == 0).then_some(())
+        (client_connections(&mut conn).await == 0).then_some(())
     })
     .await;
     let client = bench.client().await;
@@ -44,11 +41,11 @@ async fn ten_thousand_waits_share_few_connections_and_clean_up() {
             })
         })
         .collect();
-    let during = connections_of_clients(&mut conn).await;
+    let during = client_connections(&mut conn).await;
     for (n, call) in calls.into_iter().enumerate() {
         assert_eq!(call.await.unwrap().get(), format!(r#"{{"answer":{}}}"#, n + 1));
     }
-    let after = connections_of_clients(&mut conn).await;
+    let after = client_connections(&mut conn).await;
     assert!(during.max(after) <= 8, "{during} connections during, {after} after");
     assert_eq!(keys_without_ttl(&mut conn).await, [""; 0]);
     eventually("the read answers to be deleted", async || {
@@ -85,19 +82,14 @@ async fn memory_comes_back_after_a_hundred_thousand_calls() {
 
 #[tokio::test]
 async fn a_batch_of_a_thousand_goes_out_in_one_command() {
-    async fn scripts(conn: &mut MultiplexedConnection) -> u64 {
-        let info: String = redis::cmd("INFO").arg("commandstats").query_async(conn).await.unwrap();
-        let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
-    }
     let bench = Bench::new().await;
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;
     client.call("echo", "the first subscribes and registers").await.unwrap();
-    let before = scripts(&mut conn).await;
+    let before = carried_out(&mut conn, "evalsha").await;
     let queued = client.call_many((0..1000).map(|n| client.request("echo").data(&n))).await;
     assert!(queued.iter().all(Result::is_ok));
-    assert_eq!(scripts(&mut conn).await - before, 1);
+    assert_eq!(carried_out(&mut conn, "evalsha").await - before, 1);
 }
 
 #[tokio::test]

@@ -63,9 +63,9 @@ struct Store {
     conn: MultiplexedConnection,
     heard: mpsc::UnboundedReceiver<String>,
     keys: QueueKeys,
-    // Last, since connections to a server that has gone are noisy.
     /// `true` if polls always use `poll.lua`; otherwise `poll_fast.lua` where it suffices.
     more: bool,
+    // Last, since connections to a server that has gone are noisy.
     _redis: TestRedis,
 }
 

@@ -27,7 +27,7 @@ mod documents {
 /// Redis, workers and connections that fail.
 mod faults {
     mod kills;
-    pub(crate) mod reconnect;
+    mod reconnect;
     mod tls;
     mod trouble;
 }

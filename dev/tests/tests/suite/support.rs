@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 pub(crate) mod held;
+mod server;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
@@ -24,6 +25,8 @@ use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
+pub(crate) use server::{Stopped, blocked, carried_out, client_connections, cut};
+
 /// The keys that foreign clients script against.
 pub(crate) const QUEUE: &str = "redcall:{default}:queue";
 pub(crate) const DEAD: &str = "redcall:{default}:dead";
@@ -38,13 +41,13 @@ pub(crate) const RESPONSE_KEY: &str = "redcall:{default}:response:x";
 pub(crate) const WITHIN: Duration = Duration::from_secs(5);
 /// The time limit for expected events, longer than any takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// Longer than a test.
 /// A fraction of a second, and all that a machine adds which stops its processes meanwhile.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
 /// A second, as promised, and two for a machine that stops its processes meanwhile.
 pub(crate) const SOON: Duration = Duration::from_secs(3);
 /// The timeout of calls that are tested for something else, on a machine of any speed.
 pub(crate) const UNTIMED: Duration = Duration::from_secs(100);
+/// Longer than a test.
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A lease that does not end within a test, and no later than any can (Redis ms).
@@ -172,20 +175,6 @@ pub(crate) fn unused_address() -> SocketAddr {
             return address;
         }
     }
-}
-
-/// How often a command was carried out, in scripts as well.
-pub(crate) async fn carried_out(conn: &mut MultiplexedConnection, command: &str) -> u64 {
-    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(conn).await.unwrap();
-    let start = format!("cmdstat_{command}:calls=");
-    let line = stats.lines().find_map(|line| line.strip_prefix(&start));
-    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
-}
-
-/// How many connections wait in a blocked pop.
-pub(crate) async fn blocked(conn: &mut MultiplexedConnection) -> usize {
-    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
-    list.lines().filter(|line| line.contains("flags=b") && line.contains("cmd=blmove")).count()
 }
 
 /// A worker on the default queue alone, and a foreign client's plain connection.

@@ -10,7 +10,13 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use serde_json::{Value, json};
 
 /// A part of a call by its name, and its instructions.
-pub(super) type Counts = BTreeMap<String, u64>;
+pub(crate) type Counts = BTreeMap<String, u64>;
+
+/// Returns the counts of a record; `None` if it has none.
+pub(crate) fn counts_of(record: &Value) -> Option<Counts> {
+    let counts = record["counts"].as_object()?.iter();
+    counts.map(|(name, count)| Some((name.clone(), count.as_u64()?))).collect()
+}
 
 /// A larger increase is an error. Random differences are below 0.1 %.
 const MOST_PERCENT: u64 = 5;
@@ -55,13 +61,8 @@ impl Baseline {
     fn parse(text: &str) -> Option<Self> {
         let json: Value = serde_json::from_str(text).ok()?;
         let text = |name: &str| json[name].as_str().map(str::to_owned);
-        let counts = json["counts"].as_object()?.iter();
-        let counts = counts.map(|(name, count)| Some((name.clone(), count.as_u64()?)));
-        Some(Self {
-            architecture: text("architecture")?,
-            rustc: text("rustc")?,
-            counts: counts.collect::<Option<_>>()?,
-        })
+        let counts = counts_of(&json)?;
+        Some(Self { architecture: text("architecture")?, rustc: text("rustc")?, counts })
     }
 
     fn for_here(self) -> miette::Result<Self> {

@@ -15,7 +15,6 @@ mod cases;
 mod driver;
 mod redis;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,13 +26,11 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use redis::CountedRedis;
 use serde_json::{Value, json};
 
+use crate::instructions::baseline::{Counts, counts_of};
 use crate::workspace::{Workspace, verdict};
 
 /// The permitted increase. Runs differ by up to 1 %: Lua collects garbage at changing points.
 const MOST_PERCENT: u64 = 3;
-
-/// Instructions per poll, by case and size.
-type Counts = BTreeMap<String, u64>;
 
 /// The arguments of `long polls`.
 #[derive(Parser)]
@@ -53,6 +50,8 @@ struct Args {
 pub(super) fn run(workspace: &Workspace, args: &[String]) -> miette::Result<ExitCode> {
     let name = "cargo xtask long polls".to_owned();
     let args = Args::parse_from(std::iter::once(&name).chain(args));
+    let recorded = workspace.root().join("dev/bench/polls.json");
+    let before = read(args.against.as_deref().unwrap_or(&recorded))?;
     let folder = workspace.target_dir()?.join("polls");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let counts = runtime.into_diagnostic()?.block_on(count(&folder, &args.filters))?;
@@ -60,8 +59,6 @@ pub(super) fn run(workspace: &Workspace, args: &[String]) -> miette::Result<Exit
         let json = json!({"architecture": std::env::consts::ARCH, "counts": counts});
         fs::write(file, format!("{json:#}\n")).into_diagnostic()?;
     }
-    let recorded = workspace.root().join("dev/bench/polls.json");
-    let before = read(args.against.as_deref().unwrap_or(&recorded))?;
     Ok(verdict(compare(&before, &counts)))
 }
 
@@ -92,10 +89,7 @@ fn read(file: &Path) -> miette::Result<Counts> {
     let text = fs::read_to_string(file);
     let text = text.into_diagnostic().wrap_err_with(|| file.display().to_string())?;
     let json: Value = serde_json::from_str(&text).into_diagnostic()?;
-    let counts = json["counts"].as_object().into_iter().flatten();
-    let counts = counts.map(|(name, count)| Some((name.clone(), count.as_u64()?)));
-    let counts: Option<Counts> = counts.collect();
-    counts.ok_or_else(|| miette!("{} is not a list of counts", file.display()))
+    counts_of(&json).ok_or_else(|| miette!("{} is not a list of counts", file.display()))
 }
 
 /// Prints the table. Returns `true` if no count has grown by more than the permitted part.

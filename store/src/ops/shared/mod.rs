@@ -24,7 +24,7 @@ pub(crate) fn scripts() -> Vec<&'static Script> {
     vec![&queues::NOTE, &publish::CUT, &rights::RIGHTS]
 }
 
-/// The operations of clients and workers.
+/// The operations of all programs.
 pub trait SharedOps {
     /// Returns the job names that live workers of a queue handle. Changes nothing.
     ///

@@ -4,12 +4,13 @@ mod repair;
 mod round;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use redcall_common::event::COMMAND_RESULT;
-use redcall_store::{Heartbeat, Session as _, StoreError};
+use redcall_store::{Heartbeat, Session as _, StoreError, WorkerKeys};
 use tokio::time::{Instant, Interval};
 
-use self::round::{Served, served};
+use self::round::served;
 use super::io_event::IoEvent;
 use super::jobs::rules::rules;
 use super::jobs::{EndReason, Jobs};
@@ -63,9 +64,9 @@ impl Heartbeats {
         jobs: &Jobs,
     ) -> Result<Self, StoreError> {
         let connected_since = Instant::now();
-        let (served, info) = content(setup, queues, jobs, false);
+        let (queues, info) = content(setup, queues, jobs, false);
         let (link, identity) = (&setup.heartbeat_conn, &setup.identity);
-        let heartbeats = round::round(link, &served, identity, setup.lease, &info).await;
+        let heartbeats = round::round(link, &queues, identity, setup.lease, &info).await;
         heartbeats.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             ticks: every(setup.lease / 3),
@@ -108,11 +109,11 @@ impl Heartbeats {
             return false;
         }
         self.is_pending = false;
-        let (served, info) = content(setup, queues, jobs, draining);
+        let (queues, info) = content(setup, queues, jobs, draining);
         let (link, events) = setup.for_task();
         let (identity, lease) = (setup.identity.clone(), setup.lease);
         self.round = Some(Background::spawn("heartbeats", async move {
-            let heartbeats = round::round(&link, &served, &identity, lease, &info).await;
+            let heartbeats = round::round(&link, &queues, &identity, lease, &info).await;
             for (queue, beat) in heartbeats.into_iter().enumerate() {
                 match beat {
                     Ok(heartbeat) => drop(events.send(IoEvent::Heartbeat { queue, heartbeat })),
@@ -182,7 +183,12 @@ impl Heartbeats {
 }
 
 /// Returns the queues of a round, and its description of the worker.
-fn content(setup: &Setup, queues: &[Queue], jobs: &Jobs, draining: bool) -> (Vec<Served>, String) {
+fn content(
+    setup: &Setup,
+    queues: &[Queue],
+    jobs: &Jobs,
+    draining: bool,
+) -> (Vec<Arc<WorkerKeys>>, String) {
     let status = Status {
         state: if draining { "draining" } else { "running" },
         concurrency: jobs.concurrency(),
@@ -191,6 +197,6 @@ fn content(setup: &Setup, queues: &[Queue], jobs: &Jobs, draining: bool) -> (Vec
         lease: setup.lease,
         queues: queues.iter().map(|queue| queue.name().to_owned()).collect(),
     };
-    let served = served(queues, &rules(&setup.mapping, queues, jobs));
-    (served, setup.identity.info(status))
+    let keys = queues.iter().map(|queue| queue.keys().clone()).collect();
+    (keys, setup.identity.info(status))
 }

@@ -25,7 +25,7 @@ use crate::time::REDIS_TIMEOUT;
 /// A queue, and the rules that sort its requests.
 pub(crate) type Served = (Arc<WorkerKeys>, Arc<[LimitRule]>);
 
-/// Returns the queues of a round of heartbeats; `rules` apply to queues that are not a service's.
+/// Returns the queues of the work after a round; `rules` apply to queues that are not a service's.
 pub(crate) fn served(queues: &[Queue], rules: &Arc<[LimitRule]>) -> Vec<Served> {
     let served = |queue: &Queue| (queue.keys().clone(), queue.rules(rules).clone());
     queues.iter().map(served).collect()
@@ -34,13 +34,13 @@ pub(crate) fn served(queues: &[Queue], rules: &Arc<[LimitRule]>) -> Vec<Served> 
 /// Sends one heartbeat to each queue.
 pub(crate) async fn round(
     link: &Connection,
-    queues: &[Served],
+    queues: &[Arc<WorkerKeys>],
     identity: &Identity,
     lease: Duration,
     info: &str,
 ) -> Vec<Result<Heartbeat, StoreError>> {
     let mut heartbeats = Vec::with_capacity(queues.len());
-    for (keys, _) in queues {
+    for keys in queues {
         let beat = HeartbeatRequest { worker: &identity.id, lease, info, names: &identity.names };
         // A failure on one queue must not cost the others their leases.
         heartbeats.push(link.heartbeat(&keys.queue, &beat, REDIS_TIMEOUT).await);

@@ -333,11 +333,10 @@ impl Jobs {
     /// Returns the jobs that were ended and still run.
     pub(crate) fn overdue(&self) -> Vec<Overdue> {
         let overdue = self.running.values().filter(|running| running.overdue);
-        let millis = |since: Instant| u64::try_from(since.elapsed().as_millis());
         let overdue = overdue.map(|running| Overdue {
             id: running.id.clone(),
             name: running.launched.name.clone(),
-            running_ms: millis(running.launched.started).unwrap_or(u64::MAX),
+            running_ms: millis(running.launched.started.elapsed()),
         });
         overdue.collect()
     }

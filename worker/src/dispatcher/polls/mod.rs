@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use self::poll::{FinishedPoll, InFlightPoll, Reply};
 use super::jobs::Jobs;
-use super::jobs::rules::rules;
+use super::jobs::rules::{has_rules, rules};
 use super::queue::Queue;
 use super::queue::part::Part;
 use super::readiness::probe::Probe;
@@ -35,7 +35,10 @@ impl Polls {
 
     /// Completes when the poll in flight has ended; never, if there is none. Cancel safe.
     pub(super) async fn next(&mut self) -> FinishedPoll {
-        poll::end_of(&mut self.in_flight).await
+        match &mut self.in_flight {
+            Some(poll) => poll.await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Returns `true` while a poll is in flight.
@@ -77,11 +80,10 @@ impl Polls {
 
     /// Sends everything that can be sent now: a poll, blocked pops.
     fn send(&mut self, setup: &Setup, queues: &mut [Queue], jobs: &mut Jobs, probe: &mut Probe) {
-        let mut limits = rules(&setup.mapping, queues, jobs);
-        if !limits.is_empty() && !self.unstarted.is_empty() {
+        if has_rules(&setup.mapping, queues) {
             self.start_all(setup, queues, jobs); // running jobs count for the limits
-            limits = rules(&setup.mapping, queues, jobs);
         }
+        let limits = rules(&setup.mapping, queues, jobs);
         if self.in_flight.is_none() {
             let out = queues.iter().filter(|queue| queue.is_popping()).count();
             let free = self.free_capacity(jobs);

@@ -20,14 +20,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A poll in flight.
 pub(crate) type InFlightPoll = Pin<Box<dyn Future<Output = FinishedPoll>>>;
 
-/// Completes when the poll has ended; never, if there is none.
-pub(crate) async fn end_of(poll: &mut Option<InFlightPoll>) -> FinishedPoll {
-    match poll {
-        Some(poll) => poll.await,
-        None => std::future::pending().await,
-    }
-}
-
 /// A poll that has ended.
 pub(crate) struct FinishedPoll {
     pub(crate) parts: Vec<Part>,

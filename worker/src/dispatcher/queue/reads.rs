@@ -12,10 +12,8 @@ use super::notices::Named;
 use crate::dispatcher::io_event::IoEvent;
 use crate::dispatcher::jobs::{EndReason, Jobs};
 use crate::dispatcher::setup::Setup;
-use crate::time::REDIS_TIMEOUT;
+use crate::time::{REDIS_PAUSE, REDIS_TIMEOUT};
 
-/// Pause before a failed promotion is retried.
-const PAUSE: Duration = Duration::from_millis(100);
 /// Longest jitter that spreads actions of all workers at the same moment.
 const MAX_JITTER_MS: u64 = 20;
 
@@ -73,7 +71,7 @@ impl Queue {
     pub(crate) fn promoted(&mut self, promoted: Option<Promoted>, setup: &Setup) {
         let due = match &promoted {
             Some(promoted) => promoted.due_ms.map(|due| setup.instant_of(due)),
-            None => Some(Instant::now() + PAUSE),
+            None => Some(Instant::now() + REDIS_PAUSE),
         };
         if let Some(due) = due {
             self.note_due(due);

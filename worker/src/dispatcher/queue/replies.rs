@@ -12,15 +12,15 @@ impl Queue {
     /// Records the state of the queue from the reply of a poll or a pop. `leases`: the poll did
     /// more than settle.
     fn note(&mut self, reply: &PollReply, leases: bool, setup: &Setup) {
-        let due = reply.due_ms.map(|due| setup.instant_of(due));
         if let Some(length) = reply.length {
             self.length = Some(length);
         }
         note_trouble(self, reply, &setup.metrics);
         self.more = reply.more;
-        self.note_ready(reply.ready);
-        if let Some(due) = due {
-            self.note_due(due);
+        // Whether sorted requests may be leased.
+        self.ready = reply.ready || self.needs_poll;
+        if let Some(due) = reply.due_ms {
+            self.note_due(setup.instant_of(due));
         }
         let is_news = self.note_stopped(reply, leases);
         if is_news {
@@ -76,7 +76,6 @@ impl Queue {
             let ours = names.drain(..).filter(|(name, live)| !live || mapped(name));
             ours.map(|(name, _)| name).collect()
         };
-        let due = heartbeat.due_ms.map(|due| setup.instant_of(due));
         self.fetch.lease_renewed();
         self.parked = ours(&mut heartbeat.parked);
         self.limited = ours(&mut heartbeat.limited);
@@ -85,8 +84,8 @@ impl Queue {
             // A worker that left some requests to others may have sent a message that was lost.
             self.wake();
         }
-        if let Some(due) = due {
-            self.note_due(due);
+        if let Some(due) = heartbeat.due_ms {
+            self.note_due(setup.instant_of(due));
         }
         if !heartbeat.known {
             // Another worker has taken over the leases.
@@ -108,11 +107,6 @@ impl Queue {
         if self.mismatch_count > 1 {
             self.mark_unsynced();
         }
-    }
-
-    /// Records whether a reply reported sorted requests that may be leased.
-    pub(crate) fn note_ready(&mut self, ready: bool) {
-        self.ready = ready || self.needs_poll;
     }
 
     /// Records the pause that a poll or a pop reported; `leases` is `true` unless it only settled.

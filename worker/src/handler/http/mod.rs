@@ -21,6 +21,7 @@ use hyper::{Method, Uri};
 use percent_encoding::percent_decode_str;
 use redcall_common::error::Code;
 use redcall_common::settings::HttpSettings;
+use redcall_common::time::millis;
 use url::Url;
 
 pub(crate) use connection::Client;
@@ -127,8 +128,7 @@ impl HttpHandler {
         }
         headers.insert("redcall-attempt", job.attempt().into());
         if let Some(left) = job.remaining() {
-            let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            headers.insert("redcall-budget-ms", left.into());
+            headers.insert("redcall-budget-ms", millis(left).into());
         }
         headers
     }

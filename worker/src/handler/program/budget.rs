@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use redcall_common::time::millis;
 use tokio::runtime::Handle;
 
 use crate::log::dropped::{Reason, count};
@@ -128,8 +129,7 @@ impl BudgetState {
     }
 
     fn refill(&mut self, now: Instant) {
-        let gained = now.saturating_duration_since(self.at);
-        let gained_ms = u64::try_from(gained.as_millis()).unwrap_or(u64::MAX);
+        let gained_ms = millis(now.saturating_duration_since(self.at));
         self.lines = LINES.refilled(self.lines, gained_ms);
         self.bytes = BYTES.refilled(self.bytes, gained_ms);
         // The remaining fraction of a millisecond counts next time.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use redcall_common::auth::Refusal;
 use redcall_common::decode::{Rejected, call_of};
+use redcall_common::depth::data_fits;
 use redcall_common::error::{Code, WireError};
 use redcall_common::frame::{Frame, FrameType};
 use redcall_common::frame_head::FrameHead;
@@ -134,7 +135,7 @@ fn failed(job: &Job, failure: HandlerError, seq: u64) -> Outcome {
 fn notice(job: &Job, error: &WireError, delay: Duration) -> Option<Box<RawValue>> {
     let (attempt, retry_in_ms) = (job.attempt(), millis(delay));
     let notice = to_raw_value(&RetryNotice { attempt, error, retry_in_ms }).ok()?;
-    if check_depth(notice.get().as_bytes(), job.shared.limits.depth).is_ok() {
+    if data_fits(notice.get().as_bytes(), job.shared.limits.depth) {
         return Some(notice);
     }
     let error = &WireError { data: None, ..error.clone() };

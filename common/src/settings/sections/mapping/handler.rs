@@ -112,7 +112,8 @@ impl HandlerSettings {
         if let Self::Pool(name) = self { Some(name) } else { None }
     }
 
-    /// Returns its keys in `[jobs.NAME]`, as they are read. They may contain secrets.
+    /// Returns its keys in `[jobs.NAME]`, as they are read, for fuzzing. They may contain secrets.
+    #[doc(hidden)]
     #[must_use]
     pub fn keys(&self) -> Map<String, Value> {
         let value = match self {

@@ -5,15 +5,11 @@ use std::time::Duration;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
 use crate::settings::source::section::Section;
-use crate::settings::value::duration::DAY;
+use crate::settings::value::duration::{DAY, HOUR};
 use crate::settings::value::forms::number;
 
-const UNITS: [(&str, Duration); 4] = [
-    ("s", Duration::from_secs(1)),
-    ("m", Duration::from_secs(60)),
-    ("h", Duration::from_secs(60 * 60)),
-    ("d", DAY),
-];
+const UNITS: [(&str, Duration); 4] =
+    [("s", Duration::from_secs(1)), ("m", Duration::from_secs(60)), ("h", HOUR), ("d", DAY)];
 
 const MAX_PER_UNIT: u32 = 1_000_000;
 

@@ -34,7 +34,8 @@ impl ProcessSettings {
         Self { command, instances: 1, start_timeout, env }
     }
 
-    /// Returns its keys, as they are read.
+    /// Returns its keys, as they are read, for fuzzing.
+    #[doc(hidden)]
     #[must_use]
     pub fn keys(&self) -> Map<String, Value> {
         let Self { command, instances, start_timeout, env } = self;

@@ -45,7 +45,8 @@ impl ProgramEnv {
         !is_redcalls(name) && (self.inherit || named.into_iter().any(|rule| matches(rule, name)))
     }
 
-    /// Returns its keys, as they are read; none that has its default.
+    /// Returns its keys, as they are read, for fuzzing; none that has its default.
+    #[doc(hidden)]
     #[must_use]
     pub fn keys(&self) -> Map<String, Value> {
         let Self { names, inherit } = self;

@@ -11,7 +11,7 @@ use super::process::{self, ProcessSettings};
 use super::program_env;
 use crate::rules::name::{is_plain, service_queue};
 use crate::settings::source::section::Section;
-use crate::settings::value::duration::{SHORTEST, YEAR};
+use crate::settings::value::duration::{DAY, SHORTEST, YEAR};
 use crate::settings::value::forms::{QUEUE, number};
 
 const EXAMPLE: &str = "execute = \"counter.execute\" or process = [\"python3\", \"counter.py\"]";
@@ -53,12 +53,7 @@ impl ServiceSettings {
     /// Creates a service with these tasks, and the defaults for the rest.
     #[must_use]
     pub fn new(tasks: ServiceTasks) -> Self {
-        Self {
-            tasks,
-            timeout: Duration::from_secs(10 * 60),
-            max_crashes: 3,
-            idle: Duration::from_secs(30 * 24 * 60 * 60),
-        }
+        Self { tasks, timeout: Duration::from_secs(10 * 60), max_crashes: 3, idle: 30 * DAY }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{PATIENCE, bench, expect, next, publish};
-use crate::support::carried_out;
+use crate::support::{carried_out, client_connections};
 
 #[tokio::test]
 async fn subscriber_receives_later_events_in_order() {
@@ -179,12 +179,8 @@ async fn subscribers_share_one_connection_until_the_last_leaves() {
     let bench = bench(10_000).await;
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;
-    let clients = async |conn: &mut redis::aio::MultiplexedConnection| {
-        let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
-        list.lines().filter(|line| line.contains("name=redcall-client-")).count()
-    };
     // Those of `publish` and `follow` are there from the start.
-    let before = clients(&mut conn).await;
+    let before = client_connections(&mut conn).await;
     let mut streams = Vec::new();
     for n in 0..100 {
         let topic = format!("topic{}", n % 10);
@@ -196,10 +192,10 @@ async fn subscribers_share_one_connection_until_the_last_leaves() {
     for (n, stream) in streams.iter_mut().enumerate() {
         assert_eq!(next(stream).await, (n % 10).to_string());
     }
-    assert_eq!(clients(&mut conn).await, before + 1);
+    assert_eq!(client_connections(&mut conn).await, before + 1);
     drop(streams);
     eventually("the connection to be closed", async || {
-        (clients(&mut conn).await == before).then_some(())
+        (client_connections(&mut conn).await == before).then_some(())
     })
     .await;
 }

@@ -1,25 +1,11 @@
 //! Connections that break under load. The fault proxy of a later release attacks more precisely.
 
 use redcall_tests::Bench;
-use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
 use crate::support::held::Held;
 
-/// Cuts every connection whose name starts with `prefix`; returns their number.
-pub(crate) async fn cut(conn: &mut MultiplexedConnection, prefix: &str) -> usize {
-    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
-    let of = |line: &&str| line.contains(&format!("name={prefix}"));
-    let ids = list.lines().filter(of).filter_map(|line| {
-        line.split(' ').find_map(|field| field.strip_prefix("id=")).map(str::to_owned)
-    });
-    let ids: Vec<String> = ids.collect();
-    for id in &ids {
-        let kill = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).to_owned();
-        let _: i64 = kill.query_async(conn).await.unwrap();
-    }
-    ids.len()
-}
+use crate::support::cut;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waited_calls_are_answered_despite_broken_connections() {

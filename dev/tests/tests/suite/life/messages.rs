@@ -13,7 +13,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
 use super::{connection, keys};
-use crate::support::HOUR;
+use crate::support::{HOUR, carried_out};
 
 /// How many runs have started, and how many may end.
 #[derive(Default)]
@@ -152,14 +152,6 @@ async fn messages_of_another_database_concern_no_job() {
     assert_eq!(forged.client.request("echo").data(&1).wait().await.unwrap().data.get(), "1");
 }
 
-/// How often Redis carried out `command`, also inside of scripts.
-async fn count(conn: &mut MultiplexedConnection, command: &str) -> u64 {
-    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(conn).await.unwrap();
-    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:")));
-    let calls = line.and_then(|line| line.strip_prefix("calls="));
-    calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
-}
-
 #[tokio::test]
 async fn flood_of_forged_messages_becomes_no_flood_of_commands() {
     let mut forged = Forged::start().await;
@@ -173,13 +165,13 @@ async fn flood_of_forged_messages_becomes_no_flood_of_commands() {
         (format!("extend {} 0", job.id), "hmget"),
     ];
     for (message, command) in kinds {
-        let (before, since) = (count(&mut forged.conn, command).await, Instant::now());
+        let (before, since) = (carried_out(&mut forged.conn, command).await, Instant::now());
         // One by one, so that each could be acted on before the next one comes.
         for _ in 0..2000 {
             forged.say(&message).await;
         }
         forged.all_are_dealt_with().await;
-        let commands = count(&mut forged.conn, command).await - before;
+        let commands = carried_out(&mut forged.conn, command).await - before;
         // A burst of a hundred, then one every 5 ms; and those of the job that comes behind.
         let looks = 100 + u64::try_from(since.elapsed().as_millis()).unwrap() / 5;
         assert!(commands < looks + 100, "{message}: {commands} times {command}, {looks} looks");

@@ -11,7 +11,8 @@ use redcall_store::{
 };
 use redis::AsyncCommands;
 
-use super::{LONG, Store, WITHIN, envelope, outcome};
+use super::place::placement;
+use super::{LONG, Store, WITHIN, outcome};
 
 /// States and attempts in the record of `id`.
 async fn states(store: &Store, id: &str) -> Vec<(JobState, u32)> {
@@ -87,17 +88,13 @@ async fn parked_request_has_not_ended() {
 #[tokio::test]
 async fn first_state_is_reported_once_with_the_request() {
     let mut store = Store::new().await;
-    let placement = |id: &str| Placement {
-        waited: false,
-        id: id.to_owned(),
-        envelope: envelope(id),
-        due_ms: 0,
+    let tracked = |id: &str| Placement {
         reply: Some(store.reply(id)),
         pending: Some("pending".to_owned()),
-        idempotency: None,
         tracking: Some(StatusTracking { pending_ms: 30_000, kept_ms: 60_000 }),
+        ..placement(id)
     };
-    let (first, refused) = (placement("a"), placement("b"));
+    let (first, refused) = (tracked("a"), tracked("b"));
     let place = async |store: &Store, cap, placement: &Placement| {
         let placements = std::slice::from_ref(placement);
         let placed = store.link.place(&store.keys, cap, placements, WITHIN).await;

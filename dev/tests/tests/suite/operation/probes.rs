@@ -11,7 +11,6 @@ use std::net::SocketAddr;
 
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
-use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -121,19 +120,6 @@ pub(crate) fn values(text: &str) -> BTreeMap<String, f64> {
         (name.to_owned(), value.parse().unwrap())
     };
     lines.map(value).collect()
-}
-
-/// Closes every connection whose name begins so; returns their number.
-async fn kill(conn: &mut MultiplexedConnection, name: &str) -> usize {
-    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
-    let of = |line: &&str| line.contains(&format!(" name={name}"));
-    let id = |line: &str| line.split(' ').find_map(|field| field.strip_prefix("id=")?.parse().ok());
-    let ids: Vec<i64> = list.lines().filter(of).filter_map(id).collect();
-    for id in &ids {
-        let kill = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).to_owned();
-        let _: i64 = kill.query_async(conn).await.unwrap();
-    }
-    ids.len()
 }
 
 /// Returns the address in a worker's log.

@@ -8,10 +8,8 @@ use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redcall_worker::{HandlerError, Json, Request, Worker};
 use redis::AsyncCommands;
-use redis::aio::MultiplexedConnection;
 
-use crate::faults::reconnect::cut;
-use crate::support::{UNTIMED, response_key};
+use crate::support::{UNTIMED, client_connections, cut, response_key};
 
 /// Sends `count` parts, which end with their numbers, padded by `size` bytes.
 async fn parts(
@@ -81,12 +79,6 @@ async fn parts_that_are_large_wait_sooner() {
     read(stopped(&bench, 40, 512 << 10, 15).await, 40).await;
 }
 
-/// How many connections clients have.
-async fn clients(conn: &mut MultiplexedConnection) -> usize {
-    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
-    list.lines().filter(|line| line.contains("name=redcall-client-")).count()
-}
-
 #[tokio::test]
 async fn stream_continues_by_sequence_after_a_reconnect() {
     let bench = Bench::new().await;
@@ -97,7 +89,10 @@ async fn stream_continues_by_sequence_after_a_reconnect() {
     for round in 0..4 {
         read_some(&mut stream, 1000 * round..1000 * (round + 1)).await;
         // Both of its connections, as soon as they are there again.
-        eventually("its connections", async || (clients(&mut conn).await >= 2).then_some(())).await;
+        eventually("its connections", async || {
+            (client_connections(&mut conn).await >= 2).then_some(())
+        })
+        .await;
         assert!(cut(&mut conn, "redcall-client-").await >= 2);
     }
     read_from(stream, 4000, 5000).await;

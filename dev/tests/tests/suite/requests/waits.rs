@@ -9,39 +9,21 @@ use redcall_testkit::{TestRedis, eventually};
 use redcall_tests::Bench;
 use redcall_worker::{HandlerError, Json, Request, State};
 use redis::aio::MultiplexedConnection;
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::{Barrier, Notify};
 use tokio::time::timeout;
 
-use crate::support::UNTIMED;
 use crate::support::held::Held;
+use crate::support::{Stopped, UNTIMED, carried_out};
 
 /// Longer than any call of these tests with a stopped Redis may last, on a machine that stops other
 /// processes as well for a moment. Shorter than the five seconds for which a connection is tried.
 const IN_TIME: Duration = Duration::from_secs(4);
 
-/// A stopped server; dropping this continues it, also when the test fails.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(redis: &TestRedis) -> Self {
-        let pid = Pid::from_raw(redis.pid().try_into().unwrap()).unwrap();
-        kill_process(pid, Signal::STOP).unwrap();
-        Self(pid)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        let _ = kill_process(self.0, Signal::CONT);
-    }
-}
-
-/// One number of `INFO section`: the text after `field` up to the next separator.
-async fn info(conn: &mut MultiplexedConnection, section: &str, field: &str) -> u64 {
-    let info: String = redis::cmd("INFO").arg(section).query_async(conn).await.unwrap();
-    let value = info.lines().find_map(|line| line.strip_prefix(field));
-    value.map_or(0, |value| value.split(',').next().unwrap().trim().parse().unwrap())
+/// How many connections Redis has accepted.
+async fn connections_made(conn: &mut MultiplexedConnection) -> u64 {
+    let info: String = redis::cmd("INFO").arg("stats").query_async(conn).await.unwrap();
+    let made = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+    made.unwrap().parse().unwrap()
 }
 
 /// How many connections are made while `count` answers of `size` bytes, which come all at once, are
@@ -58,7 +40,7 @@ async fn connections_made_for(redis: TestRedis, count: usize, size: usize) -> u6
     let _worker = bench.worker_with(|worker| worker.state(together).handler("big", big)).await;
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;
-    let before = info(&mut conn, "stats", "total_connections_received:").await;
+    let before = connections_made(&mut conn).await;
     let answers = client.wait_many((0..count).map(|_| client.request("big").data(&size))).await;
     for answer in answers {
         assert_eq!(answer.unwrap().json::<String>().unwrap().len(), size);
@@ -77,7 +59,7 @@ async fn connections_made_for(redis: TestRedis, count: usize, size: usize) -> u6
     for answer in join_all(keys.iter().map(|key| client.fetch(key))).await {
         assert_eq!(answer.unwrap().json::<String>().unwrap().len(), size);
     }
-    info(&mut conn, "stats", "total_connections_received:").await - before
+    connections_made(&mut conn).await - before
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,14 +88,14 @@ async fn a_stream_of_large_frames_does_not_break_the_connection() {
     let _worker = bench.worker_with(|worker| worker.handler("large", large)).await;
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;
-    let before = info(&mut conn, "stats", "total_connections_received:").await;
+    let before = connections_made(&mut conn).await;
     let mut stream = client.request("large").timeout(UNTIMED).stream().await.unwrap();
     let mut seen = 0;
     while let Some(update) = stream.next().await {
         seen += u32::from(matches!(update.unwrap(), Update::Progress(_)));
     }
     assert_eq!(seen, 100);
-    let made = info(&mut conn, "stats", "total_connections_received:").await - before;
+    let made = connections_made(&mut conn).await - before;
     assert!(made <= 4, "{made} connections were made");
 }
 
@@ -183,7 +165,7 @@ async fn calls_end_in_time_when_redis_stops_before_the_first() {
         client.request("add").queue(queue).timeout(Duration::from_millis(300)).data(&1)
     };
     let key = client.request("add").submit().await.unwrap().response_key;
-    let _stopped = Stopped::new(&bench.redis);
+    let _stopped = Stopped::new(bench.redis.pid());
     let error = ends_in_time("wait", request("a").wait()).await.unwrap_err();
     assert!(!error.may_be_queued(), "{error:?}");
     let error = ends_in_time("send", request("b").send()).await.unwrap_err();
@@ -210,7 +192,7 @@ async fn calls_end_in_time_when_redis_stops_before_the_first() {
 async fn a_short_call_does_not_wait_for_a_long_one() {
     let bench = Bench::new().await;
     let client = bench.client().await;
-    let _stopped = Stopped::new(&bench.redis);
+    let _stopped = Stopped::new(bench.redis.pid());
     let request = |ms| client.request("add").timeout(Duration::from_millis(ms)).data(&1);
     let long = tokio::spawn(request(20_000).wait());
     tokio::task::yield_now().await;
@@ -230,7 +212,7 @@ async fn cut_off(bench: &mut Bench) -> (Client, Stopped) {
     first.wait().await.unwrap_err();
     let mut conn = bench.redis.connection().await;
     redis::cmd("DEL").arg("redcall:{q}:queue").exec_async(&mut conn).await.unwrap();
-    let stopped = Stopped::new(&bench.redis);
+    let stopped = Stopped::new(bench.redis.pid());
     client.call("add", &1).await.unwrap_err();
     (client, stopped)
 }
@@ -312,13 +294,13 @@ async fn a_call_that_waits_for_a_worker_is_not_sent_again_and_again() {
     bench.settings.client.no_workers_grace = Duration::from_secs(1);
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;
-    let before = info(&mut conn, "commandstats", "cmdstat_evalsha:calls=").await;
+    let before = carried_out(&mut conn, "evalsha").await;
     let since = Instant::now();
     let error = client.call_and_wait("add", "anything").await.unwrap_err();
     assert_eq!(error.code(), Code::NoWorkers);
     assert!(since.elapsed() >= Duration::from_millis(950), "{:?}", since.elapsed());
     assert!(since.elapsed() < IN_TIME, "{:?}", since.elapsed());
-    let calls = info(&mut conn, "commandstats", "cmdstat_evalsha:calls=").await - before;
+    let calls = carried_out(&mut conn, "evalsha").await - before;
     assert!(calls <= 3, "{calls} script calls");
 }
 
@@ -335,7 +317,7 @@ async fn a_call_that_waits_for_a_worker_is_sent_when_one_comes() {
     });
     let mut conn = bench.redis.connection().await;
     eventually("the client to ask again", async || {
-        (info(&mut conn, "commandstats", "cmdstat_zrange:calls=").await >= 2).then_some(())
+        (carried_out(&mut conn, "zrange").await >= 2).then_some(())
     })
     .await;
     let _worker = bench.worker().await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use miette::{IntoDiagnostic as _, miette};
 
 use super::super::killed::Killed;
-use crate::instructions::{PLAIN_CPU, total};
+use crate::instructions::{PLAIN_CPU, counted};
 use crate::long::stage::wire::Wire;
 use crate::programs::{redis_server, valgrind};
 
@@ -69,8 +69,6 @@ impl CountedRedis {
         self.wire.say(&["ECHO", "count"])?;
         let profile = self.folder.join(format!("profile.{}", self.profile));
         self.profile += 1;
-        let text = fs::read_to_string(&profile).into_diagnostic()?;
-        let count = total(&text).filter(|count| *count > 0);
-        count.ok_or_else(|| miette!("callgrind has counted nothing ({})", profile.display()))
+        counted(&profile)
     }
 }

@@ -1,4 +1,4 @@
--- Purpose: lease requests that were popped in the same step; part of poll.lua, after outcomes.lua.
+-- Purpose: lease requests that were popped in the same step; part of poll.lua, after pops.lua.
 -- KEYS: of poll.lua.
 -- ARGV: of poll.lua.
 -- Returns: nothing.

@@ -1,6 +1,6 @@
 -- Purpose: requests of limited names, sorted by the key that their limit counts by; part of the
 --   scripts that sort them, draw from them and return their permits.
--- KEYS: none of its own; permits (hash) and control (channel) are passed in.
+-- KEYS: none of its own; queue, limited and permits are passed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: of the queue, whose base is passed in: rotation:<name>, held:<name>,
@@ -16,16 +16,6 @@ local function add_limit_key(base, name, key)
   redis.pcall('SADD', base .. ':limit_keys:' .. name, key)
   redis.call('RPUSH', base .. ':rotation:' .. name, key)
   undo('RPOP', base .. ':rotation:' .. name)
-end
-
--- Returns the pace of a rate, us: at most a window ahead, however far Redis's clock was ahead when
--- it was written. Corrects the stored pace, which otherwise would stay ahead.
-local function pace_of(rate, now, window)
-  local kept = tonumber(redis.call('GET', rate) or 0) or 0
-  if kept <= now + window then return math.max(kept, now) end
-  redis.call('SET', rate, string.format('%.0f', now + window), 'PX',
-    string.format('%.0f', math.ceil(window / 1000)))
-  return now + window
 end
 
 -- Returns the name and the key of a limit, as permits and throttled keys name it.

@@ -13,7 +13,7 @@ for i = 1, limit_count do
     name = ARGV[at], field = ARGV[at + 1], at_once = tonumber(ARGV[at + 2]),
     interval = tonumber(ARGV[at + 3]), burst = tonumber(ARGV[at + 4]),
     room = tonumber(ARGV[at + 5]), rotation = base .. ':rotation:' .. ARGV[at],
-    keys = {}, drawn = 0, emptied = {},
+    keys = {}, emptied = {},
   }
   order[i] = rules[ARGV[at]]
 end
@@ -124,6 +124,16 @@ local function sort(raw, rule, key)
     new_keys[rule.name], keys[#keys + 1] = keys, key
   end
   sorted = sorted + 1
+end
+
+-- Returns the pace of a rate, us: at most a window ahead, however far Redis's clock was ahead when
+-- it was written. Corrects the stored pace, which otherwise would stay ahead.
+local function pace_of(rate, now, window)
+  local kept = tonumber(redis.call('GET', rate) or 0) or 0
+  if kept <= now + window then return math.max(kept, now) end
+  redis.call('SET', rate, string.format('%.0f', now + window), 'PX',
+    string.format('%.0f', math.ceil(window / 1000)))
+  return now + window
 end
 
 -- Returns the time (us) to which a key's rate advances with one more request, and its TTL (ms). Or

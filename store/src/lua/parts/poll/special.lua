@@ -210,10 +210,8 @@ end
 
 -- Writes what outcomes change after their end.
 local function finish(op, first, last)
-  if first < last then
-    if op ~= 'defer' then attempt(end_status, first, last) end
-    end_start(first, last)
-  end
+  if op ~= 'defer' then attempt(end_status, first, last) end
+  end_start(first, last)
 end
 
 -- Ends a request that was deferred just now, if it was cancelled, which its worker does not know.

@@ -47,7 +47,7 @@
 --   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB,
 --   over the limit or with a live id cannot be leased and is dead-lettered here.
 local results = replay_reply(KEYS[9]) or settle_all()
-local limits = limit_count > 0 and limited()
+local limits -- made only if this poll may lease
 
 -- Sorts or leases elements that were popped in this step, until `up_to` requests are taken. Returns
 -- how many it took off their list.
@@ -83,6 +83,7 @@ elseif not only_settles then
   if notes[1] == '' and (not alive or tonumber(alive) <= now_ms()) then state = 2 end
 end
 local stopped = only_settles or state > 0 or notes[1] ~= ''
+if not stopped and limit_count > 0 then limits = limited() end
 
 -- Elements that a blocked pop has moved belong to this worker, with or without capacity.
 local more = false

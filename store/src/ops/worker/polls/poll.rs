@@ -101,12 +101,6 @@ impl WorkerKeys {
         }
     }
 
-    /// Returns the worker's id.
-    #[must_use]
-    pub fn worker(&self) -> &str {
-        &self.worker
-    }
-
     /// Sets the size limit of a request (bytes): a larger one is not leased, but dead-lettered as
     /// its first 64 KiB.
     #[must_use]

@@ -14,14 +14,12 @@ use redis::Value;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use tokio::time::Instant;
 
-use crate::connection::Connector;
-use crate::connection::{Blocking, Unblocker, Use};
+use crate::connection::{Blocking, Connector, Unblocker, Use};
 use crate::error::StoreError;
-use crate::ops::worker::polls::poll::POLL;
-use crate::ops::worker::polls::poll::{LimitRule, PollReply, QueuePoll, WorkerKeys, reply};
+use crate::ops::worker::polls::poll::{LimitRule, POLL, PollReply, QueuePoll, WorkerKeys, reply};
 use crate::ops::worker::polls::poll_fast::POLL_FAST;
 use crate::ops::worker::polls::round::first_reply;
-use crate::script::{self};
+use crate::script;
 
 /// How long pops request their replies after Redis refused one without.
 const WITH_REPLIES: Duration = Duration::from_secs(60);

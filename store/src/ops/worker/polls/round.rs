@@ -6,10 +6,8 @@ use redis::{Cmd, Value};
 
 use crate::connection::Connection;
 use crate::error::StoreError;
-use crate::ops::worker::polls::poll::POLL;
-use crate::ops::worker::polls::poll::{PollReply, QueuePoll, reply};
-use crate::ops::worker::polls::poll_fast;
-use crate::ops::worker::polls::poll_fast::POLL_FAST;
+use crate::ops::worker::polls::poll::{POLL, PollReply, QueuePoll, reply};
+use crate::ops::worker::polls::poll_fast::{self, POLL_FAST};
 use crate::script::Script;
 
 impl QueuePoll<'_> {

@@ -2,8 +2,6 @@
 //!
 //! Not a kill, but the same moments: effects at Redis without a reply.
 
-use redcall_client::Client;
-use redcall_common::settings::Settings;
 use redcall_testkit::eventually;
 use serde_json::json;
 
@@ -60,8 +58,7 @@ async fn lost_settle_reply_is_repeated_as_settled() {
 async fn a_lost_reply_on_enqueue_is_reported_as_may_be_queued() {
     let mut stage = Stage::new().await;
     let worker = stage.successor().await;
-    let settings = Settings { redis: stage.proxy.settings(), ..stage.bench.settings.clone() };
-    let client = Client::from_settings(&settings).await.unwrap();
+    let client = stage.bench.client_behind(&stage.proxy).await;
     let lost = stage.proxy.lose_reply(|exchange| exchange.asks(MARK));
     let error = client.call("job", &json!({ "mark": MARK })).await.unwrap_err();
     assert!(error.may_be_queued(), "{error:?}");

@@ -127,8 +127,12 @@ async fn waiting_jobs_of_a_full_pool_leave_capacity_for_others() {
         assert_eq!(shared.call("echo", &json!(n)).await, json!(n));
     }
     let mut conn = shared.bench.redis.connection().await;
-    let live: usize = conn.hlen(LIVE).await.unwrap();
-    assert_eq!(live, 8, "more naps are leased than the process runs");
+    // A nap beyond them may be leased for a moment, until it is given back.
+    eventually("only as many naps to be leased as the process runs", async || {
+        let live: usize = conn.hlen(LIVE).await.unwrap();
+        (live == 8).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use redcall_common::keys::QueueKeys;
 use redcall_common::request::ReplyTo;
 use redis::aio::MultiplexedConnection;
 
-use super::super::CHANNEL;
+use crate::lua::{CHANNEL, envelope};
 
 /// The state of the queue when a case begins. The worker `own` lives and makes the calls; the lease
 /// of the worker `gone` has ended.
@@ -25,11 +25,6 @@ const ALSO_LEASED: &[&str] =
     &["r1", "again", "cancelled", "runs", "joins", "begins", "monitored", "service"];
 /// A Redis time in ms that has not come yet.
 pub(super) const FAR: &str = "9000000000000";
-
-/// A request.
-pub(super) fn envelope(id: &str) -> String {
-    format!(r#"{{"id":"{id}","name":"add","data":null}}"#)
-}
 
 /// A request of the limited name, which counts by `key`.
 pub(super) fn limited(id: &str, key: &str) -> String {

@@ -11,6 +11,8 @@ use redis::AsyncCommands;
 
 use crate::lua::{LONG, Store, WITHIN, envelope, outcome};
 
+use crate::support::carried_out;
+
 pub(crate) async fn beat(
     store: &Store,
     worker: &str,
@@ -139,22 +141,14 @@ async fn release_of_more_than_one_call_moves_gives_everything_back() {
     let inbox: Vec<String> = (12..24).map(large).collect();
     let () = store.conn.rpush(store.keys.inbox("own"), inbox).await.unwrap();
     let () = store.conn.zadd(store.keys.workers(), "own", 1).await.unwrap();
-    let before = calls(&mut store).await;
+    let before = carried_out(&mut store.conn, "evalsha").await;
     let released = store.link.release(&store.keys, "own", false, WITHIN).await.unwrap();
     assert_eq!(released, Released::Back(24));
     // 24 MiB, of which a call moves four and the element that goes beyond.
-    assert_eq!(calls(&mut store).await - before, 6);
+    assert_eq!(carried_out(&mut store.conn, "evalsha").await - before, 6);
     assert_eq!((store.queued().await.len(), store.live().await.len()), (24, 0));
     let workers: i64 = store.conn.zcard(store.keys.workers()).await.unwrap();
     assert_eq!(workers, 0);
-}
-
-/// How many scripts have been run.
-async fn calls(store: &mut Store) -> u64 {
-    let info: String =
-        redis::cmd("INFO").arg("commandstats").query_async(&mut store.conn).await.unwrap();
-    let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-    line.unwrap().split(',').next().unwrap().parse().unwrap()
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use redis::AsyncCommands;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{Served, kill};
-use crate::support::{Logged, carried_out};
+use super::Served;
+use crate::support::{Logged, carried_out, cut};
 
 fn ended(job: &str, outcome: &str) -> String {
     format!(r#"redcall_jobs_total{{job="{job}",outcome="{outcome}"}}"#)
@@ -223,7 +223,7 @@ async fn every_reconnection_is_counted() {
     })
     .await;
     // Turns, heartbeats, and a pop for each queue.
-    assert_eq!(kill(&mut conn, "redcall-worker-").await, 5);
+    assert_eq!(cut(&mut conn, "redcall-worker-").await, 5);
     served.counts("redcall_reconnects_total", 5.0).await;
     served.becomes(200).await;
 }

@@ -7,8 +7,8 @@ use redcall_tests::Bench;
 use redis::AsyncCommands;
 use serde_json::json;
 
-use super::{Served, kill};
-use crate::support::{blocked, carried_out, is_registry, keys};
+use super::Served;
+use crate::support::{blocked, carried_out, cut, is_registry, keys};
 
 /// Longer than a machine stops a process: a worker with this lease does not become unready for it.
 const LONG_LEASE: &str = "10s";
@@ -101,7 +101,7 @@ async fn a_worker_whose_slots_are_all_taken_is_ready() {
     served.counts(r#"redcall_queue_length{queue="default"}"#, 1.0).await;
     // Its pops cannot start again before a slot is free: its polls show progress.
     let mut conn = bench.redis.connection().await;
-    let killed = kill(&mut conn, "redcall-worker-").await;
+    let killed = cut(&mut conn, "redcall-worker-").await;
     // All but the one whose pop brought the job that runs: nothing is out there.
     served.counts("redcall_reconnects_total", killed as f64 - 1.0).await;
     served.becomes(200).await;
@@ -159,7 +159,7 @@ async fn a_new_connection_makes_the_last_probe_void() {
     eventually("all pops to block", async || (blocked(&mut conn).await == 3).then_some(())).await;
     served.becomes(200).await;
     let before = carried_out(&mut conn, "rpush").await;
-    let killed = kill(&mut conn, "redcall-worker-").await;
+    let killed = cut(&mut conn, "redcall-worker-").await;
     served.counts("redcall_reconnects_total", killed as f64).await;
     served.becomes(200).await;
     assert!(carried_out(&mut conn, "rpush").await > before);

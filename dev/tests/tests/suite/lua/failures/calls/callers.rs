@@ -5,29 +5,17 @@ use redcall_store::{
     StatusTracking, StoreError,
 };
 
-use super::super::super::WITHIN;
 use super::super::fill::State::{Full, Plain};
-use super::super::fill::{FAR, envelope, reply};
+use super::super::fill::{FAR, reply};
 use super::super::world::{Party, World};
 use super::{Case, case};
+use crate::lua::place::placement;
+use crate::lua::{WITHIN, envelope};
 
 async fn enqueue(world: &World, party: &Party, cap: u64, live: bool) -> Result<(), StoreError> {
     let item = |id, waited| Item { waited, envelope: envelope(id) };
     let items = [item("o1", live), item("o2", false), item("o3", live)];
     party.link.enqueue(&world.keys, cap, &items, &[], WITHIN).await.map(drop)
-}
-
-fn placement(id: &str) -> Placement {
-    Placement {
-        waited: false,
-        id: id.to_owned(),
-        envelope: envelope(id),
-        due_ms: 0,
-        reply: None,
-        pending: None,
-        idempotency: None,
-        tracking: None,
-    }
 }
 
 fn submission(world: &World, id: &str) -> Placement {

@@ -9,11 +9,11 @@ use redcall_store::{
 };
 use redis::AsyncCommands;
 
-use super::super::super::{LONG, WITHIN};
 use super::super::fill::State::{Full, Plain};
-use super::super::fill::{envelope, reply};
+use super::super::fill::reply;
 use super::super::world::{Party, World};
 use super::{Case, MINUTE, case};
+use crate::lua::{LONG, WITHIN, envelope};
 
 fn own(world: &World) -> WorkerKeys {
     WorkerKeys::new(world.keys.clone(), "own", 1000, Duration::from_secs(3600))
