@@ -69,7 +69,8 @@ pub struct DeadRef {
     pub id: String,
     /// The job's name, if the request can be read.
     pub name: Option<String>,
-    /// The id of the request that retries it, if it differs: a signed letter gets a new id.
+    /// The id of the request that retries it, if it differs: a signed letter gets a new id. `None`
+    /// in a dry run, which queues no request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retried_as: Option<String>,
 }
@@ -159,7 +160,7 @@ impl DeadLetters {
     /// `idempotency_key` and `response_ttl_ms` are removed. A signed letter is signed again
     /// ([`DeadLetters::signed_by`]) under a new id, with the original id in the header `retry_of`.
     /// Signed letters are skipped without a key, and so are unreadable requests. A `dry_run`
-    /// changes nothing and returns the expected result.
+    /// changes nothing and returns the expected result, without new ids.
     ///
     /// # Errors
     ///
@@ -184,7 +185,8 @@ impl DeadLetters {
             for letter in found {
                 match envelope::requeued(&letter.request, at_ms, signing.as_ref()) {
                     Ok((id, envelope)) => {
-                        let retried_as = (id != letter.id).then(|| id.clone());
+                        let is_renamed = id != letter.id && !dry_run;
+                        let retried_as = is_renamed.then(|| id.clone());
                         revivals.push(Revival { entry: letter.entry.clone(), id, envelope });
                         refs.push(DeadRef { retried_as, ..DeadRef::from(letter) });
                     }

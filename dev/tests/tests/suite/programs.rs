@@ -26,6 +26,7 @@ mod queues {
     mod dead;
     mod pause;
     mod show;
+    mod signed;
 }
 /// The worker as a program.
 mod workers {

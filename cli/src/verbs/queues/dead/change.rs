@@ -84,6 +84,11 @@ fn print(report: &DeadReport, kind: Kind, dry_run: bool) -> Result<(), Unwritten
     if dry_run && !report.done.is_empty() {
         out::line(table(&["entry", "id", "job"], report.done.iter().map(row)))?;
     }
+    // The other letters keep their ids.
+    let mut renamed = report.done.iter().filter(|letter| letter.retried_as.is_some()).peekable();
+    if renamed.peek().is_some() {
+        out::line(table(&["entry", "id", "job", "retried as"], renamed.map(renamed_row)))?;
+    }
     out::line(summary(report, kind, dry_run))?;
     if report.gone > 0 {
         out::line(format_args!("{} no longer existed", report.gone))?;
@@ -100,6 +105,12 @@ fn print(report: &DeadReport, kind: Kind, dry_run: bool) -> Result<(), Unwritten
 fn row(letter: &DeadRef) -> Vec<String> {
     let name = letter.name.as_deref().unwrap_or("-");
     vec![letter.entry.clone(), line(&letter.id, 64), line(name, 40)]
+}
+
+fn renamed_row(letter: &DeadRef) -> Vec<String> {
+    let mut row = row(letter);
+    row.extend(letter.retried_as.clone());
+    row
 }
 
 /// Returns the letters not changed: all reasons, and the code of the first one.
