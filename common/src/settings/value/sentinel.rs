@@ -45,6 +45,9 @@ impl SentinelUrl {
         let service = path.next().filter(|name| !name.is_empty());
         let service = service.ok_or("has no service: write …/SERVICE after the hosts")?;
         let database = path.next().unwrap_or_default();
+        if path.next().is_some() {
+            return Err("has more than a service and a database after its hosts");
+        }
         let mut of_sentinel = (String::new(), String::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {

@@ -83,7 +83,7 @@ fn server_suffix(rest: &str, is_tls: bool) -> Option<&'static str> {
         Some(_) => return Some("must not have anything after `#`"),
     }
     let query = rest.split_once('?')?.1;
-    keys(query).find_map(|key| match key {
+    pairs(query).find_map(|(key, _)| match key {
         "protocol" => None,
         "db" | "database" => {
             Some("has its database after `?`: write it after the host, such as /2")
@@ -101,14 +101,24 @@ fn socket_suffix(rest: &str) -> Option<&'static str> {
         return Some("must not have anything after `#`");
     }
     let query = rest.split_once('?')?.1;
-    let known = ["db", "user", "pass", "protocol"];
-    let all_known = keys(query).all(|key| known.contains(&key));
-    (!all_known).then_some("may only have `db`, `user`, `pass` and `protocol` after `?`")
+    let mut database = None;
+    for (key, value) in pairs(query) {
+        match key {
+            "db" if database.is_some() => return Some("has its database (`db`) twice"),
+            "db" if value.parse::<u32>().is_err() => {
+                return Some("has a database (`db`) that is not a number");
+            }
+            "db" => database = Some(value),
+            "user" | "pass" | "protocol" => {}
+            _ => return Some("may only have `db`, `user`, `pass` and `protocol` after `?`"),
+        }
+    }
+    None
 }
 
-fn keys(query: &str) -> impl Iterator<Item = &str> {
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key))
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// Returns the problem of an address of Sentinels.
@@ -208,6 +218,14 @@ mod tests {
                 "redis+sentinel://x/main/y",
                 "has a database (the part after the host) that is not a number",
             ),
+            (
+                "redis+sentinel://x/main/2/3",
+                "has more than a service and a database after its hosts",
+            ),
+            (
+                "redis+sentinel://x/main?db=2",
+                "may only have sentinel_username and sentinel_password after `?`",
+            ),
             ("redis+cluster://x", "has the scheme `redis+cluster`, which is not supported"),
             ("unix://run/redis.sock", "does not name a socket by its absolute path"),
             ("redis://", "has no host"),
@@ -237,6 +255,9 @@ mod tests {
                 "unix:///r.sock?database=2",
                 "may only have `db`, `user`, `pass` and `protocol` after `?`",
             ),
+            ("unix:///r.sock?db=1&db=2", "has its database (`db`) twice"),
+            ("unix:///r.sock?db=two", "has a database (`db`) that is not a number"),
+            ("redis+unix:///r.sock?db", "has a database (`db`) that is not a number"),
             ("unix:///r.sock#x", "must not have anything after `#`"),
             ("redis+sentinel://x/main#y", "must not have anything after `#`"),
             ("redis+sentinel://x/main/2#y", "must not have anything after `#`"),

@@ -1,5 +1,6 @@
 //! The programs as users run them.
 
+mod addresses;
 mod bench;
 mod chaos;
 mod competitors;
