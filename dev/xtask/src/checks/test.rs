@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test there is, from a fresh checkout.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use miette::miette;
@@ -21,35 +22,56 @@ pub(crate) struct Args {
     /// Fail when there is no Python for the tests that need it, instead of skipping them.
     #[arg(long)]
     require_python: bool,
+    /// Fail when there is no Node for the tests that need it, instead of skipping them.
+    #[arg(long)]
+    require_node: bool,
     /// Run only the tests with one of these in their names.
     filters: Vec<String>,
+}
+
+/// An interpreter that some tests need.
+struct Interpreter {
+    name: &'static str,
+    /// How to install it.
+    help: &'static str,
+    /// If it is missing, the run fails, instead of skipping those tests.
+    is_required: bool,
+}
+
+impl Interpreter {
+    /// Returns the path of what was `provided`; `None` if it is missing and not required.
+    fn of(&self, provided: Result<PathBuf, String>) -> miette::Result<Option<PathBuf>> {
+        let Self { name, help, is_required } = self;
+        match provided {
+            Ok(path) => Ok(Some(path)),
+            Err(reason) if *is_required => {
+                Err(miette!(help = *help, "the tests need {name}: {reason}"))
+            }
+            Err(reason) => {
+                eprintln!("Skipping the tests that need {name}: {reason}");
+                Ok(None)
+            }
+        }
+    }
 }
 
 /// Provides the tests' dependencies and runs the tests.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode> {
     let server = redis_server::ensure()?;
     let newer = redis_server::ensure_newer()?;
-    let python = match python::ensure(&workspace.target_dir()?) {
-        Ok(python) => Some(python),
-        Err(reason) if args.require_python => {
-            return Err(miette!(
-                help = "install Python 3 with its venv module (Debian: apt install python3-venv)",
-                "the tests need Python: {reason}"
-            ));
-        }
-        Err(reason) => {
-            eprintln!("Skipping the tests that need Python: {reason}");
-            None
-        }
+    let target = workspace.target_dir()?;
+    let python = Interpreter {
+        name: "Python",
+        help: "install Python 3 with its venv module (Debian: apt install python3-venv)",
+        is_required: args.require_python,
     };
-
-    let node = match node::ensure(&workspace.target_dir()?) {
-        Ok(modules) => Some(modules),
-        Err(reason) => {
-            eprintln!("Skipping the test that needs Node: {reason}");
-            None
-        }
+    let node = Interpreter {
+        name: "Node",
+        help: "install Node with npm (Debian: apt install nodejs npm)",
+        is_required: args.require_node,
     };
+    let python = python.of(python::ensure(&target))?;
+    let node = node.of(node::ensure(&target))?;
 
     let with_environment = || {
         let mut cargo = workspace.cargo();
@@ -93,4 +115,24 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     });
     steps.step("tidy", || tidy::passes(workspace));
     Ok(steps.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_interpreter_fails_the_run_only_if_required() {
+        let of = |is_required, provided: Result<&str, &str>| {
+            let interpreter = Interpreter { name: "Node", help: "install it", is_required };
+            let provided = provided.map(PathBuf::from).map_err(str::to_owned);
+            interpreter.of(provided).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(false, Err("node: not found")), Ok(None));
+        assert_eq!(
+            of(true, Err("node: not found")),
+            Err("the tests need Node: node: not found".to_owned())
+        );
+        assert_eq!(of(true, Ok("modules")), Ok(Some("modules".into())));
+    }
 }

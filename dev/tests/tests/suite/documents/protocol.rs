@@ -185,7 +185,7 @@ async fn waits_of_the_python_program_share_a_channel() {
 
 #[tokio::test]
 async fn waits_of_the_node_program_share_a_channel() {
-    // A folder with ioredis, which `cargo xtask test` makes where Node is.
+    // A folder with ioredis, which `cargo xtask test` makes; `.ci/run` requires it.
     let Some(modules) = std::env::var_os("REDCALL_NODE_MODULES") else { return };
     let document = protocol();
     let client = code(&document, "node-waits");
