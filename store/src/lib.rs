@@ -48,7 +48,7 @@ pub use connection::{
     set_crypto_provider,
 };
 pub use control::Control;
-pub use error::StoreError;
+pub use error::{Cause, CauseClass, StoreError};
 pub use inspect::{
     Append, CheckOps, Clock, KeptBytes, KeyCensus, Listing, ServerInfo, StuckWorker, rights, safety,
 };

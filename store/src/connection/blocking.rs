@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::connector::{Connector, Peer, hedged};
 use super::link::Connection;
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
 use crate::script::Script;
 
 /// The time after the blocking command's own timeout at which the connection counts as dead. A
@@ -109,7 +109,7 @@ impl Blocking {
         for script in self.what.scripts {
             script.load(&mut conn).await?;
         }
-        let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
+        let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await.or_store()?;
         self.unblocker.0.store(id, Ordering::Release);
         Ok((conn, peer))
     }

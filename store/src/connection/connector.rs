@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::sentinel::{Primary, Sentinels};
-use crate::error::StoreError;
+use crate::error::{Cause, OrStore, StoreError};
 use redcall_common::settings::{RedisSettings, SentinelUrl};
 
 /// First script on every connection: if Redis refuses it, nothing can be queued or settled. It
@@ -98,7 +98,7 @@ impl Connector {
     }
 
     /// Returns the error for a missing connection. `source` is the error of the last attempt.
-    pub(crate) fn unreachable(&self, source: Option<Arc<redis::RedisError>>) -> StoreError {
+    pub(crate) fn unreachable(&self, source: Option<Arc<Cause>>) -> StoreError {
         StoreError::Unreachable { address: self.address.to_string(), source }
     }
 
@@ -170,10 +170,10 @@ impl Connector {
         id: i64,
     ) -> Result<(), StoreError> {
         let list = redis::cmd("CLIENT").arg("LIST").arg("ID").arg(id).to_owned();
-        let list: String = list.query_async(conn).await?;
+        let list: String = list.query_async(conn).await.or_store()?;
         if list.contains(&format!(" name={} ", self.name)) {
             let kill = redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).to_owned();
-            kill.exec_async(conn).await?;
+            kill.exec_async(conn).await.or_store()?;
         }
         Ok(())
     }
@@ -227,14 +227,18 @@ impl Connector {
         };
         let redis = info.redis_settings().clone().set_protocol(protocol);
         let client = client(info.set_redis_settings(redis))?;
-        let unreachable = |error: redis::RedisError| match StoreError::from(error) {
-            StoreError::Lost(source) if is_mistrust(&source) => {
-                StoreError::Untrusted { address: address.clone(), source }
+        let unreachable = |error: redis::RedisError| {
+            let address = address.clone();
+            let is_mistrust = is_mistrust(&error);
+            match StoreError::of_driver(error) {
+                StoreError::Lost(source) if is_mistrust => {
+                    StoreError::Untrusted { address, source }
+                }
+                StoreError::Lost(source) => {
+                    StoreError::Unreachable { address, source: Some(source) }
+                }
+                other => other,
             }
-            StoreError::Lost(source) => {
-                StoreError::Unreachable { address: address.clone(), source: Some(source) }
-            }
-            other => other,
         };
         let connecting = async {
             let mut conn = client.get_multiplexed_async_connection_with_config(config).await?;
@@ -323,7 +327,7 @@ fn address(addr: &ConnectionAddr) -> String {
 }
 
 fn config(error: &redis::RedisError) -> StoreError {
-    StoreError::Config { problem: error.to_string(), source: Some(Arc::new(error.clone())) }
+    StoreError::Config { problem: error.to_string(), source: Some(Cause::of_driver(error.clone())) }
 }
 
 /// Makes ring the crypto provider of TLS, unless the program has set another: redis-rs and others

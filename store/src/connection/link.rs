@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{self, sleep};
 
 use super::connector::{Connector, Peer, hedged};
-use crate::error::StoreError;
+use crate::error::{Cause, OrStore, StoreError};
 use crate::script::{self, Script};
 use redcall_common::backoff::Backoff;
 use redcall_common::time::millis;
@@ -164,7 +164,7 @@ impl Connection {
         let subscribing = async {
             let (mut conn, generation) = self.connection(timeout).await?;
             let call = redis::cmd("SSUBSCRIBE").arg(channel).to_owned();
-            let subscribing = call.exec_async(&mut conn).map_err(StoreError::from);
+            let subscribing = call.exec_async(&mut conn).map_err(StoreError::of_driver);
             let subscribed = time::timeout(timeout, self.during(generation, subscribing)).await;
             subscribed.map_err(|_| self.connector().unreachable(None))?
         };
@@ -240,7 +240,7 @@ impl Connection {
             pipe.add_command(call.clone());
         }
         let sending = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn);
-        let sent = self.during(generation, sending.map_err(StoreError::from)).await?;
+        let sent = self.during(generation, sending.map_err(StoreError::of_driver)).await?;
         let mut values = Vec::with_capacity(calls.len());
         for (value, (script, call)) in sent.into_iter().zip(calls) {
             values.push(match value {
@@ -260,7 +260,7 @@ impl Connection {
         run: impl AsyncFnOnce(&mut MultiplexedConnection) -> redis::RedisResult<T>,
     ) -> Result<T, StoreError> {
         let (mut conn, generation) = self.connection(timeout).await?;
-        self.during(generation, run(&mut conn).map_err(StoreError::from)).await
+        self.during(generation, run(&mut conn).map_err(StoreError::of_driver)).await
     }
 
     /// Runs `work` on the connection of `generation` until it ends or the connection is given up: a
@@ -310,7 +310,7 @@ impl Connection {
 /// The error of a command whose connection was given up.
 fn given_up() -> StoreError {
     let kind = (redis::ErrorKind::Io, "the connection was given up");
-    StoreError::Lost(Arc::new(kind.into()))
+    StoreError::Lost(Cause::of_driver(kind.into()))
 }
 
 fn generation(state: &ConnectionState) -> Option<u64> {
@@ -368,11 +368,11 @@ impl Shared {
             self.connector.cut(&mut conn, last).await?;
         }
         script::load_all(&mut conn, &self.scripts).await?;
-        self.measure_clock(&mut conn).await?;
-        let id = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
+        self.measure_clock(&mut conn).await.or_store()?;
+        let id = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await.or_store()?;
         let channels: Vec<String> = self.channels().iter().cloned().collect();
         for channel in channels {
-            redis::cmd("SSUBSCRIBE").arg(channel).exec_async(&mut conn).await?;
+            redis::cmd("SSUBSCRIBE").arg(channel).exec_async(&mut conn).await.or_store()?;
         }
         self.state.send_replace(ConnectionState::Up { conn, peer, generation, broken });
         Ok(id)

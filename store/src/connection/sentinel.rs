@@ -15,7 +15,7 @@ use redis::{AsyncConnectionConfig, Client, RedisError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::error::StoreError;
+use crate::error::{Cause, StoreError};
 
 /// The period of queries for the current primary.
 const QUERY_PERIOD: Duration = Duration::from_millis(250);
@@ -109,7 +109,7 @@ impl Sentinels {
         let Some(best) = best else {
             return Err(StoreError::NoPrimary {
                 service: self.service.clone(),
-                source: failed.map(Arc::new),
+                source: failed.map(Cause::of_driver),
             });
         };
         self.known.send_if_modified(|known| {

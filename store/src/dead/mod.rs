@@ -11,7 +11,7 @@ mod walk;
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
 use crate::inspect::{Inspector, read_queue};
 use crate::ops::admin::letters::remove;
 use crate::ops::admin::revive::{Revival, Revived, revive};
@@ -173,7 +173,7 @@ impl DeadLetters {
     ) -> Result<DeadReport, StoreError> {
         let mut conn = self.inspector.connection().await?;
         let mut room = if dry_run { Some(self.room(&mut conn).await?) } else { None };
-        let at_ms = millis(redis::cmd("TIME").query_async(&mut conn).await?);
+        let at_ms = millis(redis::cmd("TIME").query_async(&mut conn).await.or_store()?);
         let keyring = self.keyring.as_ref().filter(|keyring| keyring.sign_with().is_some());
         let signing = keyring.map(|keyring| Signing { keyring, queue: self.keys.name() });
         let mut walk = Walk::new(&mut conn, &self.dead, selection).await?;

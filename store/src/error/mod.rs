@@ -2,6 +2,9 @@
 //!
 //! The sources are kept; no decision depends on the text of a message.
 
+mod cause;
+mod driver;
+
 use std::sync::Arc;
 
 use redcall_common::durability::Durability;
@@ -9,6 +12,9 @@ use redcall_common::durability::Durability;
 use redcall_common::failure::{Failure, UNREACHABLE};
 #[cfg(feature = "program")]
 use redcall_common::report::Problem;
+
+pub use cause::{Cause, CauseClass};
+pub(crate) use driver::OrStore;
 
 /// A failure at the Redis boundary.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -20,7 +26,7 @@ pub enum StoreError {
         problem: String,
         /// The cause, if another library reported it.
         #[source]
-        source: Option<Arc<redis::RedisError>>,
+        source: Option<Arc<Cause>>,
     },
     /// No connection: nothing was sent.
     #[error("Redis at {address} cannot be reached")]
@@ -29,7 +35,7 @@ pub enum StoreError {
         address: String,
         /// The cause, if an attempt was made.
         #[source]
-        source: Option<Arc<redis::RedisError>>,
+        source: Option<Arc<Cause>>,
     },
     /// Redis was reached over TLS, and its certificate was refused: nothing was sent.
     #[error("Redis at {address} is not trusted: its certificate was refused")]
@@ -38,7 +44,7 @@ pub enum StoreError {
         address: String,
         /// The cause: the names or the authority of the certificate.
         #[source]
-        source: Arc<redis::RedisError>,
+        source: Arc<Cause>,
     },
     /// The Tokio runtime in which this client or worker was created has shut down: nothing was
     /// sent, and no later call will be.
@@ -51,7 +57,7 @@ pub enum StoreError {
         service: String,
         /// The error of the last Sentinel that could not answer.
         #[source]
-        source: Option<Arc<redis::RedisError>>,
+        source: Option<Arc<Cause>>,
     },
     /// The server does not support the requested durability: nothing was sent.
     #[error("durability `{level}` needs {needs}")]
@@ -63,24 +69,24 @@ pub enum StoreError {
     },
     /// The connection broke or the reply was late: the commands may have taken effect.
     #[error("the connection to Redis was lost before it answered")]
-    Lost(#[source] Arc<redis::RedisError>),
+    Lost(#[source] Arc<Cause>),
     /// Redis answered with an error (wrong password, read-only, out of memory, ...).
-    #[error("Redis refused a command{}", reason(.0))]
-    Refused(#[source] Arc<redis::RedisError>),
+    #[error("Redis refused a command{}", .0.reason())]
+    Refused(#[source] Arc<Cause>),
     /// Redis ended a script with an error, before its first command or at one of its commands. The
     /// script has no effect then: it checks before it writes, stores before it removes, and undoes
     /// a step that it cannot finish. The tests of `lua::failures` verify that for each script.
-    #[error("Redis refused the script `{script}`{}", reason(.source))]
+    #[error("Redis refused the script `{script}`{}", .source.reason())]
     Script {
         /// The script's name, which is that of its file in `lua/`.
         script: &'static str,
         /// The error of Redis.
         #[source]
-        source: Arc<redis::RedisError>,
+        source: Arc<Cause>,
     },
     /// Redis refused a part of a pipeline; the rest has taken effect.
-    #[error("Redis refused a part of the commands{}", reason(.0))]
-    Partly(#[source] Arc<redis::RedisError>),
+    #[error("Redis refused a part of the commands{}", .0.reason())]
+    Partly(#[source] Arc<Cause>),
     /// This version does not understand the reply of Redis.
     #[error("unexpected reply of Redis to {0}")]
     Unexpected(&'static str),
@@ -146,8 +152,8 @@ impl StoreError {
         self.refusal().is_some()
     }
 
-    /// Returns the error with which Redis answered, if it did.
-    fn refusal(&self) -> Option<&redis::RedisError> {
+    /// Returns the answer of Redis, if it refused.
+    fn refusal(&self) -> Option<&Cause> {
         match self {
             Self::Refused(source) | Self::Script { source, .. } | Self::Partly(source) => {
                 Some(source)
@@ -156,8 +162,8 @@ impl StoreError {
         }
     }
 
-    fn code(&self) -> Option<&str> {
-        self.refusal()?.code()
+    fn is_refused_as(&self, class: CauseClass) -> bool {
+        self.refusal().is_some_and(|cause| cause.class() == class)
     }
 
     /// Returns the same error as one of the script with this name.
@@ -186,7 +192,7 @@ impl StoreError {
                 "Check that the Sentinels of `redis.url` run and know the service by this name."
             }
             Self::Refused(source) | Self::Script { source, .. } | Self::Partly(source) => {
-                help_of(source.code())
+                source.help()
             }
             Self::Unsupported { .. } => "Use such a server, or set another `redis.durability`.",
             Self::Unexpected(_) => "Redcall needs Redis or Valkey 7.0 or newer.",
@@ -196,95 +202,30 @@ impl StoreError {
     /// Returns `true` if Redis has no memory left for the write.
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
-        self.code() == Some("OOM")
+        self.is_refused_as(CauseClass::Memory)
     }
 
     /// Returns `true` if the key holds a value of another type: retrying does not help.
     #[must_use]
     pub fn is_of_the_key(&self) -> bool {
-        self.code() == Some("WRONGTYPE")
+        self.is_refused_as(CauseClass::KeyType)
     }
 
     /// Returns `true` if the user lacks the right to a command, a key or a channel.
     #[must_use]
     pub fn is_of_rights(&self) -> bool {
-        self.code() == Some("NOPERM")
+        self.is_refused_as(CauseClass::Rights)
     }
 
     /// Returns `true` if this server cannot do what its primary could: a new connection may reach
     /// the primary.
     pub(super) fn is_of_the_server(&self) -> bool {
-        use redis::ServerErrorKind as Kind;
-        let Some(error) = self.refusal() else { return false };
-        let of_the_server =
-            [Kind::ReadOnly, Kind::MasterDown, Kind::BusyLoading, Kind::ClusterDown];
-        of_the_server.iter().any(|kind| error.kind() == redis::ErrorKind::Server(*kind))
-    }
-}
-
-/// Returns the usual fix for a refusal with this code.
-fn help_of(code: Option<&str>) -> &'static str {
-    match code {
-        Some("READONLY") => {
-            "Name the primary in `redis.url`, or its Sentinels: \
-             redis+sentinel://HOST:PORT,HOST:PORT/SERVICE."
-        }
-        Some("OOM") => "Raise its `maxmemory`, or start workers that empty the queues.",
-        Some("MISCONF") => "Its log has the reason, usually a full disk.",
-        Some("NOREPLICAS") => "See `min-replicas-to-write` in its configuration.",
-        Some("LOADING") => "Retry when its data is loaded.",
-        Some("WRONGTYPE") => {
-            "One of Redcall's keys has a value of another type. Find it (TYPE KEY), and delete \
-             it."
-        }
-        Some("NOPERM") => {
-            "`redcall doctor` names the rights that its user lacks; all of them are in \
-             docs/reference/protocol.md, *Rights at Redis*."
-        }
-        Some("NOAUTH" | "WRONGPASS") => "Check user and password in `redis.url`.",
-        _ => "Check user, password and rights with `redcall doctor`.",
-    }
-}
-
-/// The length at which texts of Redis are cut, in characters: some repeat the command.
-const MAX_REASON_CHARS: usize = 300;
-
-/// Describes a known refusal of Redis; otherwise, and if it names a right, quotes Redis.
-fn reason(error: &redis::RedisError) -> String {
-    let quote = || {
-        let (code, detail) = (error.code().unwrap_or("ERR"), error.detail().unwrap_or_default());
-        let text = format!(" ({code} {detail}");
-        text.trim_end().chars().take(MAX_REASON_CHARS).chain([')']).collect::<String>()
-    };
-    let word = match error.code() {
-        Some("READONLY") => "the server is a read-only replica",
-        Some("OOM") => "the server is out of memory",
-        Some("NOAUTH" | "WRONGPASS") => "wrong user or password",
-        Some("NOPERM") => return format!(": the user lacks the right{}", quote()),
-        Some("MISCONF") => "the server cannot write to its disk",
-        Some("NOREPLICAS") => "too few replicas are connected",
-        Some("LOADING") => "the server is still loading its data",
-        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => "wrong user or password",
-        _ => return quote(),
-    };
-    format!(": {word}")
-}
-
-impl From<redis::RedisError> for StoreError {
-    /// Converts an error of a command on a connection.
-    fn from(error: redis::RedisError) -> Self {
-        use redis::ErrorKind as Kind;
-        match error.kind() {
-            Kind::Server(_) | Kind::Extension | Kind::AuthenticationFailed => {
-                // The first failure of a pipeline is the cause; it has its own code.
-                let first = error.clone().into_server_errors().and_then(|all| all.first().cloned());
-                Self::Refused(Arc::new(first.map_or(error, |(_, first)| first.into())))
-            }
-            Kind::InvalidClientConfig | Kind::RESP3NotSupported => {
-                Self::Config { problem: error.to_string(), source: Some(Arc::new(error)) }
-            }
-            Kind::Parse | Kind::UnexpectedReturnType => Self::Unexpected("a command"),
-            _ => Self::Lost(Arc::new(error)),
-        }
+        let of_the_server = [
+            CauseClass::Replica,
+            CauseClass::PrimaryDown,
+            CauseClass::Loading,
+            CauseClass::ClusterDown,
+        ];
+        self.refusal().is_some_and(|cause| of_the_server.contains(&cause.class()))
     }
 }

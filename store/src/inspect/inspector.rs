@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::connection::{Connector, Peer};
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
 use crate::ops::reply::millis;
 use crate::ops::worker::upkeep::times::LONGEST_LEASE;
 use redcall_common::keys::{Keys, QueueKeys};
@@ -159,7 +159,7 @@ impl Inspector {
     pub async fn queue_names(&self) -> Result<Vec<String>, StoreError> {
         let mut conn = self.connection().await?;
         let names = redis::cmd("ZRANGE").arg(self.keys.queues()).arg(0).arg(-1).to_owned();
-        let mut names: Vec<String> = names.query_async(&mut conn).await?;
+        let mut names: Vec<String> = names.query_async(&mut conn).await.or_store()?;
         names.sort_unstable();
         Ok(names)
     }
@@ -229,7 +229,7 @@ async fn alive(
     let mut pipe = redis::pipe();
     pipe.cmd("TIME");
     pipe.cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1).arg("WITHSCORES");
-    let (time, ends): ((u64, u64), Vec<(String, f64)>) = pipe.query_async(conn).await?;
+    let (time, ends): ((u64, u64), Vec<(String, f64)>) = pipe.query_async(conn).await.or_store()?;
     let now = millis(time) as f64;
     let ends: Vec<_> = ends.into_iter().filter(|(_, ends)| *ends > now).collect();
     if ends.is_empty() {
@@ -239,7 +239,7 @@ async fn alive(
     for (id, _) in &ends {
         pipe.cmd("GET").arg(keys.worker(id));
     }
-    let infos: Vec<Option<Vec<u8>>> = pipe.query_async(conn).await?;
+    let infos: Vec<Option<Vec<u8>>> = pipe.query_async(conn).await.or_store()?;
     let alive = ends.into_iter().zip(infos).filter_map(|((id, ends), info)| {
         (ends <= now + max_ahead_ms(info.as_deref())).then_some(Alive { id, info })
     });
@@ -270,7 +270,7 @@ pub(crate) async fn read_queue(
     pipe.cmd("HVALS").arg(keys.limited_names()).cmd("ZCARD").arg(keys.deferred_ids());
     type Head = Option<Vec<u8>>;
     type Raw = ((u64, u64), u64, u64, u64, Vec<String>, Head, Head, bool, u64, Vec<u64>, u64);
-    let raw: Raw = pipe.query_async(conn).await?;
+    let raw: Raw = pipe.query_async(conn).await.or_store()?;
     let (time, length, live, dead, parked, head, tail, paused, scheduled, limited, deferred) = raw;
     let now = millis(time);
     let since = [head, tail].into_iter().flatten().find_map(|raw| enqueued_at(&raw));
@@ -303,7 +303,7 @@ async fn parked_requests(
     for name in names {
         pipe.cmd("LLEN").arg(keys.parked(name));
     }
-    let lengths: Vec<u64> = pipe.query_async(conn).await?;
+    let lengths: Vec<u64> = pipe.query_async(conn).await.or_store()?;
     Ok(lengths.iter().sum())
 }
 

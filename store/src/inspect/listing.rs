@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::inspector::{Inspector, QueueInfo, read_queue};
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
 use crate::ops::shared::names::{live_names, names_call};
 
 /// The number of keys that one `SCAN` visits: less than a millisecond of the server's time.
@@ -87,7 +87,7 @@ impl Inspector {
                 .arg("COUNT")
                 .arg(KEYS_PER_SCAN);
             let found = scan.query_async::<(u64, Vec<Vec<u8>>)>(&mut conn).await;
-            let (next, keys) = match found.map_err(StoreError::from) {
+            let (next, keys) = match found.map_err(StoreError::of_driver) {
                 Ok(found) => found,
                 Err(error) if error.is_refused() => return Ok(false),
                 Err(error) => return Err(error),
@@ -119,7 +119,7 @@ impl Inspector {
         for queue in queues {
             pipe.cmd("LINDEX").arg(self.keys.of(queue).queue()).arg(0);
         }
-        Ok(pipe.query_async(&mut conn).await?)
+        pipe.query_async(&mut conn).await.or_store()
     }
 
     /// Returns the job names that live workers of `queue` handle.
@@ -129,6 +129,6 @@ impl Inspector {
     /// If Redis cannot be reached or refuses.
     pub async fn mapped_names(&self, queue: &str) -> Result<BTreeSet<String>, StoreError> {
         let mut conn = self.connection().await?;
-        Ok(live_names(names_call(&self.keys.of(queue)).query_async(&mut conn).await?))
+        Ok(live_names(names_call(&self.keys.of(queue)).query_async(&mut conn).await.or_store()?))
     }
 }

@@ -11,7 +11,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::inspector::Inspector;
 use crate::connection::Connection;
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
 use crate::ops::reply::millis;
 
 /// The facts that a server reports.
@@ -62,9 +62,9 @@ pub struct Clock {
 impl ServerInfo {
     async fn read(conn: &mut MultiplexedConnection) -> Result<Self, StoreError> {
         let info = redis::cmd("INFO");
-        let info = info.query_async::<String>(conn).map_err(StoreError::from).await;
+        let info = info.query_async::<String>(conn).map_err(StoreError::of_driver).await;
         let config = redis::cmd("CONFIG").arg("GET").arg("appendfsync").arg("save").to_owned();
-        let config = config.query_async(conn).map_err(StoreError::from).await;
+        let config = config.query_async(conn).map_err(StoreError::of_driver).await;
         let config = unless_refused::<HashMap<String, String>>(config)?.unwrap_or_default();
         Ok(Self::of(&unless_refused(info)?.unwrap_or_default(), config))
     }
@@ -143,7 +143,7 @@ impl Inspector {
         let mut trips_taken = Vec::new();
         for _ in 0..trips.max(1) {
             let (began, here) = (std::time::Instant::now(), std::time::SystemTime::now());
-            let there = millis(redis::cmd("TIME").query_async(&mut conn).await?);
+            let there = millis(redis::cmd("TIME").query_async(&mut conn).await.or_store()?);
             let took = began.elapsed();
             let here = (here + took / 2).duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let here = i64::try_from(here.as_millis()).unwrap_or(i64::MAX);

@@ -1,7 +1,7 @@
 //! The state of a service's instance.
 
 use super::inspector::Inspector;
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
 use crate::ops::shared::state::{InstanceState, call, found};
 
 impl Inspector {
@@ -17,6 +17,6 @@ impl Inspector {
         instance: &str,
     ) -> Result<Option<InstanceState>, StoreError> {
         let mut conn = self.connection().await?;
-        found(call(&self.keys.of(queue), instance).query_async(&mut conn).await?)
+        found(call(&self.keys.of(queue), instance).query_async(&mut conn).await.or_store()?)
     }
 }

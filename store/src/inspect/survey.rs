@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::inspector::Inspector;
 use super::listing::KEYS_PER_SCAN;
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
 use crate::ops::reply::millis;
 use redcall_common::keys::Bound;
 
@@ -78,16 +78,16 @@ impl Inspector {
     ) -> Result<Vec<StuckWorker>, StoreError> {
         let keys = self.keys.of(queue);
         let mut conn = self.connection().await?;
-        let now = millis(redis::cmd("TIME").query_async(&mut conn).await?);
+        let now = millis(redis::cmd("TIME").query_async(&mut conn).await.or_store()?);
         let limit = now.saturating_sub(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         let mut dead = redis::cmd("ZRANGE");
         dead.arg(keys.workers()).arg("-inf").arg(limit).arg("BYSCORE");
         dead.arg("LIMIT").arg(0).arg(MAX_DEAD_WORKERS).arg("WITHSCORES");
-        let dead: Vec<(String, f64)> = dead.query_async(&mut conn).await?;
+        let dead: Vec<(String, f64)> = dead.query_async(&mut conn).await.or_store()?;
         let mut stuck = Vec::new();
         for (worker, ended) in dead {
             let held = redis::cmd("HLEN").arg(keys.leases(&worker)).to_owned();
-            let held: u64 = held.query_async(&mut conn).await?;
+            let held: u64 = held.query_async(&mut conn).await.or_store()?;
             // Times of the registry are whole milliseconds; an invalid one counts as long ago.
             let dead_for = Duration::from_millis(now.saturating_sub(ended as u64));
             if held > 0 {
@@ -110,7 +110,7 @@ impl Inspector {
         pipe.cmd("HGET").arg(keys.answers()).arg(":bytes");
         pipe.cmd("EXISTS").arg(keys.answers_full());
         type Raw = (Option<u64>, Option<u64>, bool);
-        let (dead, answers, answers_full): Raw = pipe.query_async(&mut conn).await?;
+        let (dead, answers, answers_full): Raw = pipe.query_async(&mut conn).await.or_store()?;
         let (dead, answers) = (dead.unwrap_or_default(), answers.unwrap_or_default());
         Ok(KeptBytes { dead, answers, answers_full })
     }
@@ -129,7 +129,7 @@ impl Inspector {
         loop {
             let mut scan = redis::cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(self.keys.pattern()).arg("COUNT").arg(KEYS_PER_SCAN);
-            let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut conn).await?;
+            let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(&mut conn).await.or_store()?;
             let keys = keys.iter().map(|key| String::from_utf8_lossy(key).into_owned());
             let mut bounded = Vec::new();
             for key in keys {
@@ -154,7 +154,7 @@ impl Inspector {
             }
             let ttls: Vec<i64> = match bounded.as_slice() {
                 [] => Vec::new(),
-                _ => pipe.query_async(&mut conn).await?,
+                _ => pipe.query_async(&mut conn).await.or_store()?,
             };
             // -1: the key exists without a TTL.
             for (key, _) in bounded.into_iter().zip(ttls).filter(|(_, ttl)| *ttl == -1) {

@@ -13,7 +13,7 @@ use super::client::send::served;
 use super::scripts;
 use super::shared::state;
 use super::worker::polls::held;
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
 use crate::script::Reader;
 
 pub use crate::script::Reading;
@@ -50,7 +50,7 @@ pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, 
 
 /// Splits the replies to both commands of `held`.
 fn both(value: Value) -> Result<(held::LeasePairs, held::Histories), StoreError> {
-    Ok(FromRedisValue::from_redis_value(value).map_err(redis::RedisError::from)?)
+    FromRedisValue::from_redis_value(value).or_store()
 }
 
 fn value(json: &Json) -> Value {

@@ -10,7 +10,7 @@ mod role;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
 
 pub use reading::Reading;
 pub use role::Role;
@@ -179,13 +179,13 @@ impl Script {
 
     /// Returns the error of a failed call of this script.
     pub(crate) fn failed(&self, error: redis::RedisError) -> StoreError {
-        StoreError::from(error).of_script(self.name)
+        StoreError::of_driver(error).of_script(self.name)
     }
 
     /// Loads the script into Redis.
     pub(crate) async fn load(&self, conn: &mut MultiplexedConnection) -> Result<(), StoreError> {
         tracing::debug!(script = self.name, "loading");
-        redis::cmd("SCRIPT").arg("LOAD").arg(&self.text).exec_async(conn).await?;
+        redis::cmd("SCRIPT").arg("LOAD").arg(&self.text).exec_async(conn).await.or_store()?;
         Ok(())
     }
 }
@@ -204,6 +204,6 @@ pub(crate) async fn load_all(
     for script in scripts {
         pipe.cmd("SCRIPT").arg("LOAD").arg(&script.text).ignore();
     }
-    pipe.exec_async(conn).await?;
+    pipe.exec_async(conn).await.or_store()?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 
 use crate::dead::letter::DeadLetter;
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
 use crate::ops::reply::{StreamEntry, read};
 use crate::script::{Reading, script};
 use redcall_common::limits::COMMAND_BYTES;
@@ -67,5 +67,5 @@ pub(crate) async fn remove(
     for entry in entries {
         pipe.cmd("XDEL").arg(dead).arg(entry);
     }
-    Ok(pipe.query_async(conn).await?)
+    pipe.query_async(conn).await.or_store()
 }

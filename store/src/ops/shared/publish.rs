@@ -1,13 +1,12 @@
 //! Publishing events with plain commands; and `cut.lua`: trim a topic to its limit in bytes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryFutureExt as _;
 use redis::{RedisResult, Value};
 
 use crate::connection::Connection;
-use crate::error::StoreError;
+use crate::error::{Cause, StoreError};
 use crate::ops::reply::{Whole, read};
 use crate::script::{Reading, script};
 use redcall_common::event::{EventId, NewEvent};
@@ -55,7 +54,7 @@ impl Connection {
         }
         let (mut conn, generation) = self.connection(timeout).await?;
         let sending = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn);
-        let sent = self.during(generation, sending.map_err(StoreError::from)).await?;
+        let sent = self.during(generation, sending.map_err(StoreError::of_driver)).await?;
         let published = self.note(generation, published(sent));
         for (key, event) in events {
             if is_due(event.size(), kept.max_bytes) {
@@ -106,8 +105,8 @@ fn published(sent: Vec<RedisResult<Value>>) -> Result<EventId, StoreError> {
             let id = last.and_then(|id| id.parse().ok());
             id.ok_or(StoreError::Unexpected("XADD"))
         }
-        (None, Some(error)) => Err(error.into()),
-        (Some(_), Some(error)) => Err(StoreError::Partly(Arc::new(error))),
+        (None, Some(error)) => Err(StoreError::of_driver(error)),
+        (Some(_), Some(error)) => Err(StoreError::Partly(Cause::of_driver(error))),
     }
 }
 

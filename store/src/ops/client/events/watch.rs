@@ -74,7 +74,7 @@ impl EventWatch {
             call.arg(from.to_string());
         }
         let reading = call.query_async::<Option<Vec<(String, Value)>>>(&mut conn);
-        let reading = reading.map_err(StoreError::from);
+        let reading = reading.map_err(StoreError::of_driver);
         let found = self.blocking.wait(&peer, block, reading).await?;
         self.blocking.put_back((conn, peer));
         Ok(found.unwrap_or_default().into_iter().map(|(key, _)| key).collect())

@@ -31,7 +31,7 @@ impl Connection {
             Durability::Fsynced => pipe.cmd("WAITAOF").arg(1).arg(0).arg(ms),
         };
         let (mut conn, generation) = self.connection(timeout).await?;
-        let asking = pipe.query_async::<Vec<Value>>(&mut conn).map_err(StoreError::from);
+        let asking = pipe.query_async::<Vec<Value>>(&mut conn).map_err(StoreError::of_driver);
         let mut reached = self.during(generation, asking).await?;
         match reached.pop() {
             Some(Value::Int(replicas)) => Ok(replicas > 0),

@@ -64,7 +64,8 @@ impl Connection {
             let mut pipe = redis::pipe();
             pipe.ignore_errors().cmd("UNLINK").arg(forget).add_command(call.clone());
             let sending = pipe.query_async::<Vec<redis::RedisResult<Value>>>(&mut conn);
-            let mut replies = self.during(generation, sending.map_err(StoreError::from)).await?;
+            let mut replies =
+                self.during(generation, sending.map_err(StoreError::of_driver)).await?;
             match replies.pop() {
                 Some(Ok(value)) => value,
                 Some(Err(error)) if script::is_script_unknown(&error) => {

@@ -15,7 +15,7 @@ use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use tokio::time::Instant;
 
 use crate::connection::{Blocking, Connector, Unblocker, Use};
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
 use crate::ops::worker::polls::poll::{LimitRule, POLL, PollReply, QueuePoll, WorkerKeys, reply};
 use crate::ops::worker::polls::poll_fast::POLL_FAST;
 use crate::ops::worker::polls::round::first_reply;
@@ -101,7 +101,7 @@ impl BlockingPop {
         };
         pipe.arg(block.as_secs_f64()).add_command(call.clone());
         let replies = if skips { 1 } else { 2 };
-        let mut values = conn.req_packed_commands(&pipe, 0, replies).await?;
+        let mut values = conn.req_packed_commands(&pipe, 0, replies).await.or_store()?;
         let Some(leased) = values.pop() else { return Err(StoreError::Unexpected("BLMOVE")) };
         let leased = match leased.extract_error() {
             Err(error) if script::is_script_unknown(&error) => script.run(conn, &call).await?,
@@ -113,7 +113,7 @@ impl BlockingPop {
         };
         // A lease counts, regardless of the pop's reply.
         match values.pop().map(Value::extract_error) {
-            Some(Err(error)) if leased.leased.is_empty() => Err(error.into()),
+            Some(Err(error)) if leased.leased.is_empty() => Err(StoreError::of_driver(error)),
             _ => Ok(leased),
         }
     }
