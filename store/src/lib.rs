@@ -50,10 +50,11 @@ pub use connection::{
 pub use control::Control;
 pub use error::{Cause, CauseClass, StoreError};
 pub use inspect::{
-    Append, CheckOps, Clock, KeptBytes, KeyCensus, Listing, ServerInfo, StuckWorker, rights, safety,
+    Append, CheckOps, Clock, DoctorOps, KeptBytes, KeyCensus, Listing, QueueOps, ServerInfo,
+    StuckWorker, rights, safety,
 };
 pub use ops::*;
-pub use seam::{AdminOps, ClientOps, RequestPop, Session, TopicWatch, WorkerOps};
+pub use seam::{AdminOps, ClientOps, InspectOps, RequestPop, Session, TopicWatch, WorkerOps};
 
 /// The text of a script, as sent to Redis.
 #[doc(hidden)]

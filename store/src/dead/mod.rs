@@ -1,6 +1,6 @@
 //! The dead letters of a queue: reading, retrying, purging.
 //!
-//! For operators, over the connections of the [`Inspector`]. Workers write dead letters in their
+//! For operators, over the operations of the seam ([`DeadOps`]). Workers write dead letters in their
 //! settling script. Each command reads or changes at most 1,000 letters and 8 MiB, which bounds the
 //! time it blocks Redis; larger selections run in batches.
 
@@ -8,14 +8,11 @@ mod envelope;
 pub(crate) mod letter;
 mod walk;
 
-use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
-use crate::error::{OrStore, StoreError};
-use crate::inspect::{Inspector, read_queue};
-use crate::ops::admin::letters::remove;
-use crate::ops::admin::revive::{Revival, Revived, revive};
-use crate::ops::reply::millis;
+use crate::error::StoreError;
+use crate::inspect::{Inspector, QueueOps};
+use crate::ops::{DeadOps, Revival, Revived};
 use redcall_common::auth::Keyring;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::COMMAND_BYTES;
@@ -26,12 +23,11 @@ pub use walk::DeadSelection;
 use envelope::Signing;
 use walk::Walk;
 
-/// The dead letters of one queue. Made by [`Inspector::dead`].
+/// The dead letters of one queue at the broker `B`. Made by [`Inspector::dead`].
 #[derive(Clone)]
-pub struct DeadLetters {
-    inspector: Inspector,
+pub struct DeadLetters<B = Inspector> {
+    broker: B,
     keys: QueueKeys,
-    dead: String,
     max_length: u64,
     keyring: Option<Keyring>,
 }
@@ -97,13 +93,18 @@ impl Inspector {
     /// invalid queue name has no dead letters.
     #[must_use]
     pub fn dead(&self, queue: &str, max_length: u64) -> DeadLetters {
-        let keys = self.keys.of(queue);
-        let (inspector, dead) = (self.clone(), keys.dead());
-        DeadLetters { inspector, dead, keys, max_length, keyring: None }
+        DeadLetters::new(self.clone(), self.keys.of(queue), max_length)
     }
 }
 
-impl DeadLetters {
+impl<B: DeadOps + QueueOps> DeadLetters<B> {
+    /// Returns the dead letters of the queue of `keys`, which holds up to `max_length` requests; 0
+    /// for no cap.
+    #[must_use]
+    pub fn new(broker: B, keys: QueueKeys, max_length: u64) -> Self {
+        Self { broker, keys, max_length, keyring: None }
+    }
+
     /// Sets the keys with which retried letters are signed again.
     #[must_use]
     pub fn signed_by(mut self, keyring: Option<Keyring>) -> Self {
@@ -119,12 +120,11 @@ impl DeadLetters {
     /// If Redis cannot be reached or refuses, as it does if [`DeadSelection::after`] is not an
     /// entry id. Cancel-safe.
     pub async fn list(&self, selection: &DeadSelection) -> Result<DeadPage, StoreError> {
-        let mut conn = self.inspector.connection().await?;
-        let mut walk = Walk::new(&mut conn, &self.dead, selection).await?;
+        let mut walk = Walk::new(&self.broker, &self.keys, selection).await?;
         let (mut letters, mut bytes) = (Vec::new(), 0);
         let mut ended = false;
         while bytes < COMMAND_BYTES && !ended {
-            match walk.next(&mut conn).await? {
+            match walk.next().await? {
                 Some(found) => {
                     bytes += found.iter().map(DeadLetter::size).sum::<usize>();
                     letters.extend(found);
@@ -149,9 +149,8 @@ impl DeadLetters {
             limit: Some(1),
             ..DeadSelection::default()
         };
-        let mut conn = self.inspector.connection().await?;
-        let mut walk = Walk::new(&mut conn, &self.dead, &selection).await?;
-        Ok(walk.next(&mut conn).await?.and_then(|mut found| found.pop()))
+        let mut walk = Walk::new(&self.broker, &self.keys, &selection).await?;
+        Ok(walk.next().await?.and_then(|mut found| found.pop()))
     }
 
     /// Puts the letters of `selection` back at the tail of the queue, each at most once. A letter
@@ -171,15 +170,14 @@ impl DeadLetters {
         selection: &DeadSelection,
         dry_run: bool,
     ) -> Result<DeadReport, StoreError> {
-        let mut conn = self.inspector.connection().await?;
-        let mut room = if dry_run { Some(self.room(&mut conn).await?) } else { None };
-        let at_ms = millis(redis::cmd("TIME").query_async(&mut conn).await.or_store()?);
+        let mut room = if dry_run { Some(self.room().await?) } else { None };
+        let at_ms = self.broker.time_ms().await?;
         let keyring = self.keyring.as_ref().filter(|keyring| keyring.sign_with().is_some());
         let signing = keyring.map(|keyring| Signing { keyring, queue: self.keys.name() });
-        let mut walk = Walk::new(&mut conn, &self.dead, selection).await?;
+        let mut walk = Walk::new(&self.broker, &self.keys, selection).await?;
         let mut report = DeadReport::default();
         while !report.full
-            && let Some(found) = walk.next(&mut conn).await?
+            && let Some(found) = walk.next().await?
         {
             let (mut revivals, mut refs) = (Vec::new(), Vec::new());
             for letter in found {
@@ -199,7 +197,7 @@ impl DeadLetters {
             let results = match &mut room {
                 Some(room) => revivals.iter().map(|_| would_fit(room)).collect(),
                 None if revivals.is_empty() => Vec::new(),
-                None => revive(&mut conn, &self.keys, self.max_length, &revivals).await?,
+                None => self.broker.revive_letters(&self.keys, self.max_length, &revivals).await?,
             };
             for (result, done) in results.into_iter().zip(refs) {
                 match result {
@@ -224,14 +222,14 @@ impl DeadLetters {
         selection: &DeadSelection,
         dry_run: bool,
     ) -> Result<DeadReport, StoreError> {
-        let mut conn = self.inspector.connection().await?;
-        let mut walk = Walk::new(&mut conn, &self.dead, selection).await?;
+        let mut walk = Walk::new(&self.broker, &self.keys, selection).await?;
         let mut report = DeadReport::default();
-        while let Some(found) = walk.next(&mut conn).await? {
+        while let Some(found) = walk.next().await? {
             let mut refs: Vec<DeadRef> = found.into_iter().map(DeadRef::from).collect();
             if !dry_run {
-                let entries = refs.iter().map(|letter| letter.entry.as_str());
-                let mut removed = remove(&mut conn, &self.dead, entries).await?.into_iter();
+                let entries: Vec<_> = refs.iter().map(|letter| letter.entry.clone()).collect();
+                let removed = self.broker.remove_letters(&self.keys, &entries).await?;
+                let mut removed = removed.into_iter();
                 refs.retain(|_| {
                     let done = removed.next().unwrap_or(false);
                     report.gone += u64::from(!done);
@@ -245,11 +243,11 @@ impl DeadLetters {
     }
 
     /// Returns how many more requests the queue accepts.
-    async fn room(&self, conn: &mut MultiplexedConnection) -> Result<u64, StoreError> {
+    async fn room(&self) -> Result<u64, StoreError> {
         if self.max_length == 0 {
             return Ok(u64::MAX);
         }
-        let held = read_queue(conn, &self.keys).await?.held();
+        let held = self.broker.queue(self.keys.name()).await?.held();
         Ok(self.max_length.saturating_sub(held))
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use redis::aio::MultiplexedConnection;
-
 use super::letter::{DeadLetter, entry_time};
 use crate::error::StoreError;
-use crate::ops::admin::letters::{LETTERS_AT_ONCE, Range, letters};
+use crate::ops::admin::letters::LETTERS_AT_ONCE;
+use crate::ops::{DeadOps, LetterRange};
 use redcall_common::error::Code;
+use redcall_common::keys::QueueKeys;
 
 /// A selection of dead letters: those that meet all of its conditions. The default has no condition
 /// and selects all letters, oldest first.
@@ -42,8 +42,9 @@ impl DeadSelection {
 /// A walk over a selection: first the entries that it names, then a search for the rest. Letters
 /// that arrive during the walk are skipped: a job that is retried and fails again would make it
 /// endless.
-pub(super) struct Walk<'a> {
-    dead: &'a str,
+pub(super) struct Walk<'a, B> {
+    broker: &'a B,
+    keys: &'a QueueKeys,
     selection: &'a DeadSelection,
     /// Entries to look up, in order.
     lookups: VecDeque<&'a str>,
@@ -54,16 +55,16 @@ pub(super) struct Walk<'a> {
     /// Ids that no letter has matched yet.
     unknown: HashSet<&'a str>,
     /// The range that is left to search.
-    rest: Option<Range>,
+    rest: Option<LetterRange>,
     left: u64,
     /// `true` if the walk found letters beyond the limit.
     cut: bool,
 }
 
-impl<'a> Walk<'a> {
+impl<'a, B: DeadOps> Walk<'a, B> {
     pub(super) async fn new(
-        conn: &mut MultiplexedConnection,
-        dead: &'a str,
+        broker: &'a B,
+        keys: &'a QueueKeys,
         selection: &'a DeadSelection,
     ) -> Result<Self, StoreError> {
         let newest_first = selection.newest_first;
@@ -76,14 +77,16 @@ impl<'a> Walk<'a> {
         let (first, last) = if newest_first { ("+", "-") } else { ("-", "+") };
         let begin = selection.after.as_ref().map(|after| format!("({after}"));
         let from = begin.unwrap_or_else(|| first.to_owned());
-        let mut rest = Range { from, to: last.to_owned(), newest_first };
+        let mut rest = LetterRange { from, to: last.to_owned(), newest_first };
         if !newest_first {
-            let newest = Range { from: "+".to_owned(), to: "-".to_owned(), newest_first: true };
-            let newest = letters(conn, dead, &newest, 1).await?.letters.pop();
+            let newest =
+                LetterRange { from: "+".to_owned(), to: "-".to_owned(), newest_first: true };
+            let newest = broker.letters(keys, &newest, 1).await?.letters.pop();
             rest.to = newest.map_or_else(|| "-".to_owned(), |letter| letter.entry);
         }
         Ok(Self {
-            dead,
+            broker,
+            keys,
             selection,
             lookups: lookups.into(),
             looked_up: HashSet::new(),
@@ -96,15 +99,12 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the next selected letters: at least one, up to 1,000 and 8 MiB; `None` at the end.
-    pub(super) async fn next(
-        &mut self,
-        conn: &mut MultiplexedConnection,
-    ) -> Result<Option<Vec<DeadLetter>>, StoreError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<DeadLetter>>, StoreError> {
         while self.left > 0 {
             let mut found = if let Some(entry) = self.lookups.pop_front() {
-                self.look_up(conn, entry).await?
+                self.look_up(entry).await?
             } else if let Some(range) = self.rest.take().filter(|_| self.searches()) {
-                self.search(conn, range).await?
+                self.search(range).await?
             } else {
                 return Ok(None);
             };
@@ -119,13 +119,10 @@ impl<'a> Walk<'a> {
         Ok(None)
     }
 
-    async fn look_up(
-        &mut self,
-        conn: &mut MultiplexedConnection,
-        entry: &'a str,
-    ) -> Result<Vec<DeadLetter>, StoreError> {
-        let range = Range { from: entry.to_owned(), to: entry.to_owned(), newest_first: false };
-        let mut found = letters(conn, self.dead, &range, 1).await?.letters;
+    async fn look_up(&mut self, entry: &'a str) -> Result<Vec<DeadLetter>, StoreError> {
+        let range =
+            LetterRange { from: entry.to_owned(), to: entry.to_owned(), newest_first: false };
+        let mut found = self.broker.letters(self.keys, &range, 1).await?.letters;
         found.retain(|letter| self.selection.fits(letter));
         // An id that is given twice is one letter.
         found.retain(|_| self.looked_up.insert(entry));
@@ -140,21 +137,17 @@ impl<'a> Walk<'a> {
         self.selection.ids.is_empty() || !self.requests.is_empty()
     }
 
-    async fn search(
-        &mut self,
-        conn: &mut MultiplexedConnection,
-        range: Range,
-    ) -> Result<Vec<DeadLetter>, StoreError> {
+    async fn search(&mut self, range: LetterRange) -> Result<Vec<DeadLetter>, StoreError> {
         let DeadSelection { ids, code, name, .. } = self.selection;
         let picks = !ids.is_empty() || code.is_some() || name.is_some();
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         // One more than the limit shows that there are more.
         let max = if picks { LETTERS_AT_ONCE } else { left.saturating_add(1) };
-        let batch = letters(conn, self.dead, &range, max).await?;
+        let batch = self.broker.letters(self.keys, &range, max).await?;
         if !batch.whole
             && let Some(last) = batch.letters.last()
         {
-            self.rest = Some(Range { from: format!("({}", last.entry), ..range });
+            self.rest = Some(LetterRange { from: format!("({}", last.entry), ..range });
         }
         let mut found = batch.letters;
         found.retain(|letter| self.selection.fits(letter) && self.is_wanted(letter));

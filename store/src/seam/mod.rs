@@ -2,7 +2,8 @@
 //!
 //! Redis is behind it, and no type of its driver is in it. [`Connection`](crate::Connection)
 //! implements [`Session`], the life of a connection, and the operations: small traits by topic,
-//! beside the files of their scripts, and one trait per caller that sums them up. An in-process
+//! beside the files of their scripts, and one trait per caller that sums them up.
+//! [`Inspector`](crate::inspect::Inspector) implements those that read. An in-process
 //! broker implements the same traits (docs/internals/decisions/0026). Calls are dispatched
 //! statically: each method returns the future of the connection itself.
 
@@ -10,8 +11,10 @@ mod redis;
 mod session;
 mod waits;
 
-use crate::inspect::CheckOps;
-use crate::ops::{AnswerOps, EventOps, PauseOps, PollOps, RunOps, SendOps, SharedOps, UpkeepOps};
+use crate::inspect::{CheckOps, DoctorOps, QueueOps};
+use crate::ops::{
+    AnswerOps, DeadOps, EventOps, PauseOps, PollOps, RunOps, SendOps, SharedOps, UpkeepOps,
+};
 
 pub use session::Session;
 pub use waits::{RequestPop, TopicWatch};
@@ -26,8 +29,13 @@ pub trait WorkerOps: Session + SharedOps + CheckOps + PollOps + RunOps + UpkeepO
 
 impl<B: Session + SharedOps + CheckOps + PollOps + RunOps + UpkeepOps> WorkerOps for B {}
 
-/// The operations of administrators that change a queue; they read by an
-/// [`Inspector`](crate::inspect::Inspector).
+/// The operations of administrators that change a queue; they read by [`InspectOps`].
 pub trait AdminOps: Session + SharedOps + PauseOps {}
 
 impl<B: Session + SharedOps + PauseOps> AdminOps for B {}
+
+/// All that administrators read, and their operations on dead letters. Clients and workers use a
+/// part of it: [`QueueOps`], and clients [`DeadOps`].
+pub trait InspectOps: Clone + Send + Sync + 'static + QueueOps + DeadOps + DoctorOps {}
+
+impl<B: Clone + Send + Sync + 'static + QueueOps + DeadOps + DoctorOps> InspectOps for B {}

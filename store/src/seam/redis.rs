@@ -6,10 +6,17 @@ use std::time::Duration;
 use super::session::Session;
 use super::waits::{RequestPop, TopicWatch};
 use crate::connection::{Connection, ConnectionId, Connector, PushHandler, Unblocker};
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
+use crate::inspect::Inspector;
+use crate::ops::admin::{letters, revive};
 use crate::ops::delegate::delegate;
-use crate::ops::{BlockingPop, EventWatch, LimitRule, PollReply, TopicRead, WorkerKeys, scripts};
+use crate::ops::reply::millis;
+use crate::ops::{
+    BlockingPop, DeadOps, EventWatch, LetterBatch, LetterRange, LimitRule, PollReply, Revival,
+    Revived, TopicRead, WorkerKeys, scripts,
+};
 use redcall_common::event::EventId;
+use redcall_common::keys::QueueKeys;
 
 impl Session for Connection {
     type Opener = Connector;
@@ -119,5 +126,38 @@ impl TopicWatch for EventWatch {
         block: Duration,
     ) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send {
         Self::wait(self, streams, block)
+    }
+}
+
+impl DeadOps for Inspector {
+    async fn time_ms(&self) -> Result<u64, StoreError> {
+        let mut conn = self.connection().await?;
+        redis::cmd("TIME").query_async(&mut conn).await.map(millis).or_store()
+    }
+
+    async fn letters(
+        &self,
+        keys: &QueueKeys,
+        range: &LetterRange,
+        max: usize,
+    ) -> Result<LetterBatch, StoreError> {
+        letters::letters(&mut self.connection().await?, keys, range, max).await
+    }
+
+    async fn remove_letters(
+        &self,
+        keys: &QueueKeys,
+        entries: &[String],
+    ) -> Result<Vec<bool>, StoreError> {
+        letters::remove(&mut self.connection().await?, keys, entries).await
+    }
+
+    async fn revive_letters(
+        &self,
+        keys: &QueueKeys,
+        max_length: u64,
+        letters: &[Revival],
+    ) -> Result<Vec<Revived>, StoreError> {
+        revive::revive(&mut self.connection().await?, keys, max_length, letters).await
     }
 }

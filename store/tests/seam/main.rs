@@ -3,6 +3,8 @@
 //! Redis. Needs a Redis or Valkey server on the machine, as the tests of the embedded server do.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
+mod inspector;
+mod letters;
 mod memory;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A broker in memory, outside of the store: it enqueues, leases, settles and announces.
 //!
-//! Not covered, and refused as unexpected: other outcomes than answers and ends without one,
-//! placements, cancels, deferred requests, states, take-overs, limits, events. Leases never end,
+//! Not covered, and refused as unexpected: outcomes other than answers, dead letters and ends without
+//! an answer; placements, cancels, deferred requests, states, take-overs, limits, events. Leases never end,
 //! and answers have no TTL.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use redcall_common::durability::Durability;
+use redcall_common::error::Code;
 use redcall_common::event::EventId;
 use redcall_common::keys::QueueKeys;
 use redcall_common::request::ReplyTo;
+use redcall_store::dead::DeadLetter;
 use redcall_store::{
     AnswerOps, CancelRequest, Cancellation, Covered, DeferredRun, DeferredSettled, EndedDeferred,
     Enqueued, Heartbeat, HeartbeatRequest, Item, KeptAnswers, LeaseInfo, Leased, LimitFault,
@@ -24,7 +26,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// The error of operations that this broker cannot do.
-const MISSING: StoreError = StoreError::Unexpected("the broker in memory");
+pub(crate) const MISSING: StoreError = StoreError::Unexpected("the broker in memory");
 
 /// The data of all queues, shared by all connections.
 #[derive(Clone, Default)]
@@ -39,8 +41,12 @@ struct Shared {
 
 /// All by their keys.
 #[derive(Default)]
-struct Data {
-    queues: HashMap<String, VecDeque<String>>,
+pub(crate) struct Data {
+    pub(crate) queues: HashMap<String, VecDeque<String>>,
+    /// Oldest first.
+    pub(crate) dead: HashMap<String, Vec<DeadLetter>>,
+    /// The number of dead letters so far.
+    letters_written: u64,
     leases: HashMap<String, HashMap<String, Vec<u8>>>,
     frames: HashMap<String, Vec<Vec<u8>>>,
     /// Live workers, by the key of their queue's registry.
@@ -49,7 +55,7 @@ struct Data {
 }
 
 impl Hub {
-    fn data(&self) -> MutexGuard<'_, Data> {
+    pub(crate) fn data(&self) -> MutexGuard<'_, Data> {
         self.0.data.lock().unwrap()
     }
 }
@@ -73,6 +79,29 @@ impl Data {
         }
     }
 
+    fn dead_letter(
+        &mut self,
+        keys: &QueueKeys,
+        id: &str,
+        (code, reason): (Code, &str),
+        request: Vec<u8>,
+    ) {
+        self.letters_written += 1;
+        let (entry, code) = (format!("{}-0", self.letters_written), code.as_str().to_owned());
+        let (id, reason) = (id.to_owned(), reason.to_owned());
+        self.dead.entry(keys.dead()).or_default().push(DeadLetter {
+            entry,
+            at_ms: self.letters_written,
+            id,
+            name: None,
+            code,
+            reason,
+            worker: "own".to_owned(),
+            history: Vec::new(),
+            request,
+        });
+    }
+
     fn poll(&mut self, poll: &QueuePoll<'_>) -> PollReply {
         let mut reply = PollReply::default();
         for outcome in poll.outcomes {
@@ -87,6 +116,11 @@ impl Data {
                 }
                 (Settlement::Done, true) => {
                     held.unwrap().remove(&outcome.id);
+                    Settled::Yes
+                }
+                (Settlement::DeadLetter { code, reason, answer: None }, true) => {
+                    let request = held.unwrap().remove(&outcome.id).unwrap();
+                    self.dead_letter(&poll.keys.queue, &outcome.id, (*code, reason), request);
                     Settled::Yes
                 }
                 (_, true) => Settled::Failed,
@@ -238,6 +272,7 @@ macro_rules! missing {
         })+
     };
 }
+pub(crate) use missing;
 
 impl SendOps for MemoryBroker {
     async fn enqueue(

@@ -7,6 +7,7 @@ use crate::dead::letter::DeadLetter;
 use crate::error::{OrStore, StoreError};
 use crate::ops::reply::{StreamEntry, read};
 use crate::script::{Reading, script};
+use redcall_common::keys::QueueKeys;
 use redcall_common::limits::COMMAND_BYTES;
 
 script! {
@@ -20,52 +21,53 @@ pub(crate) const LETTERS_AT_ONCE: usize = 1000;
 
 /// A range of entries.
 #[derive(Debug, Clone)]
-pub(crate) struct Range {
+pub struct LetterRange {
     /// The first entry: an entry id, `-` or `+`; a leading `(` excludes the entry.
-    pub(crate) from: String,
+    pub from: String,
     /// The last entry, in the same form.
-    pub(crate) to: String,
+    pub to: String,
     /// `true` to read backwards: `from` is the newer end.
-    pub(crate) newest_first: bool,
+    pub newest_first: bool,
 }
 
-/// A batch of letters.
+/// A batch of dead letters.
 #[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) letters: Vec<DeadLetter>,
+pub struct LetterBatch {
+    /// The letters, in the order of the range.
+    pub letters: Vec<DeadLetter>,
     /// `true` if the range was read to its end.
-    pub(crate) whole: bool,
+    pub whole: bool,
 }
 
 /// Reads the first letters of `range`, up to `max` (1,000 at most) and 8 MiB.
 pub(crate) async fn letters(
     conn: &mut MultiplexedConnection,
-    dead: &str,
-    range: &Range,
+    keys: &QueueKeys,
+    range: &LetterRange,
     max: usize,
-) -> Result<Batch, StoreError> {
-    let mut call = LETTERS.call(&[dead]);
+) -> Result<LetterBatch, StoreError> {
+    let mut call = LETTERS.call(&[keys.dead()]);
     call.arg(&range.from).arg(&range.to).arg(if range.newest_first { "1" } else { "0" });
     call.arg(max.min(LETTERS_AT_ONCE)).arg(COMMAND_BYTES);
     batch(LETTERS.run(conn, &call).await?)
 }
 
 /// Reads the script's reply.
-pub(crate) fn batch(value: Value) -> Result<Batch, StoreError> {
+pub(crate) fn batch(value: Value) -> Result<LetterBatch, StoreError> {
     let (entries, whole): (Vec<StreamEntry>, i64) = read("letters", value)?;
     let letters = entries.into_iter().map(|(entry, fields)| DeadLetter::read(entry, fields));
-    Ok(Batch { letters: letters.collect(), whole: whole == 1 })
+    Ok(LetterBatch { letters: letters.collect(), whole: whole == 1 })
 }
 
 /// Deletes letters. Returns `true` for each that still existed.
 pub(crate) async fn remove(
     conn: &mut MultiplexedConnection,
-    dead: &str,
-    entries: impl Iterator<Item = &str>,
+    keys: &QueueKeys,
+    entries: &[String],
 ) -> Result<Vec<bool>, StoreError> {
     let mut pipe = redis::pipe();
     for entry in entries {
-        pipe.cmd("XDEL").arg(dead).arg(entry);
+        pipe.cmd("XDEL").arg(keys.dead()).arg(entry);
     }
     pipe.query_async(conn).await.or_store()
 }

@@ -17,18 +17,18 @@ script! {
 
 /// A dead letter to retry.
 #[derive(Debug)]
-pub(crate) struct Revival {
+pub struct Revival {
     /// Its entry in the stream.
-    pub(crate) entry: String,
+    pub entry: String,
     /// The request's id.
-    pub(crate) id: String,
+    pub id: String,
     /// The envelope to queue.
-    pub(crate) envelope: String,
+    pub envelope: String,
 }
 
 /// The result for one letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Revived {
+pub enum Revived {
     /// It is queued.
     Yes,
     /// Another process has retried or purged it.
