@@ -13,16 +13,17 @@ mod waits;
 
 use crate::inspect::{CheckOps, DoctorOps, QueueOps};
 use crate::ops::{
-    AnswerOps, DeadOps, EventOps, PauseOps, PollOps, RunOps, SendOps, SharedOps, UpkeepOps,
+    AnswerOps, DeadOps, EventOps, LeaseOps, PauseOps, PollOps, RunOps, SendOps, SharedOps,
+    UpkeepOps,
 };
 
 pub use session::Session;
 pub use waits::{RequestPop, TopicWatch};
 
 /// All operations of a client.
-pub trait ClientOps: Session + SharedOps + SendOps + AnswerOps + EventOps {}
+pub trait ClientOps: Session + SharedOps + SendOps + AnswerOps + EventOps + LeaseOps {}
 
-impl<B: Session + SharedOps + SendOps + AnswerOps + EventOps> ClientOps for B {}
+impl<B: Session + SharedOps + SendOps + AnswerOps + EventOps + LeaseOps> ClientOps for B {}
 
 /// All operations of a worker.
 pub trait WorkerOps: Session + SharedOps + CheckOps + PollOps + RunOps + UpkeepOps {}
