@@ -51,6 +51,11 @@ impl Writer {
         self.instruction(b't')
     }
 
+    /// Makes a tuple of the last two values.
+    pub fn pair(&mut self) -> &mut Self {
+        self.instruction(0x86)
+    }
+
     /// Begins a dict: the keys and values up to [`Writer::end_dict`] are its items.
     pub fn dict(&mut self) -> &mut Self {
         self.instruction(b'}').mark()
