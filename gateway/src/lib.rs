@@ -12,6 +12,7 @@
 //! | `protocols.rs` | the one match from a door's settings to its protocol |
 //! | `rq/`, `pm/`, `grpc_avro/`, `zmtp/`, `bgpy/` | one protocol each: framing, codec, names, errors |
 //! | `admin.rs` | what probes and metrics report |
+//! | `pickle/` | Python pickles, which `rq` and `bgpy` share |
 //! | `overview.rs` | the doors as `redcall-gateway check` prints them |
 //! | `error.rs` | errors at the start and the end of doors |
 //!
@@ -57,6 +58,7 @@ mod error;
 mod gateway;
 mod grpc_avro;
 mod overview;
+pub mod pickle;
 mod pm;
 mod protocols;
 mod rq;
