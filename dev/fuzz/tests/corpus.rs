@@ -28,6 +28,11 @@ fn frames() {
 }
 
 #[test]
+fn pickles() {
+    replay("pickle", redcall_fuzz::pickle::check);
+}
+
+#[test]
 fn results_of_scripts() {
     replay("script_results", redcall_fuzz::script_results::check);
 }
