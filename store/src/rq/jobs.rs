@@ -31,7 +31,7 @@ pub struct RqJobs {
 }
 
 /// A job for an rq worker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct NewJob<'a> {
     /// Its id in rq, which nothing else has.
     pub id: &'a str,
@@ -39,8 +39,6 @@ pub struct NewJob<'a> {
     pub queue: &'a str,
     /// Where its worker pushes the answer.
     pub response_key: &'a str,
-    /// The fields of its hash.
-    pub fields: &'a [(&'static str, &'a [u8])],
 }
 
 /// An answer of an rq worker.
@@ -100,18 +98,23 @@ impl RqJobs {
         self.connection.is_up()
     }
 
-    /// Enqueues a job, in one step. It expires `timeout` and a minute later, unless a worker has
-    /// begun it.
+    /// Enqueues a job with the `fields` of its hash, in one step. It expires `timeout` and a minute
+    /// later, unless a worker has begun it.
     ///
     /// # Errors
     ///
     /// If rq's Redis is not reachable within `timeout`, or refuses. After a lost reply the job may
     /// be queued: [`RqJobs::withdraw`] it.
-    pub async fn enqueue(&self, job: &NewJob<'_>, timeout: Duration) -> Result<(), StoreError> {
+    pub async fn enqueue(
+        &self,
+        job: &NewJob<'_>,
+        fields: &[(&'static str, &[u8])],
+        timeout: Duration,
+    ) -> Result<(), StoreError> {
         let (key, queue) = (keys::job(job.id), keys::queue(job.queue));
         let mut pipe = redis::pipe();
         pipe.atomic().sadd(QUEUES, &queue).ignore();
-        pipe.hset_multiple(&key, job.fields).ignore();
+        pipe.hset_multiple(&key, fields).ignore();
         pipe.expire(&key, (timeout + KEPT).as_secs().cast_signed()).ignore();
         pipe.rpush(&queue, job.id).ignore();
         let enqueuing = self.connection.with(timeout, async |conn| pipe.exec_async(conn).await);
