@@ -88,9 +88,8 @@ pub(super) fn from_decimal(decimal: &str, work: &mut Work) -> Result<Vec<u8>, Re
     work.take(digits.len().div_ceil(DIGITS))?;
     let mut words: Vec<u64> = Vec::new();
     let first = digits.len() % DIGITS;
-    let chunks = std::iter::once(&digits[..first]).chain(
-        (first..digits.len()).step_by(DIGITS).map(|start| &digits[start..start + DIGITS]),
-    );
+    let chunks = std::iter::once(&digits[..first])
+        .chain((first..digits.len()).step_by(DIGITS).map(|start| &digits[start..start + DIGITS]));
     for chunk in chunks.filter(|chunk| !chunk.is_empty()) {
         let step = chunk.parse().map_err(|_| Refused::NotJson("not a whole number"))?;
         multiply_add(&mut words, step);

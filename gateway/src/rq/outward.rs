@@ -69,8 +69,8 @@ impl Peer for RqWorkers {
             // Before the job exists: a caller that is gone at any time from here withdraws it.
             let sent_job = SentJob { jobs: jobs.clone(), ids, queue: settings.to.clone(), late };
             let mut sent = Sent { job: sent_job, was_answered: false };
-            let enqueuing = jobs.enqueue(&sent.job.new_job(), &fields.of(&settings.to), job.left());
-            enqueuing.await.map_err(unavailable)?;
+            let (new, fields) = (sent.job.new_job(), fields.of(&settings.to));
+            jobs.enqueue(&new, &fields, job.left()).await.map_err(unavailable)?;
             let answer = jobs.answer(&sent.job.ids.response_key, message, deadline).await;
             match answer.map_err(unavailable)? {
                 None => Err(Failure::new(Code::DeadlineExceeded, "no rq worker answered in time")),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_client::{Code, RequestBuilder};
+use redcall_client::RequestBuilder;
 use redcall_common::settings::{RqErrors, RqSettings};
 use redcall_store::StoreError;
 use redcall_store::rq::{JobEnd, MAX_JOB_ID, RqEnded, RqInbox, TakenJob, Unreadable};
@@ -85,10 +85,7 @@ async fn end_of(context: &Arc<Context>, job: &TakenJob) -> End {
         Ok(data) => data.clone(),
         Err(why) => return refused(context, unreadable(*why), &id),
     };
-    let bounds = Bounds {
-        bytes: door.settings().message,
-        depth: door.all_settings().limits.depth,
-    };
+    let bounds = Bounds { bytes: door.settings().message, depth: door.all_settings().limits.depth };
     let settings = context.settings.clone();
     // On a thread of its own: hostile data may take a while, and its panic ends this job only.
     let reading =
