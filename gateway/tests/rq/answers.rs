@@ -17,7 +17,7 @@ async fn call_and_wait_gets_one_answer_with_a_ttl() {
     let (id, key) = (uuid(), uuid());
     rq.enqueue("default", &id, &call("add", "{\"a\": 1, \"b\": 1}", Some(&key))).await;
     rq.ends(&id, "finished").await;
-    // Nobody waits: the answer stays for its TTL.
+    // The caller is gone: the answer stays for its TTL.
     let ttl = rq.ttl(&key).await;
     assert!((500..=600).contains(&ttl), "{ttl}");
     let length: usize = rq.0.llen(&key).await.unwrap();
@@ -66,9 +66,10 @@ async fn silent_door_answers_no_error() {
 }
 
 #[tokio::test]
-async fn call_without_workers_ends_at_once() {
+async fn call_without_workers_ends_with_no_workers() {
     let stage = Stage::new().await;
-    let _gateway = stage.gateway(DOOR).await;
+    let grace = "[client]\nno_workers_grace = \"10ms\"\n";
+    let _gateway = stage.gateway(&format!("{DOOR}{grace}")).await;
     let mut rq = RqRedis::of(&stage).await;
     let key = rq.call("default", "add", "{}").await;
     assert_eq!(rq.answer(&key).await["error"]["code"], "no_workers");

@@ -15,7 +15,8 @@ async fn urgent_queues_come_first_and_only_as_many_as_there_is_room_for() {
     let mut rq = RqRedis::of(&stage).await;
     let mut keys = vec![rq.call("low", "gate", "0").await];
     assert_eq!(gate.started.recv().await.as_deref(), Some("0"));
-    for (queue, data) in [("low", "5"), ("default", "3"), ("high", "1"), ("high", "2"), ("default", "4")]
+    for (queue, data) in
+        [("low", "5"), ("default", "3"), ("high", "1"), ("high", "2"), ("default", "4")]
     {
         keys.push(rq.call(queue, "gate", data).await);
     }

@@ -130,7 +130,8 @@ impl Gate {
     /// Adds the job `gate`, which answers its data once there is a permit.
     pub(crate) fn add(worker: Worker) -> (Worker, Self) {
         let (started, starts) = mpsc::unbounded_channel();
-        let (runs, ends) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Semaphore::new(0)));
+        let (runs, ends) =
+            (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Semaphore::new(0)));
         let gate = Self { runs: runs.clone(), started: starts, ends: ends.clone() };
         let handler = move |Json(data): Json<Box<RawValue>>| {
             let (runs, ends, started) = (runs.clone(), ends.clone(), started.clone());
