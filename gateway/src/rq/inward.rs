@@ -15,11 +15,11 @@ use redcall_common::settings::RqSettings;
 use redcall_store::Connector;
 use redcall_store::StoreError;
 use redcall_store::rq::{QueueSignal, RqInbox, RqKeys};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
-use super::run::{self, Context};
+use super::run::{self, Context, READERS};
 use crate::door::Door;
 use crate::error::DoorError;
 
@@ -75,6 +75,7 @@ pub(super) async fn run(
         settings: settings.clone(),
         inbox: inbox.clone(),
         peer: connector.address().to_owned(),
+        readers: Semaphore::new(READERS),
     });
     let mut jobs = JoinSet::new();
     take(&shared, &context, &mut jobs).await;

@@ -11,6 +11,7 @@ use redcall_client::RequestBuilder;
 use redcall_common::settings::{RqErrors, RqSettings};
 use redcall_store::StoreError;
 use redcall_store::rq::{JobEnd, MAX_JOB_ID, RqEnded, RqInbox, TakenJob, Unreadable};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ use super::detached::Detached;
 use super::names::{FAILED, FINISHED, idempotency_key};
 use super::{answer, errors};
 use crate::door::{Door, Failure};
-use crate::pickle::Bounds;
+use crate::pickle::{Bounds, Refused};
 
 /// How long an answer waits for its caller at rq's Redis.
 const ANSWER_TTL: Duration = Duration::from_secs(600);
@@ -39,7 +40,13 @@ pub(super) struct Context {
     pub(super) inbox: Arc<RqInbox>,
     /// The address of rq's Redis, as the callers' address.
     pub(super) peer: String,
+    /// The jobs whose data may be read at the same time: each may need some tens of MiB for a
+    /// moment.
+    pub(super) readers: Semaphore,
 }
+
+/// Jobs whose data are read at the same time.
+pub(super) const READERS: usize = 2;
 
 /// The end of a call.
 enum End {
@@ -54,8 +61,9 @@ enum End {
 }
 
 /// Runs a job, and writes its end.
-pub(super) async fn run(context: Arc<Context>, job: TakenJob) {
-    let end = end_of(&context, &job).await;
+pub(super) async fn run(context: Arc<Context>, mut job: TakenJob) {
+    let data = std::mem::replace(&mut job.data, Err(Unreadable::Empty));
+    let end = end_of(&context, &job, data).await;
     let answer_id = Uuid::new_v4().to_string();
     let (status, answer) = match end {
         End::Answered(key, data) => (FINISHED, Some((answer::write(&data, &answer_id, &key), key))),
@@ -76,21 +84,16 @@ pub(super) async fn run(context: Arc<Context>, job: TakenJob) {
     finish(&context, &end).await;
 }
 
-async fn end_of(context: &Arc<Context>, job: &TakenJob) -> End {
+async fn end_of(context: &Arc<Context>, job: &TakenJob, data: Result<Vec<u8>, Unreadable>) -> End {
     let (door, peer) = (&context.door, context.peer.as_str());
     let Some(id) = std::str::from_utf8(&job.id).ok().filter(|id| is_job_id(id)) else {
         return refused(context, "unreadable id", &"the id is not a text");
     };
-    let data = match &job.data {
-        Ok(data) => data.clone(),
-        Err(why) => return refused(context, unreadable(*why), &id),
+    let call = match data {
+        Ok(data) => read(context, data).await,
+        Err(why) => return refused(context, unreadable(why), &id),
     };
-    let bounds = Bounds { bytes: door.settings().message, depth: door.all_settings().limits.depth };
-    let settings = context.settings.clone();
-    // On a thread of its own: hostile data may take a while, and its panic ends this job only.
-    let reading =
-        tokio::task::spawn_blocking(move || Call::read(&data, &settings.function, &bounds));
-    let call = match reading.await {
+    let call = match call {
         Ok(Ok(call)) => call,
         Ok(Err(why)) => return refused(context, "malformed", &why),
         Err(panic) => return refused(context, "panicked", &panic),
@@ -125,6 +128,20 @@ async fn end_of(context: &Arc<Context>, job: &TakenJob) -> End {
         Ok(response) => End::Answered(key, response.data),
         Err(failure) => End::Failed(Some(key), failure),
     }
+}
+
+/// Reads the data of a job on a thread of its own: hostile data may take a while, and a panic ends
+/// this job only.
+async fn read(
+    context: &Arc<Context>,
+    data: Vec<u8>,
+) -> Result<Result<Call, Refused>, tokio::task::JoinError> {
+    let door = &context.door;
+    let bounds = Bounds { bytes: door.settings().message, depth: door.all_settings().limits.depth };
+    let settings = context.settings.clone();
+    // It is never closed.
+    let _permit = context.readers.acquire().await;
+    tokio::task::spawn_blocking(move || Call::read(&data, &settings.function, &bounds)).await
 }
 
 /// Enqueues a call without an answer, as often as it takes.

@@ -7,6 +7,7 @@ mod answers;
 mod hostile;
 mod kills;
 mod outward;
+mod python;
 mod queues;
 mod recorded;
 mod rq_redis;
