@@ -48,8 +48,9 @@ async fn a_hundred_hostile_pickles_are_refused_beside_other_jobs() {
     rq.inboxes_are_empty().await;
     let (took, grown) = (began.elapsed(), program.rss().saturating_sub(before));
     println!("{} hostile jobs: {took:?}, {} KiB more memory", hostile.len(), grown / 1024);
-    // A tenth of a second each, as the readers of an unoptimised build on a loaded machine.
-    assert!(took < Duration::from_millis(100) * u32::try_from(hostile.len()).unwrap(), "{took:?}");
-    assert!(grown < 64 << 20, "{grown} bytes");
+    // Half a second for two jobs, by the readers of an unoptimised build on a loaded machine.
+    let bound = Duration::from_millis(500) * u32::try_from(hostile.len()).unwrap();
+    assert!(took < bound, "{took:?}");
+    assert!(grown < 128 << 20, "{grown} bytes");
     assert!(was_touched || !std::path::Path::new(TOUCHED).exists(), "a pickle was executed");
 }

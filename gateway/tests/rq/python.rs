@@ -133,7 +133,7 @@ async fn workers_of_rq_answer_our_callers() {
 }
 
 #[tokio::test]
-async fn answer_of_a_killed_rq_worker_is_that_of_the_next_call() {
+async fn job_without_an_rq_worker_is_run_by_the_next() {
     for (version, python) in pythons() {
         let stage = Stage::new().await;
         let _gateway = stage.gateway(OUTWARD).await;
