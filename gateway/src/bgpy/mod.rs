@@ -1,12 +1,44 @@
-//! Protocol `bgpy`.
+//! Protocol `bgpy`: clients of bgpy use a service of Redcall instead of bgpy's server.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `framing.rs` | frames: a length and base64 |
+//! | `message.rs` | messages: pickled objects with a type and arguments |
+//! | `reply.rs` | the arguments of our messages, and the texts of errors |
+//! | `link.rs` | one connection: messages in, and out at the client's pace |
+//! | `service.rs` | requests to the service |
+//! | `dialogue.rs` | the dialogue of one connection |
+//!
+//! The state is the service's: it outlives workers, gateways and connections, and several gateways
+//! may serve one instance.
+
+mod dialogue;
+mod framing;
+mod link;
+mod message;
+mod reply;
+mod service;
 
 use std::sync::Arc;
+
+use futures_util::future::join_all;
+use redcall_common::settings::ProtocolSettings;
 
 use crate::door::{Door, Listeners};
 use crate::error::DoorError;
 
 /// Serves the door until it drains.
-pub(crate) async fn serve(door: Arc<Door>, listeners: Listeners) -> Result<(), DoorError> {
-    let _ = (door, listeners);
-    Err(DoorError::Protocol("this protocol is not built yet".to_owned()))
+pub(crate) async fn serve(door: Arc<Door>, mut listeners: Listeners) -> Result<(), DoorError> {
+    let ProtocolSettings::Bgpy(own) = &door.settings().protocol else {
+        return Err(DoorError::Protocol("not settings of bgpy".to_owned()));
+    };
+    let own = Arc::new(own.clone());
+    let serving = listeners.take("listen").into_iter().map(|listener| {
+        let (at, own) = (door.clone(), own.clone());
+        listener.serve(door.clone(), move |connection| {
+            dialogue::converse(at.clone(), own.clone(), connection)
+        })
+    });
+    join_all(serving).await;
+    Ok(())
 }

@@ -62,3 +62,79 @@ fn response_key(key: Node<'_>) -> Result<Option<String>, Refused> {
         _ => Err(Refused::Shape("a response key that is not a UUID in lower case")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    const FUNCTION: &str = "rpc.python_rq_backend.dispatch";
+    const BOUNDS: Bounds = Bounds { bytes: 2 << 20, depth: 64 };
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+        (0..text.len()).step_by(2).map(digits).collect()
+    }
+
+    fn accepted() -> Vec<(Value, Vec<u8>)> {
+        let all = include_str!("../../tests/vectors/rq/accept.json");
+        let all: Vec<Value> = serde_json::from_str(all).unwrap();
+        let of = |vector: Value| {
+            let forms = ["pickle_hex", "zlib_hex"].map(|form| hex(vector[form].as_str().unwrap()));
+            forms.map(|data| (vector.clone(), data))
+        };
+        all.into_iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn recorded_calls_are_read() {
+        for (vector, data) in accepted() {
+            let call = Call::read(&data, FUNCTION, &BOUNDS).unwrap();
+            assert_eq!(call.name, vector["job"]);
+            assert_eq!(call.response_key, None);
+        }
+    }
+
+    #[test]
+    fn hostile_data_are_refused() {
+        let all = include_str!("../../tests/vectors/rq/refuse.json");
+        let all: Vec<Value> = serde_json::from_str(all).unwrap();
+        for vector in all {
+            let data = hex(vector["data_hex"].as_str().unwrap());
+            match Call::read(&data, FUNCTION, &BOUNDS) {
+                // A name without the form of one is a call of an unknown job.
+                Ok(call) => assert_eq!(call.name, "a b\n", "{}", vector["is"]),
+                Err(refused) => assert_ne!(refused.to_string(), "", "{}", vector["is"]),
+            }
+        }
+    }
+
+    #[test]
+    fn call_of_another_function_is_refused() {
+        for (_, data) in accepted() {
+            let refused = Call::read(&data, "os.system", &BOUNDS).unwrap_err();
+            assert_eq!(refused, Refused::Shape("a call of another function"));
+        }
+    }
+
+    #[test]
+    fn damaged_data_are_refused_or_read_as_a_whole_call() {
+        let seed = 7;
+        let mut random = fastrand::Rng::with_seed(seed);
+        for (_, data) in accepted() {
+            for _ in 0..200 {
+                let mut damaged = data.clone();
+                for _ in 0..random.usize(1..4) {
+                    let at = random.usize(..damaged.len());
+                    damaged[at] = random.u8(..);
+                }
+                damaged.truncate(random.usize(damaged.len() / 2..=damaged.len()));
+                if let Ok(call) = Call::read(&damaged, FUNCTION, &BOUNDS) {
+                    assert!(call.response_key.is_none_or(|key| names::is_response_key(&key)));
+                    assert!(serde_json::from_str::<Value>(call.data.get()).is_ok());
+                }
+            }
+        }
+    }
+}

@@ -1,4 +1,9 @@
 //! Protocol `rq`: jobs as rq's callers write them, and rq's own callers and workers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests, which clippy cannot tell"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

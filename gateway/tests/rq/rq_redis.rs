@@ -1,5 +1,4 @@
 //! rq's side of the tests: its keys, with plain commands, and jobs as python-rpc makes them.
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,0 +1,144 @@
+//! Messages: an object with a type and arguments, as a pickle.
+
+use redcall_client::ServiceOp;
+use serde_json::value::RawValue;
+
+use crate::pickle::{Bounds, Classes, Node, Refused, Writer, read_objects};
+
+/// Size and depth of the first message, before the token is known.
+const FIRST: Bounds = Bounds { bytes: 4 << 10, depth: 4 };
+
+const CLASSES: Classes = Classes {
+    object: ("bgpy.core.message", "Message"),
+    member: ("bgpy.core.message", "MessageType"),
+    highest: 5,
+};
+
+/// The values of the enumeration of types.
+mod kind {
+    pub(super) const INIT: u8 = 0;
+    pub(super) const EXEC: u8 = 1;
+    pub(super) const EXIT: u8 = 2;
+    pub(super) const AUTH: u8 = 3;
+    pub(super) const OK: u8 = 4;
+    pub(super) const ERROR: u8 = 5;
+}
+
+/// The names of a service's three tasks: init, execute, exit.
+pub(super) type Tasks = [String; 3];
+
+/// A message of a client.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A token; none if the client has none.
+    Auth(Option<String>),
+    /// Create the state with these tasks; `None` if it does not name three.
+    Init(Option<Tasks>),
+    /// Run a task.
+    Call(Call),
+    /// The client's receipt of an answer.
+    Receipt,
+}
+
+/// A request to run the task `execute` or `exit`.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) op: ServiceOp,
+    /// The arguments as JSON; an error if they are not plain data.
+    pub(super) args: Result<Box<RawValue>, Refused>,
+    /// `true` if the client waits for an answer.
+    pub(super) awaits: bool,
+}
+
+/// Reads the token from a connection's first message. Nothing else of the message is looked at,
+/// beyond its type.
+///
+/// # Errors
+///
+/// If it is not an AUTH message of at most 4 KiB.
+pub(super) fn token(pickle: &[u8]) -> Result<Option<String>, Refused> {
+    let document = read_objects(pickle, &FIRST, &CLASSES)?;
+    match parts(document.root())? {
+        (kind::AUTH, args) => Ok(text(args, "token")),
+        _ => Err(Refused::Shape("not authenticated")),
+    }
+}
+
+/// Reads a message of an authenticated client.
+///
+/// # Errors
+///
+/// If it is not a message, or holds anything but plain data and references.
+pub(super) fn message(pickle: &[u8], bounds: &Bounds) -> Result<Message, Refused> {
+    let document = read_objects(pickle, bounds, &CLASSES)?;
+    let (kind, args) = parts(document.root())?;
+    let call = |op| {
+        let json = args.json().and_then(|json| {
+            RawValue::from_string(json).map_err(|_| Refused::NotJson("arguments"))
+        });
+        let awaits = args.get("await_response").and_then(Node::boolean).unwrap_or_default();
+        Message::Call(Call { op, args: json, awaits })
+    };
+    Ok(match kind {
+        kind::INIT => Message::Init(tasks(args)),
+        kind::EXEC => call(ServiceOp::Execute),
+        kind::EXIT => call(ServiceOp::Exit),
+        kind::AUTH => Message::Auth(text(args, "token")),
+        _ => Message::Receipt,
+    })
+}
+
+/// Returns the type and the arguments of a message.
+fn parts(root: Node<'_>) -> Result<(u8, Node<'_>), Refused> {
+    let state = root.state().ok_or(Refused::Shape("not a message"))?;
+    let kind = state.get("type").and_then(Node::member).ok_or(Refused::Shape("no type"))?;
+    let args = state.get("args").filter(|args| args.entries().is_some());
+    Ok((kind, args.ok_or(Refused::Shape("no arguments"))?))
+}
+
+fn text(args: Node<'_>, key: &str) -> Option<String> {
+    args.get(key).and_then(Node::text).map(str::to_owned)
+}
+
+/// Returns the dotted names of the tasks of an INIT.
+fn tasks(args: Node<'_>) -> Option<Tasks> {
+    let task = |key| {
+        let (module, name) = args.get(key)?.reference()?;
+        Some(format!("{module}.{name}"))
+    };
+    Some([task("init_task")?, task("exec_task")?, task("exit_task")?])
+}
+
+/// A message to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Ok,
+    Error,
+}
+
+/// Writes a message with arguments: the JSON text of an object.
+///
+/// # Errors
+///
+/// If a value cannot be written, such as half of a surrogate pair.
+pub(super) fn write(outcome: Outcome, args: &RawValue) -> Result<Vec<u8>, Refused> {
+    let kind = match outcome {
+        Outcome::Ok => kind::OK,
+        Outcome::Error => kind::ERROR,
+    };
+    let mut writer = Writer::new();
+    writer.reference(CLASSES.object).new_object().none().dict();
+    writer.text("type")?.reference(CLASSES.member).member(kind);
+    writer.text("args")?.json(args)?;
+    writer.end_dict().pair().build();
+    Ok(writer.finish())
+}
+
+/// Returns the name of a call's type, as receipts have it.
+pub(super) fn type_name(op: ServiceOp) -> &'static str {
+    match op {
+        ServiceOp::Init => "INIT",
+        ServiceOp::Execute => "EXEC",
+        ServiceOp::Exit => "EXIT",
+    }
+}

@@ -1,0 +1,96 @@
+//! From messages to requests of a service, and to their replies.
+
+use redcall_client::{Code, RequestBuilder, Service, ServiceOp};
+use redcall_common::settings::BgpySettings;
+use serde::Serialize;
+
+use super::message::{Call, Tasks};
+use super::reply::Reply;
+use crate::door::{Door, Failure};
+
+/// The text of a conflict of INIT.
+const ALREADY: &str = "Already initialized.";
+/// The text of a conflict of EXEC and EXIT.
+const NOT_YET: &str = "Not yet initialized.";
+
+/// The calls of one connection.
+pub(super) struct Calls<'a> {
+    door: &'a Door,
+    service: Service,
+    name: &'a str,
+    peer: &'a str,
+}
+
+/// The arguments of the task `init`.
+#[derive(Serialize)]
+struct InitArgs<'a> {
+    init_task: &'a str,
+    exec_task: &'a str,
+    exit_task: &'a str,
+}
+
+impl<'a> Calls<'a> {
+    pub(super) fn new(door: &'a Door, own: &'a BgpySettings, peer: &'a str) -> Self {
+        let service = door.client().service(&own.service).instance(&own.instance);
+        Self { door, service, name: &own.service, peer }
+    }
+
+    /// Creates the state.
+    pub(super) async fn initialize(&self, [init_task, exec_task, exit_task]: &Tasks) -> Reply {
+        let args = InitArgs { init_task, exec_task, exit_task };
+        match self.waited(ServiceOp::Init, &args).await {
+            Ok(_answer) => Reply::done("Initialization successful."),
+            // bgpy's own error has no code.
+            Err(failure) if failure.code == Code::Conflict => Reply::refused(ALREADY),
+            Err(failure) => Reply::failed(&failure, ALREADY),
+        }
+    }
+
+    /// Runs a task and waits for its answer. Dropping the future withdraws it.
+    pub(super) async fn run(&self, call: &Call) -> Reply {
+        let run = async {
+            let args = call.args.as_ref().map_err(not_plain)?;
+            self.waited(call.op, args).await
+        };
+        match run.await {
+            Ok(response) => Reply::answer(&response.data),
+            Err(failure) => Reply::failed(&failure, NOT_YET),
+        }
+    }
+
+    /// Enqueues a task, without a limit of its time. An error later is a dead letter.
+    pub(super) async fn enqueue(&self, call: &Call) -> Result<(), Reply> {
+        let failed = |failure| Reply::failed(&failure, NOT_YET);
+        let args = call.args.as_ref().map_err(not_plain).map_err(failed)?;
+        let state = self.service.state(self.door.settings().timeout).await;
+        if state.map_err(|error| failed(error.into()))?.is_none() {
+            return Err(Reply::refused(NOT_YET));
+        }
+        let request = self.request(call.op, args).map_err(failed)?;
+        let sent = self.door.send(self.name, self.peer, request).await;
+        sent.map(drop).map_err(failed)
+    }
+
+    async fn waited<T: Serialize + ?Sized>(
+        &self,
+        op: ServiceOp,
+        args: &T,
+    ) -> Result<redcall_client::Response, Failure> {
+        let request = self.request(op, args)?.timeout(self.door.settings().timeout);
+        self.door.wait(self.name, self.peer, request).await
+    }
+
+    fn request<T: Serialize + ?Sized>(
+        &self,
+        op: ServiceOp,
+        args: &T,
+    ) -> Result<RequestBuilder, Failure> {
+        let request = self.service.request(op, args)?;
+        Ok(request.header("gateway", self.door.name()).header("peer", self.peer))
+    }
+}
+
+/// The arguments are more than plain data.
+fn not_plain(refused: &crate::pickle::Refused) -> Failure {
+    Failure::new(Code::InvalidData, refused.to_string())
+}

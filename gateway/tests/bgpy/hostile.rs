@@ -1,0 +1,117 @@
+//! Inputs that end their connection at most.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::client::{Client, frame, kind, message, pickle};
+use crate::service;
+use crate::session::hex;
+
+const REFUSE: &str = include_str!("../vectors/bgpy/refuse.json");
+
+/// A connection from before that goes on, and a new one.
+async fn assert_served(old: &mut Client, address: SocketAddr) {
+    for client in [old, &mut Client::authenticated(address).await] {
+        let (kind, args) = client.execute(r#""command":"none""#).await;
+        assert_eq!((kind, args.as_str()), (kind::OK, r#"{"await_response":false}"#));
+    }
+}
+
+#[tokio::test]
+async fn hostile_inputs_end_their_connection_only() {
+    let (_stage, _worker, _gateway, address) = service::start(r#"idle = "60s""#).await;
+    let inputs: Vec<Value> = serde_json::from_str(REFUSE).unwrap();
+    assert_eq!(inputs.len(), 24);
+    let mut other = Client::authenticated(address).await;
+    other.initialize().await;
+    for input in &inputs {
+        eprintln!("{}", input["is"]);
+        let bytes = hex(input["bytes_hex"].as_str().unwrap());
+        for authenticated in [false, true] {
+            let mut client = Client::connect(address).await;
+            if authenticated {
+                client.authenticate().await;
+            }
+            client.send(&bytes).await;
+            // A header or a frame that is cut off.
+            client.finish().await;
+            let said = client.closed().await;
+            assert!(authenticated || said.is_empty() || input["is"] == "a token that is a number");
+        }
+    }
+    assert_served(&mut other, address).await;
+}
+
+#[tokio::test]
+async fn message_before_the_token_is_not_answered() {
+    let (_stage, _worker, _gateway, address) = service::start("").await;
+    for (kind, args) in [(kind::EXEC, "{}"), (kind::EXIT, "{}"), (kind::OK, "{}")] {
+        let mut client = Client::connect(address).await;
+        client.send(&message(kind, args)).await;
+        assert_eq!(client.closed().await, b"");
+    }
+    // 4 KiB are enough for a token.
+    let mut client = Client::connect(address).await;
+    let token = "x".repeat(4 << 10);
+    client.send(&message(kind::AUTH, &format!(r#"{{"token":"{token}"}}"#))).await;
+    assert_eq!(client.closed().await, b"");
+}
+
+#[tokio::test]
+async fn wrong_token_is_answered_and_closed() {
+    let (_stage, _worker, _gateway, address) = service::start("").await;
+    for token in [r#""wrong""#, "null", r#""""#, "5", r#""tok-0123456789 ""#] {
+        let mut client = Client::connect(address).await;
+        client.send(&message(kind::AUTH, &format!(r#"{{"token":{token}}}"#))).await;
+        client.receives(kind::OK, r#"{"message":"Received 'AUTH'"}"#).await;
+        let error = r#"{"message":"Invalid client authentication.","await_response":false}"#;
+        client.receives(kind::ERROR, error).await;
+        client.receipt("ERROR").await;
+        assert_eq!(client.closed().await, b"");
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_are_not_plain_are_answered_by_errors() {
+    let (_stage, _worker, _gateway, address) = service::start("").await;
+    let mut client = Client::authenticated(address).await;
+    client.initialize().await;
+    // Without the ends of the message's dict, of its tuple, of the object, of the pickle.
+    let start = pickle(kind::EXEC, |writer| {
+        writer.dict();
+    });
+    let start = &start[..start.len() - 4];
+    let with_reference = |waits: &[u8]| {
+        let args =
+            [&b"X\x01\0\0\0fcos\nsystem\nX\x0e\0\0\0await_response"[..], waits, b"u"].concat();
+        frame(&[start, &args, b"u\x86b."].concat())
+    };
+    client.send(&with_reference(b"\x89")).await;
+    let error = r#"{"message":"JSON does not have this value: a reference","code":"invalid_data","await_response":false}"#;
+    client.receives(kind::ERROR, error).await;
+    client.send(&with_reference(b"\x88")).await;
+    client.receives(kind::OK, r#"{"message":"Received 'EXEC'"}"#).await;
+    client.receives(kind::ERROR, error).await;
+    client.receipt("ERROR").await;
+
+    // Bytes: it cannot be read whether the client waits, so both messages are the error.
+    let bytes = [start, b"X\x01\0\0\0bC\x01xuu\x86b."].concat();
+    client.send(&frame(&bytes)).await;
+    for _ in 0..2 {
+        let (kind, args) = client.receive().await;
+        assert_eq!(kind, kind::ERROR);
+        assert!(args.contains("instruction 0x43"), "{args}");
+    }
+    client.receipt("ERROR").await;
+    assert_eq!(client.closed().await, b"");
+}
+
+#[tokio::test]
+async fn silent_connection_is_closed() {
+    let (_stage, _worker, _gateway, address) = service::start(r#"idle = "300ms""#).await;
+    assert_eq!(Client::connect(address).await.closed().await, b"");
+    let mut slow = Client::authenticated(address).await;
+    slow.send(b"100             AAAA").await;
+    assert_eq!(slow.closed().await, b"");
+}
