@@ -13,6 +13,8 @@
 //! | `rq/`, `pm/`, `grpc_avro/`, `zmtp/`, `bgpy/` | one protocol each: framing, codec, names, errors |
 //! | `admin.rs` | what probes and metrics report |
 //! | `pickle/` | Python pickles, which `rq` and `bgpy` share |
+//! | `pickle/` | Python pickles, which `rq` and `bgpy` share |
+//! | `admin.rs` | what probes and metrics report |
 //! | `overview.rs` | the doors as `redcall-gateway check` prints them |
 //! | `error.rs` | errors at the start and the end of doors |
 //!
