@@ -1,0 +1,3 @@
+//! Protocols of older systems on Redcall.
+
+pub mod pm;
