@@ -39,7 +39,11 @@ pub(super) async fn serve(door: Arc<Door>, target: &str, settings: PmSettings) {
                 settling.spawn(ended.jobs);
                 pause = PAUSES.first();
                 if ended.was_taken {
-                    tracing::debug!(gateway = door.name(), target, "another application is connected");
+                    tracing::debug!(
+                        gateway = door.name(),
+                        target,
+                        "another application is connected"
+                    );
                     TAKEN
                 } else {
                     tracing::info!(gateway = door.name(), target, why = %ended.why, "a link has ended");

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use redcall_common::settings::PmSettings;
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
 use super::link::{self, Role};
 use crate::door::{Connection, Door, Listeners};

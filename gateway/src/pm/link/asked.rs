@@ -89,6 +89,9 @@ impl Open {
     /// Hands progress to the request that was sent last of this session and method. `false` if
     /// there is none, or the data are not progress.
     pub(super) fn progressed(&self, sid: Option<&str>, params: &RawValue) -> bool {
+        if !params.get().starts_with('{') {
+            return false;
+        }
         let Ok(Progress { method, progress }) = serde_json::from_str(params.get()) else {
             return false;
         };

@@ -107,5 +107,8 @@ async fn not_sent() -> Result<Box<RawValue>, Failure> {
 }
 
 fn lost() -> Failure {
-    Failure::new(Code::Unavailable, "the connection to the application ended; it may have run the job")
+    Failure::new(
+        Code::Unavailable,
+        "the connection to the application ended; it may have run the job",
+    )
 }
