@@ -25,9 +25,9 @@ pub(super) async fn serve(door: Arc<Door>, mut listeners: Listeners, settings: P
                 tracing::info!(gateway = door.name(), peer, "an application has connected");
                 let role = Role::Server;
                 let ended = link::run(&door, (stream, &peer), (role, &settings)).await;
-                tracing::info!(gateway = door.name(), peer, why = %ended.why, "a link has ended");
                 // The next application need not wait for the last settling.
                 drop((open, place));
+                tracing::info!(gateway = door.name(), peer, why = %ended.why, "a link has ended");
                 ended.jobs.await;
             }
         };

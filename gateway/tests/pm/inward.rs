@@ -1,5 +1,6 @@
 //! Calls of the peer.
 
+use redcall_testkit::{eventually, redis};
 use redcall_worker::{HandlerError, Json, Request, Worker};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -120,7 +121,8 @@ async fn failures_have_the_peers_codes() {
 #[tokio::test]
 async fn call_without_workers_is_told_to_try_later() {
     let stage = Stage::new().await;
-    let gateway = stage.gateway(&format!("{LISTEN}queue = \"empty\"\n")).await;
+    let grace = "[client]\nno_workers_grace = \"200ms\"\n";
+    let gateway = stage.gateway(&format!("{LISTEN}queue = \"empty\"\n{grace}")).await;
     let mut peer = Peer::connect(gateway.address("apps", "listen")).await;
     assert_eq!(error(&peer.call(1, "add", json!({})).await).0, -2);
 }
@@ -160,35 +162,38 @@ async fn method_of_cancels_ends_the_runs_of_its_session() {
 }
 
 #[tokio::test]
-async fn notifications_become_jobs_in_their_order() {
+async fn notifications_are_enqueued_in_their_order() {
     let stage = Stage::new().await;
-    let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
-    let settings = "[worker]\nconcurrency = 1\n";
-    let note = move |worker: Worker| {
-        worker.handler("note", move |Json(data): Json<Value>| {
-            sender.send(data).unwrap();
-            async {}
-        })
-    };
-    let _worker = stage.worker_of(stage.settings(settings), note).await;
-    let gateway = stage.gateway(LISTEN).await;
+    let gateway = stage.gateway(&format!("{LISTEN}queue = \"notes\"\n")).await;
     let mut peer = Peer::connect(gateway.address("apps", "listen")).await;
     for number in 0..20 {
         peer.notify("note", "S", json!({"number": number})).await;
     }
-    for number in 0..20 {
-        assert_eq!(received.recv().await.unwrap(), json!({"number": number}));
+    let mut redis = stage.redis.connection().await;
+    let mut queued = eventually("20 requests in the queue", async || {
+        let mut read = redis::cmd("LRANGE");
+        read.arg("redcall:{notes}:queue").arg(0).arg(-1);
+        let queued: Vec<String> = read.query_async(&mut redis).await.unwrap();
+        (queued.len() == 20).then_some(queued)
+    })
+    .await;
+    // The next one to run is at the tail.
+    queued.reverse();
+    for (number, request) in queued.iter().enumerate() {
+        let request: Value = serde_json::from_str(request).unwrap();
+        assert_eq!(
+            (&request["name"], &request["data"]["number"]),
+            (&json!("note"), &json!(number))
+        );
+        assert_eq!(request["headers"]["sid"], "S");
+        assert_eq!(request["response_key"], json!(null));
     }
-    // No answer came to any of them.
-    assert_eq!(peer.call(1, "echo", json!(1)).await["id"], 1);
 }
 
 #[tokio::test]
 async fn peer_without_sessions_gets_bare_answers() {
     let mut door = listening("").await;
-    let plain = |id: u64, method: &str, params: Value| {
-        json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
-    };
+    let plain = |id: u64, method: &str, params: Value| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
     door.peer.send(&plain(1, "add", json!({"a": 1, "b": 2}))).await;
     let wanted = json!({"jsonrpc": "2.0", "id": 1, "result": {"answer": 3}});
     assert_eq!(door.peer.next().await, wanted);
