@@ -69,8 +69,9 @@ const DOORS: &str = "[gateways.apps]\nprotocol = \"pm\"\nlisten = \"127.0.0.1:0\
     serves = [\"run\"]\nqueues = [\"pm\"]\n\
     [gateways.good]\nprotocol = \"pm\"\nlisten = \"127.0.0.1:0\"\n";
 
-/// The most memory that hostile inputs may cost, bytes.
-const MEMORY: u64 = 48 << 20;
+/// The most memory that hostile inputs may cost, bytes. Applications that connect cost some, since
+/// each has a worker of its own.
+const MEMORY: u64 = 128 << 20;
 
 async fn goes_on(good: &mut Peer, number: u64) {
     let data = json!({"number": number});

@@ -170,15 +170,14 @@ async fn notifications_are_enqueued_in_their_order() {
         peer.notify("note", "S", json!({"number": number})).await;
     }
     let mut redis = stage.redis.connection().await;
-    let mut queued = eventually("20 requests in the queue", async || {
+    // The next one to run is the first.
+    let queued = eventually("20 requests in the queue", async || {
         let mut read = redis::cmd("LRANGE");
         read.arg("redcall:{notes}:queue").arg(0).arg(-1);
         let queued: Vec<String> = read.query_async(&mut redis).await.unwrap();
         (queued.len() == 20).then_some(queued)
     })
     .await;
-    // The next one to run is at the tail.
-    queued.reverse();
     for (number, request) in queued.iter().enumerate() {
         let request: Value = serde_json::from_str(request).unwrap();
         assert_eq!(

@@ -175,6 +175,20 @@ async fn lost_application_ends_its_jobs_at_once() {
 }
 
 #[tokio::test]
+async fn job_of_a_lost_application_reruns_if_its_settings_say_so() {
+    let rerun = "[jobs.run]\nhandler = \"builtin:echo\"\non_worker_loss = \"rerun\"\n";
+    let mut door = open(rerun).await;
+    let ticket = door.request("run", &json!({"n": 1})).submit().await.unwrap();
+    let asked = door.peer.next().await;
+    door.peer.close().await;
+    let mut next = Peer::connect(door.gateway.address("apps", "listen")).await;
+    let again = next.next().await;
+    assert_eq!((&again["params"], &again["id"]), (&asked["params"], &json!(1)));
+    next.answer(&again, json!(2)).await;
+    assert_eq!(door.client.fetch(&ticket.response_key).await.unwrap().data.get(), "2");
+}
+
+#[tokio::test]
 async fn late_answers_are_dropped() {
     let mut door = open("timeout = \"300ms\"\n").await;
     let late =

@@ -190,8 +190,11 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
     /// Handles one message; returns why the link ends, if it does.
     async fn received(&mut self, frame: &Bytes, is_draining: bool) -> Option<End> {
         let link = &self.link;
-        link.hear();
-        match read(frame, link.door.all_settings().limits.depth) {
+        let message = read(frame, link.door.all_settings().limits.depth);
+        if message.is_ok() {
+            link.hear();
+        }
+        match message {
             Ok(Incoming::Request(id, call)) => {
                 link.saw(call.sid.as_deref(), &call.method);
                 if is_draining {

@@ -9,13 +9,14 @@ use redcall_common::backoff::Backoff;
 use serde_json::value::RawValue;
 use tokio::time::{sleep, timeout};
 
+use super::answers;
 use super::peer::Link;
-use super::{Role, answers};
 use crate::door::{Failure, ForeignJob, Peer};
 use crate::pm::errors::from_peer;
 
-/// How long a connection must last before jobs are leased for it. A server that has an application
-/// already accepts the next one, and closes it.
+/// How long a connection without a message must last before jobs are leased for it. A server that
+/// has an application accepts the next one and closes it; so does a program that only looks whether
+/// the port is open. Jobs that were sent to them would be lost.
 const SETTLED: Duration = Duration::from_millis(300);
 /// How long the jobs of an ended link may take to be settled; the others then return to Redis.
 const LAST_SETTLING: Duration = Duration::from_millis(500);
@@ -28,12 +29,11 @@ pub(super) async fn run_jobs(link: Arc<Link>) {
     if door.settings().outward.serves.is_empty() {
         return;
     }
-    if link.role == Role::Application {
-        tokio::select! {
-            () = link.gone.cancelled() => return,
-            () = link.heard.cancelled() => {}
-            () = sleep(SETTLED) => {}
-        }
+    tokio::select! {
+        biased;
+        () = link.gone.cancelled() => return,
+        () = link.heard.cancelled() => {}
+        () = sleep(SETTLED) => {}
     }
     let mut pause = RESTARTS.first();
     while !link.gone.is_cancelled() && !door.is_draining() {
@@ -80,11 +80,11 @@ async fn ask(link: &Link, job: &ForeignJob) -> Result<Box<RawValue>, Failure> {
     let sid = job.headers().get("sid").cloned();
     let sid = sid.unwrap_or_else(|| link.session_for(job.id()));
     let Some(mut waiting) = link.open.ask(job.name(), &sid) else {
-        return not_sent().await;
+        return returned().await;
     };
     let frame = link.writer.request(waiting.id, job.name(), &sid, data);
     if !link.outgoing.send(frame).await {
-        return not_sent().await;
+        return returned().await;
     }
     loop {
         tokio::select! {
@@ -95,14 +95,20 @@ async fn ask(link: &Link, job: &ForeignJob) -> Result<Box<RawValue>, Failure> {
             }
             answer = &mut waiting.answer => return match answer {
                 Ok(answer) => answer.map_err(from_peer),
+                Err(_) if reruns(link, job.name()) => returned().await,
                 Err(_) => Err(lost()),
             },
         }
     }
 }
 
-/// A job that was leased and not sent: it returns to its queue with the end of the worker.
-async fn not_sent() -> Result<Box<RawValue>, Failure> {
+/// Returns `true` if the settings give the job of a lost application to the next one.
+fn reruns(link: &Link, job: &str) -> bool {
+    link.door.all_settings().jobs.get(job).is_some_and(|rules| rules.rerun_named)
+}
+
+/// A job that returns to its queue, with the end of the link's worker.
+async fn returned() -> Result<Box<RawValue>, Failure> {
     pending().await
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Link {
     pub(super) notifications: mpsc::Sender<Call>,
     /// Taken by their task.
     pub(super) received: Mutex<Option<mpsc::Receiver<Call>>>,
-    /// Cancelled at the first message.
+    /// Cancelled at the first message that can be read.
     pub(super) heard: CancellationToken,
     /// `true` once the peer has used a session. Written by the reader.
     has_sessions: AtomicBool,
@@ -79,12 +79,12 @@ impl Link {
         }
     }
 
-    /// Notes that a message has arrived.
+    /// Notes that the peer speaks the protocol.
     pub(super) fn hear(&self) {
         self.heard.cancel();
     }
 
-    /// Returns `true` once a message has arrived.
+    /// Returns `true` once the peer has sent a message.
     pub(super) fn has_heard(&self) -> bool {
         self.heard.is_cancelled()
     }
