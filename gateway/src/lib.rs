@@ -57,6 +57,8 @@ mod admin;
 mod bgpy;
 mod door;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod grpc_avro;
 mod overview;

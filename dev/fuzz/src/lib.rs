@@ -13,6 +13,7 @@
 pub mod envelope;
 pub mod frames;
 pub mod pickle;
+pub mod gateway_pm;
 pub mod script_results;
 pub mod settings;
 

@@ -155,6 +155,7 @@ fn of_job(job: &JobSettings) -> Value {
         concurrency,
         retries: Retries { max, backoff, base, cap, on },
         on_worker_loss,
+        rerun_named,
         max_crashes,
         unique,
         status,
@@ -166,8 +167,8 @@ fn of_job(job: &JobSettings) -> Value {
         BackoffKind::Constant => "constant",
     };
     let on_worker_loss = match on_worker_loss {
-        OnWorkerLoss::Rerun => "rerun",
-        OnWorkerLoss::Fail => "fail",
+        OnWorkerLoss::Rerun => rerun_named.then_some("rerun"),
+        OnWorkerLoss::Fail => Some("fail"),
     };
     let on: Vec<&str> = on.iter().map(|code| code.as_str()).collect();
     let mut printed = json!({

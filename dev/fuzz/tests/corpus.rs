@@ -33,6 +33,11 @@ fn pickles() {
 }
 
 #[test]
+fn links_of_pipeline_manager() {
+    replay("gateway_pm", redcall_fuzz::gateway_pm::check);
+}
+
+#[test]
 fn results_of_scripts() {
     replay("script_results", redcall_fuzz::script_results::check);
 }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
@@ -14,6 +15,12 @@ use tokio_rustls::server::TlsStream;
 
 /// How long a write waits for the reader.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 10_000 });
+
+/// How long a connection is silent before the system asks whether its peer is there, how often it
+/// asks, and after how many questions without an answer the connection ends.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
 
 /// A connection to a foreign program.
 pub(crate) struct Stream {
@@ -32,10 +39,12 @@ impl Stream {
     pub(crate) fn plain(stream: TcpStream) -> Self {
         // Small messages must not wait for each other.
         let _ = stream.set_nodelay(true);
+        keep_alive(&stream);
         Self { inner: Inner::Plain(stream), stalled: None }
     }
 
     pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
+        keep_alive(stream.get_ref().0);
         Self { inner: Inner::Tls(Box::new(stream)), stalled: None }
     }
 
@@ -61,6 +70,20 @@ impl Stream {
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
+    }
+}
+
+/// Has the system notice a peer whose host is gone, within about a minute: else its connection, and
+/// its place among the connections of the door, would stay.
+fn keep_alive(stream: &TcpStream) {
+    let set = || {
+        sockopt::set_socket_keepalive(stream, true)?;
+        sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+        sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+        sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)
+    };
+    if let Err(error) = set() {
+        tracing::debug!(%error, "cannot set the keepalive of a connection");
     }
 }
 
@@ -104,5 +127,20 @@ impl AsyncWrite for Stream {
             Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         };
         self.progress(cx, closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_notice_a_host_that_is_gone() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = listener.local_addr().unwrap().to_string();
+        let Inner::Plain(stream) = Stream::connect(&target).await.unwrap().inner else { panic!() };
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        let idle = sockopt::tcp_keepidle(&stream).unwrap();
+        assert!(idle <= Duration::from_secs(60), "{idle:?}");
     }
 }

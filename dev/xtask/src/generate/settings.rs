@@ -49,6 +49,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ("JobSettings", "env"),
     ("JobSettings", "kind"),
     ("JobSettings", "limit"),
+    ("JobSettings", "rerun_named"),
     ("JobSettings", "retries"),
     ("ProcessSettings", "command"),
     ("ProcessSettings", "env"),

@@ -40,6 +40,9 @@ pub struct JobSettings {
     /// Whether another worker runs the job again after its worker died. Default
     /// [`OnWorkerLoss::Rerun`].
     pub on_worker_loss: OnWorkerLoss,
+    /// `true` if the settings name [`OnWorkerLoss::Rerun`]: a gateway then reruns the job of a lost
+    /// application too.
+    pub rerun_named: bool,
     /// The number of crashes after which the job is abandoned, 1 to 1,000. Default 3.
     pub max_crashes: u32,
     /// The window in which a fire-and-forget job with the same data runs only once, 1 s to 1 year.
@@ -66,6 +69,7 @@ impl JobSettings {
             concurrency: None,
             retries: Retries::default(),
             on_worker_loss: OnWorkerLoss::default(),
+            rerun_named: false,
             max_crashes: 3,
             unique: None,
             status: None,
@@ -165,6 +169,7 @@ fn job(jobs: &Section<'_>, name: &str, value: Value, names: &[String]) -> Option
         concurrency: concurrency.or(default.kind.instances()),
         retries: retries.unwrap_or(default.retries),
         on_worker_loss: on_worker_loss.unwrap_or(default.on_worker_loss),
+        rerun_named: on_worker_loss == Some(OnWorkerLoss::Rerun),
         max_crashes: max_crashes.unwrap_or(default.max_crashes),
         unique,
         status,
