@@ -1,0 +1,3 @@
+//! Protocol `grpc-avro`.
+
+pub mod avro;
