@@ -1,0 +1,4 @@
+//! Protocol `grpc-avro`: its codec against other implementations.
+
+mod codec;
+mod python;
