@@ -244,7 +244,7 @@ impl Service {
         let left = deadlines.short.saturating_duration_since(Instant::now());
         let request = self.door.request(&method.job, data, &caller.peer)?.timeout(left);
         let response = self.door.wait(&method.job, &caller.peer, request).await?;
-        let answer = method.answer(response.data(), self.bounds.message);
+        let answer = method.answer(&response.data, self.bounds.message);
         answer.map(Reply::One).map_err(unfit)
     }
 
