@@ -60,8 +60,7 @@ pub(crate) async fn serve(connection: Connection, service: Arc<Service>) {
         }
     });
     let tasks = Tasks { door: door.clone(), broken: broken.clone() };
-    let mut serving =
-        std::pin::pin!(builder(tasks).serve_connection(TokioIo::new(stream), answer));
+    let mut serving = std::pin::pin!(builder(tasks).serve_connection(TokioIo::new(stream), answer));
     let mut is_ending = false;
     loop {
         tokio::select! {

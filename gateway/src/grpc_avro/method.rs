@@ -59,8 +59,7 @@ impl Method {
         let request = schema(&settings.request, depth)?;
         let response = schema(&settings.response, depth)?;
         let fields = Fields::of(settings);
-        let method =
-            Self { does: *does, job: job.clone(), kept: *kept, request, response, fields };
+        let method = Self { does: *does, job: job.clone(), kept: *kept, request, response, fields };
         if *does != GrpcDoes::Call {
             method.check_request().map_err(|problem| wrong(&settings.request, problem))?;
             method.check_response().map_err(|problem| wrong(&settings.response, problem))?;

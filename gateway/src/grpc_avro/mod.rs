@@ -45,9 +45,8 @@ pub(crate) async fn serve(door: Arc<Door>, mut listeners: Listeners) -> Result<(
     let registry = Arc::new(Registry::load(settings)?);
     let calls = listeners.take("listen").into_iter().map(|listener| {
         let service = service.clone();
-        listener.serve(door.clone(), move |connection| {
-            connection::serve(connection, service.clone())
-        })
+        listener
+            .serve(door.clone(), move |connection| connection::serve(connection, service.clone()))
     });
     let schemas = listeners.take("registry").into_iter().map(|listener| {
         let (of, registry) = (door.clone(), registry.clone());

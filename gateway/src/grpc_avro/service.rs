@@ -77,9 +77,10 @@ impl Service {
     /// [`DoorError::File`] with the schema file that cannot be used.
     pub(crate) fn new(door: Arc<Door>, settings: &GrpcAvroSettings) -> Result<Self, DoorError> {
         let limits = &door.all_settings().limits;
-        let methods = settings.methods.values().map(|method| {
-            Ok((method.path.clone(), Arc::new(Method::load(method, limits.depth)?)))
-        });
+        let methods = settings
+            .methods
+            .values()
+            .map(|method| Ok((method.path.clone(), Arc::new(Method::load(method, limits.depth)?))));
         let methods = methods.collect::<Result<_, DoorError>>()?;
         let bounds = ReadBounds { message: door.settings().message, json: limits.request };
         Ok(Self { door, methods, bounds })
@@ -190,6 +191,7 @@ impl Service {
             id: receipt.id,
             record,
             last: JobState::Pending,
+            held: None,
             deadline: deadlines.stream,
             limit,
         };
@@ -227,6 +229,7 @@ impl Service {
             id,
             record,
             last,
+            held: None,
             deadline: deadlines.stream,
             limit,
         };

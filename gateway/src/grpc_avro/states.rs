@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use redcall_client::{Code, JobState, StatusStream};
+use redcall_common::settings::GrpcDoes;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
@@ -21,6 +22,8 @@ pub(crate) struct Follow {
     pub(crate) record: Box<RawValue>,
     /// The last state that the caller got.
     pub(crate) last: JobState,
+    /// A final state that comes after the next frame.
+    pub(crate) held: Option<JobState>,
     pub(crate) deadline: Instant,
     /// The largest frame, bytes.
     pub(crate) limit: usize,
@@ -54,6 +57,9 @@ impl Follow {
         states: &mut StatusStream,
     ) -> Result<Option<Vec<u8>>, Status> {
         while !self.last.ends() {
+            if let Some(end) = self.held.take() {
+                return self.frame(end).map(Some);
+            }
             let state = tokio::select! {
                 biased;
                 () = self.door.draining() => return Err(draining()),
@@ -64,17 +70,33 @@ impl Follow {
                 return Err(Failure::new(Code::Internal, message).into());
             };
             let state = state.map_err(Failure::from)?.state;
-            if comes_after(state, self.last) {
-                self.last = state;
-                let id = match self.method.does {
-                    redcall_common::settings::GrpcDoes::Init => Some(&*self.id),
-                    _ => None,
-                };
-                let frame = self.method.frame(&self.record, id, state, self.limit);
-                return frame.map(Some).map_err(unfit);
+            if !comes_after(state, self.last) {
+                continue;
             }
+            // Of a job that has ended before the stream was open, only the end is read.
+            if state.ends() && self.last == JobState::Pending && self.has_run().await {
+                self.held = Some(state);
+                return self.frame(JobState::Processing).map(Some);
+            }
+            return self.frame(state).map(Some);
         }
         Ok(None)
+    }
+
+    /// Returns the frame of a state, which is then the last one.
+    fn frame(&mut self, state: JobState) -> Result<Vec<u8>, Status> {
+        self.last = state;
+        let id = match self.method.does {
+            GrpcDoes::Init => Some(&*self.id),
+            GrpcDoes::Monitor | GrpcDoes::Call => None,
+        };
+        self.method.frame(&self.record, id, state, self.limit).map_err(unfit)
+    }
+
+    /// Returns `true` if the record of the job's states has a run.
+    async fn has_run(&self) -> bool {
+        let states = self.door.client().status_history((&*self.queue, &*self.id)).await;
+        states.is_ok_and(|states| states.iter().any(|state| state.state == JobState::Processing))
     }
 }
 

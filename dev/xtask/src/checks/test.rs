@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test there is, from a fresh checkout.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use miette::miette;
@@ -29,8 +30,9 @@ pub(crate) struct Args {
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode> {
     let server = redis_server::ensure()?;
     let newer = redis_server::ensure_newer()?;
-    let python = match python::ensure(&workspace.target_dir()?) {
-        Ok(python) => Some(python),
+    let target = workspace.target_dir()?;
+    let python = match pythons(workspace.root(), &target) {
+        Ok(pythons) => pythons,
         Err(reason) if args.require_python => {
             return Err(miette!(
                 help = "install Python 3 with its venv module (Debian: apt install python3-venv)",
@@ -39,11 +41,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         }
         Err(reason) => {
             eprintln!("Skipping the tests that need Python: {reason}");
-            None
+            Vec::new()
         }
     };
 
-    let node = match node::ensure(&workspace.target_dir()?) {
+    let node = match node::ensure(&target) {
         Ok(modules) => Some(modules),
         Err(reason) => {
             eprintln!("Skipping the test that needs Node: {reason}");
@@ -61,9 +63,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         }
         cargo.env(redis_server::VARIABLE, &server.path);
         cargo.env(redis_server::NEWER, &newer.path);
-        if let Some(python) = &python {
-            cargo.env(PYTHON, python);
-        }
+        cargo.envs(python.iter().map(|(variable, python)| (variable, python)));
         if let Some(modules) = &node {
             cargo.env(NODE, modules);
         }
@@ -93,4 +93,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     });
     steps.step("tidy", || tidy::passes(workspace));
     Ok(steps.finish())
+}
+
+/// Returns every interpreter that tests need, each with its variable.
+fn pythons(root: &Path, target: &Path) -> Result<Vec<(String, PathBuf)>, String> {
+    let mut found = python::ensure_for_gateway(root, target)?;
+    found.push((PYTHON.to_owned(), python::ensure(target)?));
+    Ok(found)
 }

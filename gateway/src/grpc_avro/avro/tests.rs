@@ -266,6 +266,13 @@ fn fields_are_written_by_name_with_defaults() {
 }
 
 #[test]
+fn key_of_a_map_stands_once() {
+    let schema = r#"{"type":"map","values":"int"}"#;
+    let error = written(schema, r#"{"a":1,"b":1,"\u0061":2}"#).unwrap_err();
+    assert_eq!(error, "a: the map has this key twice");
+}
+
+#[test]
 fn half_a_surrogate_pair_is_refused() {
     assert!(written(r#""string""#, r#""\ud83d""#).is_err());
     assert!(written(r#"{"type":"map","values":"int"}"#, r#"{"\ud83d":1}"#).is_err());

@@ -1,5 +1,6 @@
 //! JSON text as a datum.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use serde_json::value::RawValue;
@@ -52,6 +53,8 @@ enum Fault {
     Missing,
     #[error("the record has no such field")]
     Unknown,
+    #[error("the map has this key twice")]
+    Twice,
     #[error("the datum would have more than {0} bytes")]
     TooLarge(usize),
     #[error("too many branches of unions were tried")]
@@ -232,8 +235,12 @@ impl Writer {
         let count = members(value).count();
         if count > 0 {
             self.position(count);
+            let mut names = HashSet::with_capacity(count);
             for (name, place) in members(value) {
                 let name = json::text(name).ok_or(Fault::Surrogate)?;
+                if !names.insert(name.clone()) {
+                    return Err(WriteError::from(Fault::Twice).within(&name));
+                }
                 self.bytes(name.as_bytes());
                 let value = value.get(place).unwrap_or_default();
                 self.value(values, value).map_err(|error| error.within(&name))?;
