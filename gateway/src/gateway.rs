@@ -56,9 +56,10 @@ impl Gateway {
             let client = client(&settings, &mut clients, &door_settings.inward.sign_with).await?;
             let run = (&*metrics, draining.clone());
             let door = Arc::new(Door::new(name, door_settings, settings.clone(), client, run));
+            let refused = |source| GatewayError::Door { door: name.clone(), source };
+            protocols::check(&door_settings.protocol, &settings).map_err(refused)?;
             let addresses = protocols::addresses(&door_settings.protocol);
             let listeners = Listeners::bind(&door, &addresses).await;
-            let refused = |source| GatewayError::Door { door: name.clone(), source };
             doors.push((door, listeners.map_err(refused)?));
         }
         let any = clients.into_values().next().ok_or(GatewayError::NoDoors)?;
@@ -74,8 +75,9 @@ impl Gateway {
     pub fn check(settings: &Settings) -> Vec<GatewayError> {
         let doors = settings.gateways.iter();
         let problem = |(name, door): (&String, &GatewaySettings)| {
-            let checked = door.listening.tls.as_ref().map(acceptor)?;
-            let source = checked.err()?;
+            let tls = door.listening.tls.as_ref().map(acceptor);
+            let of_protocol = || protocols::check(&door.protocol, settings).err();
+            let source = tls.and_then(Result::err).or_else(of_protocol)?;
             Some(GatewayError::Door { door: name.clone(), source })
         };
         doors.filter_map(problem).collect()

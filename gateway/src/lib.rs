@@ -60,7 +60,8 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
-mod grpc_avro;
+#[doc(hidden)]
+pub mod grpc_avro;
 mod overview;
 pub mod pickle;
 mod pm;

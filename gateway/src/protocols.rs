@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use redcall_common::settings::{PmRole, ProtocolSettings};
+use redcall_common::settings::{PmRole, ProtocolSettings, Settings};
 
 use crate::door::{Door, Listeners};
 use crate::error::DoorError;
@@ -17,6 +17,21 @@ pub(crate) async fn serve(door: Arc<Door>, listeners: Listeners) -> Result<(), D
         ProtocolSettings::GrpcAvro(_) => grpc_avro::serve(door, listeners).await,
         ProtocolSettings::Zmtp(_) => zmtp::serve(door, listeners).await,
         ProtocolSettings::Bgpy(_) => bgpy::serve(door, listeners).await,
+    }
+}
+
+/// Checks the files that a protocol's settings name.
+///
+/// # Errors
+///
+/// [`DoorError::File`] with the first file that cannot be used.
+pub(crate) fn check(protocol: &ProtocolSettings, settings: &Settings) -> Result<(), DoorError> {
+    match protocol {
+        ProtocolSettings::GrpcAvro(own) => grpc_avro::check(own, settings.limits.depth),
+        ProtocolSettings::Rq(_)
+        | ProtocolSettings::Pm(_)
+        | ProtocolSettings::Zmtp(_)
+        | ProtocolSettings::Bgpy(_) => Ok(()),
     }
 }
 

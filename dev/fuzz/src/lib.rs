@@ -10,6 +10,7 @@
 //! | `tests/corpus.rs` | the inputs of `corpus/`, with all other tests |
 //! | a target, built as usual | the files that it is given: for a debugger |
 
+pub mod avro;
 pub mod envelope;
 pub mod frames;
 pub mod pickle;

@@ -18,6 +18,11 @@ fn replay(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
+fn avro() {
+    replay("avro", redcall_fuzz::avro::check);
+}
+
+#[test]
 fn elements_of_a_queue() {
     replay("envelope", redcall_fuzz::envelope::check);
 }

@@ -14,7 +14,7 @@ use crate::support::Stage;
 /// The versions of rq, with the names of their environments.
 const VERSIONS: [(&str, &str, &str); 2] = [
     ("1.16.2", "REDCALL_PYTHON_RQ", "venv-rq"),
-    ("0.10.0", "REDCALL_PYTHON_RQ_0_10", "venv-rq-0.10"),
+    ("0.10.0", "REDCALL_PYTHON_RQ_0_10", "venv-rq_0_10"),
 ];
 
 const OUTWARD: &str = "

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every test there is, from a fresh checkout.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use miette::miette;
@@ -39,11 +39,11 @@ struct Interpreter {
 }
 
 impl Interpreter {
-    /// Returns the path of what was `provided`; `None` if it is missing and not required.
-    fn of(&self, provided: Result<PathBuf, String>) -> miette::Result<Option<PathBuf>> {
+    /// Returns what was `provided`; `None` if it is missing and not required.
+    fn of<T>(&self, provided: Result<T, String>) -> miette::Result<Option<T>> {
         let Self { name, help, is_required } = self;
         match provided {
-            Ok(path) => Ok(Some(path)),
+            Ok(provided) => Ok(Some(provided)),
             Err(reason) if *is_required => {
                 Err(miette!(help = *help, "the tests need {name}: {reason}"))
             }
@@ -70,10 +70,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         help: "install Node with npm (Debian: apt install nodejs npm)",
         is_required: args.require_node,
     };
-    let python = python.of(python::ensure(&target))?;
+    let pythons = python.of(pythons(workspace.root(), &target))?.unwrap_or_default();
     let node = node.of(node::ensure(&target))?;
-
-    let gateway = gateway_pythons(workspace)?;
 
     let with_environment = || {
         let mut cargo = workspace.cargo();
@@ -85,13 +83,10 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         }
         cargo.env(redis_server::VARIABLE, &server.path);
         cargo.env(redis_server::NEWER, &newer.path);
-        if let Some(python) = &python {
-            cargo.env(PYTHON, python);
-        }
+        cargo.envs(pythons.iter().cloned());
         if let Some(modules) = &node {
             cargo.env(NODE, modules);
         }
-        cargo.envs(gateway.iter().cloned());
         cargo
     };
     let mut steps = Steps::default();
@@ -120,18 +115,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     Ok(steps.finish())
 }
 
-/// Returns the interpreters of the gateway's tests, with the variables that name them. A system
-/// that no Python of this machine runs is left out: its tests say so.
-fn gateway_pythons(workspace: &Workspace) -> miette::Result<Vec<(&'static str, PathBuf)>> {
-    let target = workspace.target_dir()?;
-    let ensure = |packages: &python::Packages| match packages.ensure(workspace.root(), &target) {
-        Ok(python) => Some((packages.variable, python)),
-        Err(reason) => {
-            eprintln!("Skipping the tests that need {}: {reason}", packages.variable);
-            None
-        }
-    };
-    Ok(python::GATEWAY.iter().filter_map(ensure).collect())
+/// Returns every interpreter of Python that tests need, each with its variable.
+fn pythons(root: &Path, target: &Path) -> Result<Vec<(String, PathBuf)>, String> {
+    let mut found = python::ensure_for_gateway(root, target)?;
+    found.push((PYTHON.to_owned(), python::ensure(target)?));
+    Ok(found)
 }
 
 #[cfg(test)]

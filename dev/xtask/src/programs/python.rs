@@ -1,5 +1,5 @@
 //! Python interpreters for tests: one with the `redis` package, for those of a foreign client, and
-//! one for each system that the gateway's tests run.
+//! one for each system whose programs the gateway's tests run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,34 +8,12 @@ use std::process::Command;
 /// The packages of the environment; a change here renews it.
 const REQUIREMENTS: &[&str] = &["redis>=5"];
 
-/// The packages that the tests of one gateway protocol need.
-pub(crate) struct Packages {
-    /// Names the interpreter for the tests.
-    pub(crate) variable: &'static str,
-    /// The folder of the environment, below the target directory.
-    folder: &'static str,
-    /// The pinned packages, below the workspace.
-    requirements: &'static str,
-    /// The interpreters that can run them, best first: names of programs.
-    interpreters: &'static [&'static str],
-}
+/// The start of the variables that name the interpreters of the gateway's tests.
+const GATEWAY: &str = "REDCALL_PYTHON_";
 
-/// The environments of the gateway's tests.
-pub(crate) const GATEWAY: &[Packages] = &[
-    Packages {
-        variable: "REDCALL_PYTHON_RQ",
-        folder: "venv-rq",
-        requirements: "gateway/tests/rq/requirements.txt",
-        interpreters: &["python3"],
-    },
-    // No newer Python can import it.
-    Packages {
-        variable: "REDCALL_PYTHON_RQ_0_10",
-        folder: "venv-rq-0.10",
-        requirements: "gateway/tests/rq/requirements-0.10.txt",
-        interpreters: &["python3.6", "python3.5"],
-    },
-];
+/// A line of a requirements file that starts so names the only versions of Python that can run the
+/// packages, best first: `# python 3.6 3.5`.
+const VERSIONS: &str = "# python ";
 
 /// Returns the interpreter of a virtual environment below the target directory. Created once; later
 /// calls only check its stamp.
@@ -43,34 +21,57 @@ pub(crate) const GATEWAY: &[Packages] = &[
 /// # Errors
 /// In one line, why there is none.
 pub(crate) fn ensure(target: &Path) -> Result<PathBuf, String> {
-    ensure_with("python3", &target.join("venv"), &REQUIREMENTS.join("\n"))
+    environment("python3", &target.join("venv"), &REQUIREMENTS.join("\n"))
 }
 
-impl Packages {
-    /// Returns the interpreter with these packages, as [`ensure`] does. `root` is the workspace.
-    ///
-    /// # Errors
-    /// In one line, why there is none.
-    pub(crate) fn ensure(&self, root: &Path, target: &Path) -> Result<PathBuf, String> {
-        let file = root.join(self.requirements);
-        let wanted =
-            fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let found = self.interpreters.iter().find_map(|name| find(name));
-        let interpreter =
-            found.ok_or_else(|| format!("there is no {}", self.interpreters.join(" or ")))?;
-        ensure_with(&interpreter, &target.join(self.folder), wanted.trim())
+/// Returns the interpreters of the gateway's tests, each with its variable: one environment for
+/// each `gateway/tests/<folder>/requirements.txt`, since programs of several systems need
+/// different versions of the same packages. A system that no Python of this machine runs is
+/// omitted with a message; its tests print one too.
+///
+/// # Errors
+/// As [`ensure`].
+pub(crate) fn ensure_for_gateway(
+    root: &Path,
+    target: &Path,
+) -> Result<Vec<(String, PathBuf)>, String> {
+    let tests = root.join("gateway/tests");
+    let entries = fs::read_dir(&tests).map_err(|error| format!("{}: {error}", tests.display()))?;
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Ok(wanted) = fs::read_to_string(entry.path().join("requirements.txt")) else {
+            continue;
+        };
+        let Some(interpreter) = interpreter(&wanted) else {
+            eprintln!("Skipping the tests of {name}: no Python of this machine can run it");
+            continue;
+        };
+        let folder = target.join(format!("venv-{name}"));
+        let python = environment(&interpreter, &folder, wanted.trim())?;
+        found.push((format!("{GATEWAY}{}", name.to_uppercase()), python));
+    }
+    Ok(found)
+}
+
+/// Returns the interpreter that can run these packages.
+fn interpreter(requirements: &str) -> Option<String> {
+    match requirements.lines().find_map(|line| line.strip_prefix(VERSIONS)) {
+        Some(versions) => versions.split_whitespace().find_map(find),
+        None => Some("python3".to_owned()),
     }
 }
 
-/// Returns a program that runs: by its name, or from pyenv, which has several versions.
-fn find(name: &str) -> Option<String> {
+/// Returns a program that runs Python of this version: from the path, or from pyenv, which has
+/// several.
+fn find(version: &str) -> Option<String> {
     let runs = |program: &str| {
         Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
     };
-    if runs(name) {
-        return Some(name.to_owned());
+    let name = format!("python{version}");
+    if runs(&name) {
+        return Some(name);
     }
-    let version = name.strip_prefix("python")?;
     let home = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pyenv")))?;
     let versions = fs::read_dir(home.join("versions")).ok()?.flatten();
@@ -80,8 +81,8 @@ fn find(name: &str) -> Option<String> {
         .find(|program| runs(program))
 }
 
-/// Returns the interpreter of the environment in `folder` with the packages `wanted`, one a line.
-fn ensure_with(interpreter: &str, folder: &Path, wanted: &str) -> Result<PathBuf, String> {
+/// Returns the interpreter of an environment with these packages, one per line.
+fn environment(interpreter: &str, folder: &Path, wanted: &str) -> Result<PathBuf, String> {
     let python = folder.join("bin").join("python");
     let stamp = folder.join("requirements.stamp");
     // The interpreter is a link to the system's, which may have gone since.
@@ -90,7 +91,8 @@ fn ensure_with(interpreter: &str, folder: &Path, wanted: &str) -> Result<PathBuf
     }
     succeed(Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(folder))?;
     let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    succeed(Command::new(&python).args(install).args(wanted.lines()))?;
+    let packages = wanted.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    succeed(Command::new(&python).args(install).args(packages))?;
     // Last, so that an environment that was left half made is made again.
     fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
     Ok(python)
