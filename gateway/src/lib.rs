@@ -1,0 +1,3 @@
+//! Serves callers and workers of other RPC systems.
+
+pub mod zmtp;
