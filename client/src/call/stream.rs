@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::call::request::Prepared;
 use crate::engine::client::Client;
 use crate::engine::deadline::deadline_in;
-use crate::engine::in_flight::{Frames, Guard};
+use crate::engine::in_flight::{Frames, Guard, Stage};
 use crate::engine::replies::{Trim, Wanted};
 use crate::error::CallError;
 use crate::response::Response;
@@ -51,8 +51,9 @@ pub enum Update {
 ///
 /// For a request of this client, dropping the stream before its end cancels the job: if it has not
 /// started it never does, and a running handler is notified. The request's timeout does the same
-/// and ends the stream with an error; if that says that nothing is queued, nothing will be. A
-/// request followed by [`Client::follow`] goes on.
+/// and ends the stream with an error; if that says that nothing is queued, nothing will be.
+/// [`FrameStream::detach`] ends the stream and not the job. A request followed by
+/// [`Client::follow`] goes on.
 ///
 /// Delivered frames are trimmed from Redis, in batches; the handler blocks while too many are
 /// unread. With several readers of one request, each trims; a reader that falls behind another ends
@@ -188,6 +189,37 @@ impl FrameStream {
     #[must_use]
     pub fn position(&self) -> (u32, u64) {
         self.position
+    }
+
+    /// Ends the stream without cancelling the request, and returns its response key. Any process
+    /// can then [fetch](Client::fetch) the answer or [follow](Client::follow) the request, once a
+    /// frame has arrived. The job keeps its own time: [`RequestBuilder::job_timeout`].
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use serde_json::json;
+    ///
+    /// let mut stream = client.request("count").data(&json!({"to": 3})).stream().await?;
+    /// stream.next().await; // it runs
+    /// let response_key = stream.detach()?;
+    /// client.fetch(&response_key).await?;
+    /// # Ok(()) });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the request is not sent yet: it is withdrawn, as if the stream was dropped.
+    ///
+    /// [`RequestBuilder::job_timeout`]: crate::RequestBuilder::job_timeout
+    pub fn detach(mut self) -> Result<String, CallError> {
+        // Final: the sender writes only requests that have a waiter.
+        match self.guard.give_up() {
+            Stage::Sent => {
+                self.guard.answered();
+                Ok(std::mem::take(&mut self.source.response_key))
+            }
+            stage => Err(stage.why_late(self.source.keys.name())),
+        }
     }
 
     /// Waits for the next update; `None` after the last. Cancel safe.

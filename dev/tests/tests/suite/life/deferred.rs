@@ -101,6 +101,18 @@ async fn caller_gets_deferred_at_once_and_the_answer_later() {
 }
 
 #[tokio::test]
+async fn detached_request_is_answered_although_its_stream_has_ended() {
+    let desk = Desk::new().await;
+    let mut stream = desk.client.request("start").stream().await.unwrap();
+    assert!(matches!(stream.next().await, Some(Ok(Update::Deferred(_)))));
+    let response_key = stream.detach().unwrap();
+    desk.client.flush().await; // a cancellation would be written now
+    let token = desk.token().await;
+    assert!(desk.client.settle(&token, Ok(3)).await.unwrap());
+    assert_eq!(desk.client.fetch(&response_key).await.unwrap().data.get(), "3");
+}
+
+#[tokio::test]
 async fn deferred_call_frees_its_slot_and_gets_the_final_frame() {
     let desk = Desk::new().await;
     let waiting = desk.client.request("start");
