@@ -37,8 +37,16 @@ pub enum Update {
     },
     /// The request is queued: the first update of a submitted request.
     Pending,
-    /// The handler deferred the answer, with these data.
-    Deferred(Box<RawValue>),
+    /// The handler deferred the answer.
+    Deferred {
+        /// The handler's data.
+        data: Box<RawValue>,
+        /// `true` if the end will also be published on the topic `command_result`.
+        notify: bool,
+        /// When the request ends with `deadline_exceeded` if it is not settled: Redis time, ms since
+        /// the epoch. `None` if the worker has not set it.
+        until_ms: Option<u64>,
+    },
     /// Progress reported by the handler.
     Progress(Box<RawValue>),
     /// A part of the answer.
@@ -283,7 +291,10 @@ impl FrameStream {
         let update = match frame.kind {
             FrameType::Restarted => Update::Restarted { attempt: frame.attempt },
             FrameType::Pending => Update::Pending,
-            FrameType::Deferred => Update::Deferred(data()),
+            FrameType::Deferred => {
+                let (notify, until_ms) = (frame.notify.unwrap_or_default(), frame.until_ms);
+                Update::Deferred { data: data(), notify, until_ms }
+            }
             FrameType::Progress => Update::Progress(data()),
             FrameType::Chunk => Update::Chunk(data()),
             FrameType::Result | FrameType::Error => {
