@@ -28,6 +28,7 @@
 //! | read or follow the status of a job | [`Client::status`], [`Client::monitor`] |
 //! | publish events, subscribe to topics | [`Client::publish`], [`Topic`] |
 //! | call a service, which has state | [`Service`] |
+//! | hold a role that only one process may have | [`Client::lease`], [`Lease`] |
 //! | settle a deferred answer | [`Client::settle`] |
 //! | look at queues, workers and dead letters | [`Inspector`], [`DeadLetters`] |
 //!
@@ -44,6 +45,7 @@ mod error;
 mod events;
 #[doc(hidden)]
 pub mod fuzzing;
+mod lease;
 mod names;
 mod response;
 mod service;
@@ -61,6 +63,7 @@ pub use events::group::{GroupItem, GroupMember};
 pub use events::publish::EventBuilder;
 pub use events::stream::EventStream;
 pub use events::topic::Topic;
+pub use lease::Lease;
 pub use redcall_common::durability::Durability;
 pub use redcall_common::error::{Code, Retry, WireError};
 pub use redcall_common::event::{Event, EventId, Kind};

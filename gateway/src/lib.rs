@@ -1,3 +1,67 @@
-//! Serves callers and workers of other RPC systems.
+//! Doors for programs of older systems. Each speaks its own protocol to a door; behind it are
+//! Redcall's jobs, services and events.
+//!
+//! A door is one `[gateways.NAME]` of the settings. It is a Redcall client for foreign callers
+//! (*inward*), and a Redcall worker for jobs that foreign programs run (*outward*, key `serves`).
+//! One process serves all doors of its settings; any number of processes may run.
+//!
+//! | place | holds |
+//! |---|---|
+//! | `gateway.rs` | [`Gateway`]: opens all doors, runs them, drains |
+//! | `door/` | the pipeline that all protocols share, see below |
+//! | `protocols.rs` | the one match from a door's settings to its protocol |
+//! | `rq/`, `pm/`, `grpc_avro/`, `zmtp/`, `bgpy/` | one protocol each: framing, codec, names, errors |
+//! | `overview.rs` | the doors as `redcall-gateway check` prints them |
+//! | `error.rs` | errors at the start and the end of doors |
+//!
+//! # Writing a protocol
+//!
+//! A protocol is `pub(crate) async fn serve(door: Arc<Door>, listeners: Listeners) -> Result<(),
+//! DoorError>` in its `mod.rs`. It returns when the door drains and its open requests have ended;
+//! `Gateway` drops it after `worker.drain_timeout`. An error ends the program, and names the door.
+//! An error of one connection is never returned: count it with `door.metrics().refused(why)`, and
+//! close the connection.
+//!
+//! | to | use |
+//! |---|---|
+//! | read the door's settings | `door.settings()`: [`GatewaySettings`]; its own keys: `.protocol` |
+//! | serve connections | `listeners.take("listen")`, `Listener::serve` with a function per connection |
+//! | read and write a connection | `Stream`: a write that stalls for 10 s fails |
+//! | wait for the next message | `door.next(reading)`: ends at `idle` and when the door drains |
+//! | dial another program | `Stream::connect` |
+//! | compare a token | `door.admits(bytes)` |
+//! | name the job of a foreign name | `door.job_of(foreign)` |
+//! | call it and wait | `door.waited_request(job, data, peer)`, then `door.wait(job, peer, request)` |
+//! | enqueue it | `door.request(job, data, peer)`, then `door.send(job, peer, request)` |
+//! | follow it as a stream | `door.waited_request(…)?.stream()`, and `door.ended(…)` at its end |
+//! | use services, events, status, monitors | `door.client()`: the Redcall client of the door |
+//! | map errors | `Failure`: code, public message, data; one exhaustive match per protocol, in its `errors.rs` |
+//! | run the jobs of `serves` | implement `Peer`, then `door.run_jobs(peer, until)` |
+//! | read the job's deadline, push progress | `ForeignJob` |
+//! | stop | `door.draining()`; `door.is_draining()` |
+//! | count | `door.metrics()` |
+//! | hold a role that only one process may have | `door.client().lease(name, ttl)` |
+//!
+//! Payloads are raw JSON text ([`serde_json::value::RawValue`]) on the whole way: numbers of any
+//! size and the order of keys pass unchanged.
+//!
+//! Tests with real programs are in `gateway/tests/<protocol>/main.rs`, with the harness of
+//! `gateway/tests/support/`. Each protocol has a page `docs/guide/gateway-<protocol>.md`, linked
+//! from `docs/guide/gateway.md` and `docs/SUMMARY.md`.
 
-pub mod zmtp;
+mod bgpy;
+mod door;
+mod error;
+mod gateway;
+mod grpc_avro;
+mod overview;
+mod pm;
+mod protocols;
+mod rq;
+mod zmtp;
+
+pub use error::{DoorError, GatewayError};
+pub use gateway::{DoorAddress, Gateway};
+pub use overview::overview;
+pub use redcall_common::settings::{GatewaySettings, Settings};
+pub use redcall_worker::Stop;

@@ -7,7 +7,9 @@ use config::Map;
 
 use super::Settings;
 use super::sections::mapping::{jobs, pools, schedules, services};
-use super::sections::{self, admin, auth, client, dead, events, limits, log, queues, worker};
+use super::sections::{
+    self, admin, auth, client, dead, events, gateways, limits, log, queues, worker,
+};
 use super::source::error::SettingsError;
 use super::source::section::{LoadContext, Section};
 use super::source::{env, file};
@@ -127,6 +129,9 @@ fn read(mut root: Section<'_>) -> Settings {
     let jobs = jobs::read(root.section("jobs"), &pools);
     let limits = limits::read(root.section("limits"));
     let services = services::read(root.section("services"), &jobs);
+    let auth = root.table("auth", "[auth] and its keys below").map(auth::read);
+    let others = gateways::Others { client: &client, limits: &limits, auth: auth.as_ref() };
+    let gateways = gateways::read(root.section("gateways"), &others);
     let settings = Settings {
         redis,
         client,
@@ -136,10 +141,11 @@ fn read(mut root: Section<'_>) -> Settings {
         services,
         schedules: schedules::read(root.section("schedules"), &limits),
         queues: queues::read(root.section("queues")),
-        auth: root.table("auth", "[auth] and its keys below").map(auth::read),
+        auth,
         limits,
         dead: dead::read(root.section("dead")),
         events: events::read(root.section("events")),
+        gateways,
         admin: admin::read(root.section("admin")),
         log: log::read(root.section("log")),
         file: None,

@@ -27,6 +27,15 @@ pub use sections::auth::{AuthKey, AuthSettings, Secret};
 pub use sections::client::ClientSettings;
 pub use sections::dead::DeadSettings;
 pub use sections::events::EventSettings;
+pub use sections::gateways::bgpy::BgpySettings;
+pub use sections::gateways::grpc_avro::{GrpcAvroSettings, GrpcDoes, GrpcMethod};
+pub use sections::gateways::inward::InwardSettings;
+pub use sections::gateways::listening::{ListeningSettings, TlsSettings};
+pub use sections::gateways::outward::OutwardSettings;
+pub use sections::gateways::pm::{PmAnswers, PmRole, PmSettings};
+pub use sections::gateways::rq::{RqErrors, RqSettings};
+pub use sections::gateways::zmtp::{ZmtpDialect, ZmtpSettings};
+pub use sections::gateways::{GatewaySettings, ProtocolSettings};
 pub use sections::log::{LogFormat, LogSettings};
 pub use sections::mapping::handler::{HandlerPlace, HandlerSettings, HttpSettings};
 pub use sections::mapping::jobs::{JobSettings, OnWorkerLoss};
@@ -80,7 +89,10 @@ pub struct Settings {
     pub dead: DeadSettings,
     /// `[events]`: the retention of topics, and automatic events.
     pub events: EventSettings,
-    /// `[admin]`: the address of a worker's probes and metrics.
+    /// `[gateways.NAME]`: the doors of `redcall-gateway`, by name (1 to 64 characters of
+    /// `[A-Za-z0-9_.-]`). Empty by default.
+    pub gateways: BTreeMap<String, GatewaySettings>,
+    /// `[admin]`: the address of the probes and metrics of a worker or a gateway.
     pub admin: AdminSettings,
     /// `[log]`: the level and format of the log.
     pub log: LogSettings,

@@ -1,7 +1,14 @@
-//! The protocol `zmtp`: devices and consoles of the Autotrainer API, over ZeroMQ's wire protocol.
-//!
-//! | place | holds |
-//! |---|---|
-//! | `wire/` | ZMTP 3.x with the mechanism NULL: greeting, commands, frames, subscriptions |
+//! Protocol `zmtp`: the Autotrainer API over ZeroMQ.
+
+use std::sync::Arc;
+
+use crate::door::{Door, Listeners};
+use crate::error::DoorError;
 
 pub mod wire;
+
+/// Serves the door until it drains.
+pub(crate) async fn serve(door: Arc<Door>, listeners: Listeners) -> Result<(), DoorError> {
+    let _ = (door, listeners);
+    Err(DoorError::Protocol("this protocol is not built yet".to_owned()))
+}

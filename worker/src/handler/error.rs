@@ -70,7 +70,9 @@ impl HandlerError {
         self
     }
 
-    pub(crate) fn with_code(code: Code, message: impl Into<String>) -> Self {
+    /// Returns an error with any code, for handlers that pass on the error of another system.
+    #[must_use]
+    pub fn with_code(code: Code, message: impl Into<String>) -> Self {
         Self::of(WireError::new(code, message))
     }
 

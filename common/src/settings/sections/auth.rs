@@ -138,7 +138,8 @@ fn key(keys: &Section<'_>, name: &str, value: Value) -> Option<AuthKey> {
     Some(AuthKey { secret, jobs: jobs.unwrap_or_else(|| vec!["*".to_owned()]) })
 }
 
-const NAME: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_` and `-`";
+/// The form of the name of a key.
+pub(crate) const NAME: &str = "1 to 64 characters of A-Z, a-z, 0-9, `_` and `-`";
 
 fn key_name(entry: &Entry) -> Result<String, SettingsError> {
     entry.name(is_id, NAME)
@@ -191,7 +192,8 @@ fn from_file(entry: &Entry, base: &Path) -> Result<Secret, SettingsError> {
     checked(entry, text.trim_end_matches(['\r', '\n']))
 }
 
-fn patterns(entry: &Entry) -> Result<Vec<String>, SettingsError> {
+/// Reads patterns of jobs.
+pub(crate) fn patterns(entry: &Entry) -> Result<Vec<String>, SettingsError> {
     let items = entry.list("[\"add\", \"index.*\"]")?;
     let rule = "a job's name, or a prefix of names followed by `*`";
     items.iter().map(|item| item.name(is_pattern, rule)).collect()

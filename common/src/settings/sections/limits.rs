@@ -8,10 +8,10 @@ use crate::settings::source::section::Section;
 use crate::settings::value::forms::count;
 
 /// The smallest limit that leaves room for an error with its message.
-const SMALLEST: u64 = 1 << 10;
+pub(crate) const SMALLEST: u64 = 1 << 10;
 
 /// The largest value that Redis can hold.
-const LARGEST: u64 = 512 << 20;
+pub(crate) const LARGEST: u64 = 512 << 20;
 
 /// Reads the `[limits]` table.
 pub(crate) fn read(mut section: Section<'_>) -> Limits {

@@ -8,6 +8,7 @@ pub(crate) mod auth;
 pub(crate) mod client;
 pub(crate) mod dead;
 pub(crate) mod events;
+pub(crate) mod gateways;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod mapping;

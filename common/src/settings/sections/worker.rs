@@ -73,7 +73,8 @@ pub(crate) fn read(mut section: Section<'_>) -> WorkerSettings {
     settings
 }
 
-fn queues(entry: &Entry) -> Result<Vec<String>, SettingsError> {
+/// Reads queues, without duplicates.
+pub(crate) fn queues(entry: &Entry) -> Result<Vec<String>, SettingsError> {
     let mut seen = HashSet::new();
     let items = entry.list("[\"high\", \"default\", \"low\"]")?;
     items

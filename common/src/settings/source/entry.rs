@@ -167,7 +167,9 @@ impl Entry {
         match &self.value {
             ValueKind::Nil => "empty".to_owned(),
             // A secret may be in the wrong place.
-            _ if self.key.starts_with("auth") => "something else".to_owned(),
+            _ if self.key.starts_with("auth") || self.key.ends_with(".token") => {
+                "something else".to_owned()
+            }
             ValueKind::Boolean(value) => value.to_string(),
             ValueKind::Float(number) => number.to_string(),
             // A Redis address in the wrong place may contain its password.

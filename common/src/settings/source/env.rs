@@ -65,10 +65,10 @@ pub(crate) fn apply(
 }
 
 /// Sections of tables that have user-defined names.
-const NAMED: [&str; 5] = ["jobs", "pools", "services", "schedules", "queues"];
+const NAMED: [&str; 6] = ["jobs", "pools", "services", "schedules", "queues", "gateways"];
 
 /// Tables within those tables.
-const INNER: [&str; 2] = ["retries", "limit"];
+const INNER: [&str; 3] = ["retries", "limit", "tls"];
 
 /// Returns the path of a variable's value, from the rest of its name: section and key, or section,
 /// name and key, with an inner table before the key if there is one.
@@ -76,8 +76,8 @@ fn path(tree: &Map<String, Value>, rest: &str) -> Result<Vec<String>, (String, S
     let parts: Vec<&str> = rest.split("__").collect();
     let lower = |part: &&str| part.to_lowercase();
     let names_nothing = || {
-        let help = "write REDCALL__SECTION__KEY; for jobs, pools, services, schedules and queues \
-                    REDCALL__SECTION__NAME__KEY";
+        let help = "write REDCALL__SECTION__KEY; for jobs, pools, services, schedules, queues and \
+                    gateways REDCALL__SECTION__NAME__KEY";
         ("is not the name of a single value".to_owned(), help.to_owned())
     };
     if parts.iter().any(|part| part.is_empty()) {

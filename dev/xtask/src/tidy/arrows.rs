@@ -14,6 +14,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("redcall-chaos", &["redcall-client", "redcall-common", STORE, TESTKIT, "redcall-worker"]),
     ("redcall-bench", &["redcall-client", "redcall-common", STORE]),
     ("redcall-bench-inner", &["redcall-client", "redcall-common", STORE]),
+    (
+        "redcall-gateway",
+        &["redcall-client", "redcall-common", "redcall-probes", STORE, "redcall-worker"],
+    ),
     ("redcall-cli", &["redcall-client", "redcall-common", STORE]),
     ("redcall-example", &["redcall-client", "redcall-common", STORE, "redcall-worker"]),
     // Only its tests need them, but the table does not distinguish kinds of dependencies.

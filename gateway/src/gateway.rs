@@ -1,0 +1,174 @@
+//! All doors of a process: opens them, runs them, drains.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcall_client::Client;
+use redcall_common::settings::{GatewaySettings, Settings};
+use redcall_worker::Stop;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::door::{Door, Listeners, Metrics, acceptor};
+use crate::error::{DoorError, GatewayError};
+use crate::protocols;
+
+/// The doors of a process. Open it, then call [`Gateway::run_until`].
+pub struct Gateway {
+    doors: Vec<(Arc<Door>, Listeners)>,
+    draining: CancellationToken,
+    drain_timeout: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// An address on which a door listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoorAddress {
+    /// The door's name.
+    pub door: String,
+    /// The key in its settings, such as `listen`.
+    pub key: &'static str,
+    /// The address; its port is the one that the system chose if the settings have 0.
+    pub address: SocketAddr,
+}
+
+impl Gateway {
+    /// Connects to Redis, and binds the addresses of all doors. Nothing is served yet.
+    ///
+    /// # Errors
+    ///
+    /// If there are no doors, Redis is not reachable, or a door cannot be opened.
+    pub async fn open(settings: Settings) -> Result<Self, GatewayError> {
+        if settings.gateways.is_empty() {
+            return Err(GatewayError::NoDoors);
+        }
+        let (draining, metrics) = (CancellationToken::new(), Arc::new(Metrics::new()));
+        let (settings, mut clients) = (Arc::new(settings), BTreeMap::new());
+        let mut doors = Vec::with_capacity(settings.gateways.len());
+        for (name, door_settings) in &settings.gateways {
+            let client = client(&settings, &mut clients, &door_settings.inward.sign_with).await?;
+            let run = (&*metrics, draining.clone());
+            let door = Arc::new(Door::new(name, door_settings, settings.clone(), client, run));
+            let addresses = protocols::addresses(&door_settings.protocol);
+            let listeners = Listeners::bind(&door, &addresses).await;
+            let refused = |source| GatewayError::Door { door: name.clone(), source };
+            doors.push((door, listeners.map_err(refused)?));
+        }
+        let drain_timeout = settings.worker.drain_timeout;
+        Ok(Self { doors, draining, drain_timeout, metrics })
+    }
+
+    /// Checks the files of all doors, without Redis and without binding an address. Returns every
+    /// problem.
+    #[must_use]
+    pub fn check(settings: &Settings) -> Vec<GatewayError> {
+        let doors = settings.gateways.iter();
+        let problem = |(name, door): (&String, &GatewaySettings)| {
+            let checked = door.listening.tls.as_ref().map(acceptor)?;
+            let source = checked.err()?;
+            Some(GatewayError::Door { door: name.clone(), source })
+        };
+        doors.filter_map(problem).collect()
+    }
+
+    /// Connects to Redis; returns its address, without the password.
+    ///
+    /// # Errors
+    ///
+    /// If Redis is not reachable.
+    pub async fn check_redis(settings: &Settings) -> Result<String, GatewayError> {
+        let connected = Client::from_settings(settings).await.map_err(GatewayError::Redis)?;
+        drop(connected);
+        Ok(settings.redis.redacted_url())
+    }
+
+    /// Returns the addresses on which the doors listen.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<DoorAddress> {
+        let of = |(door, listeners): &(Arc<Door>, Listeners)| {
+            let door = door.name().to_owned();
+            let of = |(key, address)| DoorAddress { door: door.clone(), key, address };
+            listeners.addresses().map(of).collect::<Vec<_>>()
+        };
+        self.doors.iter().flat_map(of).collect()
+    }
+
+    /// Serves all doors until `stop` asks for [`Stop::Drain`]; then accepts nothing more, and ends
+    /// when the open requests have ended, after `worker.drain_timeout` at the latest.
+    /// [`Stop::Now`] ends at once. Dropping the future does the same.
+    ///
+    /// # Errors
+    ///
+    /// The first error of a door.
+    pub async fn run_until(self, mut stop: watch::Receiver<Stop>) -> Result<(), GatewayError> {
+        let Self { doors, draining, drain_timeout, metrics: _metrics } = self;
+        let mut tasks = JoinSet::new();
+        let mut names = BTreeMap::new();
+        for (door, listeners) in doors {
+            let name = door.name().to_owned();
+            let task = tasks.spawn(protocols::serve(door, listeners));
+            names.insert(task.id(), name);
+        }
+        let mut serving = std::pin::pin!(all(&mut tasks, &names));
+        tokio::select! {
+            ended = &mut serving => return ended,
+            () = above(&mut stop, Stop::No) => {}
+        }
+        draining.cancel();
+        tokio::select! {
+            ended = timeout(drain_timeout, &mut serving) => match ended {
+                Ok(ended) => ended,
+                Err(_) => {
+                    tracing::warn!("open requests have not ended within worker.drain_timeout");
+                    Ok(())
+                }
+            },
+            () = above(&mut stop, Stop::Drain) => Ok(()),
+        }
+    }
+}
+
+/// Waits until all doors have ended, or one with an error.
+async fn all(
+    tasks: &mut JoinSet<Result<(), DoorError>>,
+    names: &BTreeMap<tokio::task::Id, String>,
+) -> Result<(), GatewayError> {
+    while let Some(ended) = tasks.join_next_with_id().await {
+        let (id, ended) = match ended {
+            Ok((id, ended)) => (id, ended),
+            Err(error) => (error.id(), Err(DoorError::Panicked)),
+        };
+        let door = names.get(&id).cloned().unwrap_or_default();
+        ended.map_err(|source| GatewayError::Door { door, source })?;
+    }
+    Ok(())
+}
+
+/// Waits for a request beyond `level`. A dropped sender requests nothing.
+async fn above(stop: &mut watch::Receiver<Stop>, level: Stop) {
+    if stop.wait_for(|asked| *asked > level).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Returns the client that signs with `sign_with`: one for all doors with the same key.
+async fn client(
+    settings: &Settings,
+    clients: &mut BTreeMap<Option<String>, Client>,
+    sign_with: &Option<String>,
+) -> Result<Client, GatewayError> {
+    if let Some(client) = clients.get(sign_with) {
+        return Ok(client.clone());
+    }
+    let mut own = settings.clone();
+    if let (Some(auth), Some(name)) = (&mut own.auth, sign_with) {
+        auth.sign_with = Some(name.clone());
+    }
+    let client = Client::from_settings(&own).await.map_err(GatewayError::Redis)?;
+    clients.insert(sign_with.clone(), client.clone());
+    Ok(client)
+}
