@@ -58,7 +58,7 @@ mod overview;
 mod pm;
 mod protocols;
 mod rq;
-mod zmtp;
+pub mod zmtp;
 
 pub use error::{DoorError, GatewayError};
 pub use gateway::{DoorAddress, Gateway};
