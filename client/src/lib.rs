@@ -60,6 +60,7 @@ pub use engine::events::subscriber::EventItem;
 pub use error::CallError;
 pub use events::error::EventError;
 pub use events::group::{GroupItem, GroupMember};
+pub use events::publish::EventBuilder;
 pub use events::stream::EventStream;
 pub use events::topic::Topic;
 pub use lease::Lease;

@@ -67,7 +67,7 @@ pub mod pickle;
 mod pm;
 mod protocols;
 mod rq;
-mod zmtp;
+pub mod zmtp;
 
 pub use error::{DoorError, GatewayError};
 pub use gateway::{DoorAddress, Gateway};

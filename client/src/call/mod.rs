@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `request.rs` | the builder of a request |
+//! | `options.rs` | its rarer options |
 //! | `send.rs` | sending one request |
 //! | `batch.rs` | sending many requests at once |
 //! | `stream.rs` | the frames of a request |
@@ -13,6 +14,7 @@
 mod batch;
 mod cancel;
 mod follow;
+mod options;
 pub(crate) mod request;
 mod send;
 pub(crate) mod stream;

@@ -60,6 +60,8 @@ pub struct RequestBuilder {
     headers: BTreeMap<String, String>,
     expires_in: Option<Duration>,
     tracking: Option<Duration>,
+    pub(super) job_timeout: Option<Duration>,
+    pub(super) worker_required: bool,
 }
 
 /// When a request is due.
@@ -135,6 +137,8 @@ impl RequestBuilder {
             headers: BTreeMap::new(),
             expires_in: None,
             tracking: None,
+            job_timeout: None,
+            worker_required: false,
         }
     }
 
@@ -354,6 +358,7 @@ impl RequestBuilder {
             return Err(CallError::rejected(Code::DeadlineExceeded, message));
         }
         let budget = match delivery {
+            _ if self.job_timeout.is_some() => self.job_timeout,
             // The job outlives its caller: only its own timeout limits it.
             Delivery::FireAndForget | Delivery::Submit => self.timeout,
             Delivery::Wait => Some(ends_in - delay),
@@ -418,7 +423,9 @@ impl RequestBuilder {
                 format!("the request has {size} bytes, the limit is {limit} (limits.request)");
             return Err(CallError::rejected(Code::TooLarge, message));
         }
-        let is_more = prepared.record.is_some() || prepared.status_ttl.is_some();
+        // A plain push looks for a worker only if the caller waits.
+        let asks = self.worker_required && delivery != Delivery::Wait;
+        let is_more = prepared.record.is_some() || prepared.status_ttl.is_some() || asks;
         if prepared.delay.is_zero() && !is_more && delivery != Delivery::Submit {
             return Ok(Payload::Push(envelope));
         }
@@ -433,7 +440,7 @@ impl RequestBuilder {
             (delivery == Delivery::Submit).then(|| head.data(FrameType::Pending, 0, None));
         let idempotency = prepared.idempotency(data);
         Ok(Payload::Scripted(Box::new(Placement {
-            waited: delivery == Delivery::Wait,
+            waited: delivery == Delivery::Wait || self.worker_required,
             id: prepared.id.clone(),
             envelope,
             due_ms: if prepared.delay.is_zero() { 0 } else { prepared.due_ms },

@@ -200,7 +200,8 @@ impl RequestBuilder {
 
     fn waited(&self, prepared: &Prepared) -> Result<Outgoing, CallError> {
         let payload = self.payload(prepared, Delivery::Wait)?;
-        let until = deadline_in(self.client.inner.no_workers_grace);
+        let grace = self.client.inner.no_workers_grace;
+        let until = deadline_in(if self.worker_required { Duration::ZERO } else { grace });
         let caller = Caller::Waits { id: prepared.id.clone(), until };
         Ok(Outgoing { keys: prepared.route.keys.clone(), payload, caller })
     }

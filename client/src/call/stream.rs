@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::call::request::Prepared;
 use crate::engine::client::Client;
 use crate::engine::deadline::deadline_in;
-use crate::engine::in_flight::{Frames, Guard};
+use crate::engine::in_flight::{Frames, Guard, Stage};
 use crate::engine::replies::{Trim, Wanted};
 use crate::error::CallError;
 use crate::response::Response;
@@ -37,8 +37,16 @@ pub enum Update {
     },
     /// The request is queued: the first update of a submitted request.
     Pending,
-    /// The handler deferred the answer, with these data.
-    Deferred(Box<RawValue>),
+    /// The handler deferred the answer.
+    Deferred {
+        /// The handler's data.
+        data: Box<RawValue>,
+        /// `true` if the end will also be published on the topic `command_result`.
+        notify: bool,
+        /// When the request ends with `deadline_exceeded` if it is not settled: Redis time, ms since
+        /// the epoch. `None` if the worker has not set it.
+        until_ms: Option<u64>,
+    },
     /// Progress reported by the handler.
     Progress(Box<RawValue>),
     /// A part of the answer.
@@ -51,8 +59,9 @@ pub enum Update {
 ///
 /// For a request of this client, dropping the stream before its end cancels the job: if it has not
 /// started it never does, and a running handler is notified. The request's timeout does the same
-/// and ends the stream with an error; if that says that nothing is queued, nothing will be. A
-/// request followed by [`Client::follow`] goes on.
+/// and ends the stream with an error; if that says that nothing is queued, nothing will be.
+/// [`FrameStream::detach`] ends the stream and not the job. A request followed by
+/// [`Client::follow`] goes on.
 ///
 /// Delivered frames are trimmed from Redis, in batches; the handler blocks while too many are
 /// unread. With several readers of one request, each trims; a reader that falls behind another ends
@@ -190,6 +199,37 @@ impl FrameStream {
         self.position
     }
 
+    /// Ends the stream without cancelling the request, and returns its response key. Any process
+    /// can then [fetch](Client::fetch) the answer or [follow](Client::follow) the request, once a
+    /// frame has arrived. The job keeps its own time: [`RequestBuilder::job_timeout`].
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use serde_json::json;
+    ///
+    /// let mut stream = client.request("count").data(&json!({"to": 3})).stream().await?;
+    /// stream.next().await; // it runs
+    /// let response_key = stream.detach()?;
+    /// client.fetch(&response_key).await?;
+    /// # Ok(()) });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the request is not sent yet: it is withdrawn, as if the stream was dropped.
+    ///
+    /// [`RequestBuilder::job_timeout`]: crate::RequestBuilder::job_timeout
+    pub fn detach(mut self) -> Result<String, CallError> {
+        // Final: the sender writes only requests that have a waiter.
+        match self.guard.give_up() {
+            Stage::Sent => {
+                self.guard.answered();
+                Ok(std::mem::take(&mut self.source.response_key))
+            }
+            stage => Err(stage.why_late(self.source.keys.name())),
+        }
+    }
+
     /// Waits for the next update; `None` after the last. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<Update, CallError>> {
         std::future::poll_fn(|cx| self.poll_update(cx)).await
@@ -251,7 +291,10 @@ impl FrameStream {
         let update = match frame.kind {
             FrameType::Restarted => Update::Restarted { attempt: frame.attempt },
             FrameType::Pending => Update::Pending,
-            FrameType::Deferred => Update::Deferred(data()),
+            FrameType::Deferred => {
+                let (notify, until_ms) = (frame.notify.unwrap_or_default(), frame.until_ms);
+                Update::Deferred { data: data(), notify, until_ms }
+            }
             FrameType::Progress => Update::Progress(data()),
             FrameType::Chunk => Update::Chunk(data()),
             FrameType::Result | FrameType::Error => {

@@ -10,6 +10,6 @@
 
 pub(crate) mod error;
 pub(crate) mod group;
-mod publish;
+pub(crate) mod publish;
 pub(crate) mod stream;
 pub(crate) mod topic;

@@ -49,6 +49,15 @@ impl FrameType {
     }
 }
 
+/// How a deferred answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deferral {
+    /// `true` if the end will be published on the topic `command_result`.
+    pub notify: bool,
+    /// When the request ends unsettled, Redis time, ms.
+    pub until_ms: u64,
+}
+
 /// One element of a response key.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Frame {
@@ -66,6 +75,12 @@ pub struct Frame {
     /// The answer, part or progress, as JSON.
     #[serde(default)]
     pub data: Option<Box<RawValue>>,
+    /// On `deferred` frames: `true` if the end will be published on the topic `command_result`.
+    #[serde(default)]
+    pub notify: Option<bool>,
+    /// On `deferred` frames: when the request ends unsettled, Redis time, ms.
+    #[serde(default)]
+    pub until_ms: Option<u64>,
     /// Set on `error` frames.
     #[serde(default)]
     pub error: Option<WireError>,

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::rules::error::WireError;
 use crate::wire::auth::{FrameClaims, Seal, Signer};
-use crate::wire::frame::FrameType;
+use crate::wire::frame::{Deferral, FrameType};
 
 #[derive(Serialize)]
 struct Encoded<'a> {
@@ -15,6 +15,10 @@ struct Encoded<'a> {
     kind: FrameType,
     seq: u64,
     attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notify: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,13 +44,21 @@ impl FrameHead<'_> {
     /// Encodes a frame other than an error, with or without data.
     #[must_use]
     pub fn data(&self, kind: FrameType, seq: u64, data: Option<&RawValue>) -> String {
-        self.encode(kind, seq, data, None)
+        self.encode(self.claims(kind, seq, data, None))
+    }
+
+    /// Encodes the frame of a deferred answer.
+    #[must_use]
+    pub fn deferred(&self, seq: u64, deferral: Deferral, data: &RawValue) -> String {
+        let claims = self.claims(FrameType::Deferred, seq, Some(data), None);
+        let Deferral { notify, until_ms } = deferral;
+        self.encode(FrameClaims { notify: Some(notify), until_ms: Some(until_ms), ..claims })
     }
 
     /// Encodes the final frame of a request without an answer.
     #[must_use]
     pub fn error(&self, seq: u64, error: &WireError) -> String {
-        self.encode(FrameType::Error, seq, None, Some(error))
+        self.encode(self.claims(FrameType::Error, seq, None, Some(error)))
     }
 
     /// Returns the part of such a frame after id and response key: scripts replace those.
@@ -56,17 +68,24 @@ impl FrameHead<'_> {
         frame.strip_prefix(&*start).unwrap_or_default()
     }
 
-    fn encode(
-        &self,
+    fn claims<'a>(
+        &'a self,
         kind: FrameType,
         seq: u64,
-        data: Option<&RawValue>,
-        error: Option<&WireError>,
-    ) -> String {
-        let Self { id, response_key, attempt, signer } = *self;
-        let claims = FrameClaims { id, response_key, kind, seq, attempt, data, error };
-        let auth = signer.map(|signer| signer.seal(&claims));
-        let frame = Encoded { id, response_key, kind, seq, attempt, data, error, auth };
+        data: Option<&'a RawValue>,
+        error: Option<&'a WireError>,
+    ) -> FrameClaims<'a> {
+        let Self { id, response_key, attempt, signer: _ } = *self;
+        let (notify, until_ms) = (None, None);
+        FrameClaims { id, response_key, kind, seq, attempt, notify, until_ms, data, error }
+    }
+
+    fn encode(&self, claims: FrameClaims<'_>) -> String {
+        let auth = self.signer.map(|signer| signer.seal(&claims));
+        let FrameClaims { id, response_key, kind, seq, attempt, .. } = claims;
+        let FrameClaims { notify, until_ms, data, error, .. } = claims;
+        let frame =
+            Encoded { id, response_key, kind, seq, attempt, notify, until_ms, data, error, auth };
         // Strings, numbers and JSON text always serialise.
         serde_json::to_string(&frame).unwrap_or_default()
     }
@@ -87,6 +106,13 @@ mod tests {
         assert_eq!(
             head.data(FrameType::Result, 1, Some(&data)),
             format!(r#"{start}"result","seq":1,"attempt":1,"data":{{"answer":2}}}}"#)
+        );
+        let deferral = Deferral { notify: true, until_ms: 5 };
+        assert_eq!(
+            head.deferred(1, deferral, &data),
+            format!(
+                r#"{start}"deferred","seq":1,"attempt":1,"notify":true,"until_ms":5,"data":{{"answer":2}}}}"#
+            )
         );
         let error = head.error(2, &WireError::new(Code::HandlerFailed, "no"));
         let wire = r#"{"code":"handler_failed","message":"no"}"#;

@@ -90,8 +90,10 @@ pub(super) async fn summarize(client: &Client) -> Result<Summary, CallError> {
                 frames += 1;
             }
             // Its next frames report progress from the start.
-            Update::Restarted { .. } | Update::Pending | Update::Deferred(_) | Update::Chunk(_) => {
-            }
+            Update::Restarted { .. }
+            | Update::Pending
+            | Update::Deferred { .. }
+            | Update::Chunk(_) => {}
             Update::Done(answer) => return answer.json().map(|it| Summary { frames, ..it }),
         }
     }

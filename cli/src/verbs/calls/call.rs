@@ -260,7 +260,7 @@ pub(crate) async fn print_all(mut updates: FrameStream) -> Result<(), Failure> {
         match update.map_err(failed)? {
             Update::Restarted { attempt } => out::line(format_args!("{{\"restarted\":{attempt}}}")),
             Update::Pending => out::line(format_args!("{{\"pending\":null}}")),
-            Update::Deferred(data) => part("deferred", &data),
+            Update::Deferred { data, .. } => part("deferred", &data),
             Update::Progress(data) => part("progress", &data),
             Update::Chunk(data) => part("chunk", &data),
             Update::Done(response) => {

@@ -85,7 +85,7 @@ impl Sent {
         let (what, data) = match update {
             Update::Restarted { attempt } => return self.format("restarted", &attempt.to_string()),
             Update::Pending => return self.format("pending", "null"),
-            Update::Deferred(data) => ("deferred", data),
+            Update::Deferred { data, .. } => ("deferred", data),
             Update::Progress(data) => ("progress", data),
             Update::Chunk(data) => ("chunk", data),
             Update::Done(Response { data, .. }) => (ResultKind::Success.name(), data),
@@ -152,7 +152,7 @@ mod tests {
     fn result_is_printed_on_one_line_with_its_nonce() {
         let data = RawValue::from_string("{\n\"on\": true}".to_owned());
         let data = data.unwrap_or_else(|error| panic!("{error}"));
-        let update = || Update::Deferred(data.clone());
+        let update = || Update::Deferred { data: data.clone(), notify: false, until_ms: None };
         assert_eq!(sent(false).update(update()), "#3 start deferred { \"on\": true}");
         let json = "{\"nonce\":3,\"command\":\"start\",\"deferred\":{ \"on\": true}}";
         assert_eq!(sent(true).update(update()), json);

@@ -40,6 +40,10 @@ pub struct FrameClaims<'a> {
     pub seq: u64,
     /// The run that wrote it.
     pub attempt: u32,
+    /// Of a `deferred` frame: whether the end will be published.
+    pub notify: Option<bool>,
+    /// Of a `deferred` frame: when the request ends unsettled, Redis time, ms.
+    pub until_ms: Option<u64>,
     /// Its data, as JSON.
     pub data: Option<&'a RawValue>,
     /// Its error.
@@ -178,10 +182,12 @@ impl Keyring {
             return Err(Distrust::OtherKey { found: seal.key, own: own.clone() });
         }
         let mut mac = key.mac.clone();
-        let Frame { id, kind, seq, attempt, data, error, auth: _ } = frame;
+        let Frame { id, kind, seq, attempt, notify, until_ms, data, error, auth: _ } = frame;
         let (kind, seq, attempt) = (*kind, *seq, *attempt);
+        let (notify, until_ms) = (*notify, *until_ms);
         let (data, error) = (data.as_deref(), error.as_ref());
-        let claims = FrameClaims { id, response_key, kind, seq, attempt, data, error };
+        let claims =
+            FrameClaims { id, response_key, kind, seq, attempt, notify, until_ms, data, error };
         feed(&mut mac, &claims, seal.call.as_deref());
         // In constant time.
         if is_of_call && mac.verify_slice(&sig).is_ok() { Ok(()) } else { Err(Distrust::Unsigned) }
@@ -189,7 +195,7 @@ impl Keyring {
 }
 
 fn feed<'a>(mac: &mut Hmac<Sha256>, claims: &FrameClaims<'a>, call: Option<&'a str>) {
-    let FrameClaims { id, response_key, kind, seq, attempt, data, error } = *claims;
+    let FrameClaims { id, response_key, kind, seq, attempt, data, error, .. } = *claims;
     // A reader cannot distinguish `null` from absence.
     let json = |data: Option<&'a RawValue>| data.map(RawValue::get).filter(|data| *data != "null");
     // The end of a call is pushed to all callers that joined it, each with its own id.
@@ -207,4 +213,10 @@ fn feed<'a>(mac: &mut Hmac<Sha256>, claims: &FrameClaims<'a>, call: Option<&'a s
             ran.as_deref(),
         ],
     );
+    // Of other frames, no reader uses these members.
+    if kind == FrameType::Deferred {
+        let notify = claims.notify.map(|notify| if notify { "true" } else { "false" });
+        let until_ms = claims.until_ms.map(|until_ms| until_ms.to_string());
+        feed_all(mac, [notify, until_ms.as_deref()]);
+    }
 }

@@ -8,7 +8,7 @@ use crate::rules::error::{Code, WireError};
 use crate::rules::pattern::is_pattern;
 use crate::settings::Secret;
 use crate::settings::{AuthKey, AuthSettings};
-use crate::wire::frame::{Frame, FrameType};
+use crate::wire::frame::{Deferral, Frame, FrameType};
 use crate::wire::frame_head::FrameHead;
 
 fn keyring(sign_with: &str) -> Keyring {
@@ -238,6 +238,13 @@ fn a_frame_is_trusted_where_it_belongs_and_as_it_was_written() {
     let (claims, key) = (plain, "key of x1");
     let (signs, null) = (signer_of(&keyring, &claims), RawValue::NULL);
     let head = FrameHead { id: "x1", response_key: key, attempt: 1, signer: Some(&signs) };
+    let deferral = Deferral { notify: true, until_ms: 5 };
+    let deferred: Frame = serde_json::from_str(&head.deferred(1, deferral, null)).unwrap();
+    assert!(trusts(&keyring, &deferred, key, mine));
+    for (notify, until_ms) in [(Some(false), Some(5)), (None, Some(5)), (Some(true), Some(6))] {
+        let altered = Frame { notify, until_ms, ..deferred.clone() };
+        assert!(!trusts(&keyring, &altered, key, mine), "{notify:?} {until_ms:?}");
+    }
     let error = WireError { data: Some(null.to_owned()), ..WireError::new(Code::Timeout, "no") };
     for written in [head.data(FrameType::Result, 1, Some(null)), head.error(1, &error)] {
         assert!(trusts(&keyring, &serde_json::from_str(&written).unwrap(), key, mine), "{written}");

@@ -155,7 +155,7 @@ async fn follow(request: RequestBuilder, op: &Op) -> Result<Response, CallError>
         // Without an end it would hang here, and be found out.
         let Some(update) = updates.next().await else { std::future::pending().await };
         match update? {
-            Update::Pending | Update::Deferred(_) => {}
+            Update::Pending | Update::Deferred { .. } => {}
             Update::Restarted { attempt: next } => attempt = next,
             Update::Progress(data) => {
                 let percent = data.get().parse().unwrap_or_default();

@@ -9,7 +9,7 @@ use redcall_common::auth::Refusal;
 use redcall_common::decode::{Rejected, call_of};
 use redcall_common::depth::data_fits;
 use redcall_common::error::{Code, WireError};
-use redcall_common::frame::{Frame, FrameType};
+use redcall_common::frame::{Deferral, Frame, FrameType};
 use redcall_common::frame_head::FrameHead;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::Limits;
@@ -171,7 +171,9 @@ pub(crate) fn deferred(
         let error = WireError { attempt: Some(job.attempt()), ..WireError::new(code, message) };
         head.tail(&head.error(seq + 1, &error)).to_owned()
     };
-    let frame = head.data(FrameType::Deferred, seq, Some(data));
+    // About the time that the script will note: it measures from its own start.
+    let until_ms = job.shared.link.now_ms().saturating_add(millis(timeout));
+    let frame = head.deferred(seq, Deferral { notify, until_ms }, data);
     let mut record = DeferredRecord {
         digest,
         run: DeferredRun {

@@ -146,6 +146,52 @@ async fn the_grace_may_be_none_and_each_queue_has_its_own_workers() {
 }
 
 #[tokio::test]
+async fn request_that_requires_a_worker_is_refused_at_once_without_one() {
+    let mut bench = Bench::new().await;
+    bench.settings.worker.queues = vec!["default".to_owned()];
+    let _worker = bench.worker().await;
+    let client = bench.client().await;
+    let add = |queue: &str| {
+        let request = client.request("add").data(&json!({"a": 1, "b": 1})).queue(queue);
+        request.require_worker()
+    };
+    let since = Instant::now();
+    let mut stream = add("elsewhere").stream().await.unwrap();
+    let refused = [
+        add("elsewhere").send().await.unwrap_err(),
+        add("elsewhere").submit().await.err().unwrap(),
+        add("elsewhere").wait().await.unwrap_err(),
+        stream.next().await.unwrap().unwrap_err(),
+        client.call_many([add("elsewhere")]).await.remove(0).unwrap_err(),
+    ];
+    assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
+    for error in refused {
+        assert_eq!((error.code(), error.may_be_queued()), (Code::NoWorkers, false), "{error}");
+    }
+    let mut conn = bench.redis.connection().await;
+    assert_eq!(conn.llen::<_, usize>("redcall:{elsewhere}:queue").await.unwrap(), 0);
+
+    add("default").send().await.unwrap();
+    let answer = add("default").submit().await.unwrap().wait().await.unwrap();
+    assert_eq!(answer.data.get(), r#"{"answer":2}"#);
+    assert_eq!(add("default").wait().await.unwrap().data.get(), r#"{"answer":2}"#);
+}
+
+#[tokio::test]
+async fn request_that_is_not_sent_cannot_be_detached() {
+    let bench = Bench::new().await;
+    let client = bench.client().await;
+    let error = eventually("the request to wait for a worker", async || {
+        client.request("add").stream().await.unwrap().detach().err()
+    })
+    .await;
+    assert!(!error.may_be_queued(), "{error}");
+    client.flush().await;
+    let mut conn = bench.redis.connection().await;
+    assert_eq!(conn.llen::<_, usize>(QUEUE).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn fire_and_forget_without_workers_is_queued_and_runs_later() {
     let bench = Bench::new().await;
     let client = bench.client().await;

@@ -113,7 +113,9 @@ async fn part_that_nests_too_deep_is_not_sent() {
     }
     assert_eq!(seen, [MOST, MOST, 0]);
     let mut stream = client.request("defer").stream().await.unwrap();
-    let Update::Deferred(data) = stream.next().await.unwrap().unwrap() else { panic!("no notice") };
+    let Update::Deferred { data, .. } = stream.next().await.unwrap().unwrap() else {
+        panic!("no notice")
+    };
     assert_eq!(data.get().len() / 2, MOST);
 }
 

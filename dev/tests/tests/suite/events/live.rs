@@ -146,6 +146,24 @@ async fn emergencies_are_published_first() {
 }
 
 #[tokio::test]
+async fn relayed_event_keeps_its_times_and_may_have_no_copy() {
+    let mut bench = bench(10_000).await;
+    bench.settings.events.emergency = vec![101];
+    let client = bench.client().await;
+    let mut emergencies = client.events("emergency").subscribe().await.unwrap();
+    let mut events = client.events("event").subscribe().await.unwrap();
+    let event = || client.publish_event("event", Kind(101)).when_ms(5).index(6);
+    event().context("relayed").without_copy().send().await.unwrap();
+    event().context("copied").send().await.unwrap();
+    for expected in [r#""relayed""#, r#""copied""#] {
+        let item = timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
+        let EventItem::Event(event) = item else { panic!("{item:?}") };
+        assert_eq!((event.when, event.index, event.context.get()), (5, Some(6), expected));
+    }
+    assert_eq!(next(&mut emergencies).await, r#""copied""#);
+}
+
+#[tokio::test]
 async fn invalid_event_is_refused() {
     let mut bench = bench(10_000).await;
     bench.settings.limits.frame = 2048;

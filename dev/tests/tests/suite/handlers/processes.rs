@@ -174,7 +174,7 @@ async fn a_process_puts_its_answer_off_and_gets_the_token() {
     let mut results = served.client.events("command_result").subscribe().await.unwrap();
     let mut stream = served.client.request("ask").data(&json!({})).stream().await.unwrap();
     let first = stream.next().await.unwrap().unwrap();
-    assert!(matches!(first, Update::Deferred(data) if data.get() == "1"));
+    assert!(matches!(first, Update::Deferred { data, .. } if data.get() == "1"));
     served.has_made("token").await;
     let said = |file: &str| {
         let line = std::fs::read_to_string(served.file.dir().join(file)).unwrap();

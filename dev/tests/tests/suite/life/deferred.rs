@@ -91,13 +91,43 @@ async fn caller_gets_deferred_at_once_and_the_answer_later() {
     let desk = Desk::new().await;
     let mut stream = desk.client.request("start").stream().await.unwrap();
     // Not settled yet: the update cannot have waited for it.
-    let Update::Deferred(data) = stream.next().await.unwrap().unwrap() else { panic!() };
-    assert_eq!(data.get(), r#"{"soon":1}"#);
+    let Update::Deferred { data, notify, until_ms } = stream.next().await.unwrap().unwrap() else {
+        panic!()
+    };
+    assert_eq!((data.get(), notify), (r#"{"soon":1}"#, true));
+    // By the caller's time, as Redis notes it.
+    let mut conn = connection(&desk.bench).await;
+    let noted: i64 = conn.zscore(keys().deferred_ids(), stream.id()).await.unwrap();
+    let until_ms = i64::try_from(until_ms.unwrap()).unwrap();
+    assert!((noted - until_ms).abs() < 5_000, "{until_ms} is not near {noted}");
     let token = desk.token().await;
     assert!(desk.client.settle(&token, Ok(json!({ "started": true }))).await.unwrap());
     let Update::Done(response) = stream.next().await.unwrap().unwrap() else { panic!() };
     assert_eq!(response.data.get(), r#"{"started":true}"#);
     nothing_is_left(&mut connection(&desk.bench).await).await;
+}
+
+#[tokio::test]
+async fn detached_request_is_answered_although_its_stream_has_ended() {
+    let desk = Desk::new().await;
+    let mut stream = desk.client.request("start").stream().await.unwrap();
+    assert!(matches!(stream.next().await, Some(Ok(Update::Deferred { .. }))));
+    let response_key = stream.detach().unwrap();
+    desk.client.flush().await; // a cancellation would be written now
+    let token = desk.token().await;
+    assert!(desk.client.settle(&token, Ok(3)).await.unwrap());
+    assert_eq!(desk.client.fetch(&response_key).await.unwrap().data.get(), "3");
+}
+
+#[tokio::test]
+async fn time_of_the_job_goes_on_after_its_caller_has_detached() {
+    let desk = Desk::new().await;
+    let hour = Duration::from_secs(3600);
+    let mut stream = desk.client.request("start").job_timeout(hour).stream().await.unwrap();
+    let Some(Ok(Update::Deferred { until_ms, .. })) = stream.next().await else { panic!() };
+    let left_ms = until_ms.unwrap() - redcall_common::time::now_ms();
+    let hour_ms = 3_600_000;
+    assert!((hour_ms - 60_000..=hour_ms + 60_000).contains(&left_ms), "{left_ms}");
 }
 
 #[tokio::test]

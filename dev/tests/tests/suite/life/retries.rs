@@ -75,7 +75,7 @@ async fn follower_sees_each_attempt_and_the_last_outcome() {
                 format!("{} {}", notice["attempt"], notice["error"]["message"])
             }
             Update::Pending => "pending".to_owned(),
-            Update::Deferred(data) => format!("deferred {data}"),
+            Update::Deferred { data, .. } => format!("deferred {data}"),
             Update::Restarted { attempt } => format!("restarted {attempt}"),
             Update::Done(response) => format!("done {}", response.data.get()),
             Update::Chunk(_) => unreachable!("it sends none"),

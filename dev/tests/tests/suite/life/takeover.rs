@@ -42,7 +42,7 @@ async fn follower_learns_of_the_restart() {
     while let Some(update) = stream.next().await {
         seen.push(match update.unwrap() {
             Update::Pending => "pending".to_owned(),
-            Update::Deferred(data) => format!("deferred {data}"),
+            Update::Deferred { data, .. } => format!("deferred {data}"),
             Update::Restarted { attempt } => format!("restarted {attempt}"),
             Update::Done(response) => format!("done {}", response.data.get()),
             other => panic!("{other:?}"),

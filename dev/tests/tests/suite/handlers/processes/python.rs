@@ -182,7 +182,7 @@ async fn function_knows_its_job_and_puts_its_answer_off() {
     let request = served.client.request("asked").data(&json!({"what": "later"}));
     let mut stream = request.stream().await.unwrap();
     let first = stream.next().await.unwrap().unwrap();
-    assert!(matches!(first, Update::Deferred(data) if data.get() == r#""soon""#));
+    assert!(matches!(first, Update::Deferred { data, .. } if data.get() == r#""soon""#));
     served.has_made("token").await;
     let path = served.file.dir().join("token");
     let token = redcall_testkit::eventually("the token", async || {
@@ -193,7 +193,7 @@ async fn function_knows_its_job_and_puts_its_answer_off() {
     assert!(matches!(last, Update::Done(answer) if answer.data.get() == r#""done""#));
     let mut stream =
         served.client.request("ask").data(&json!({"what": "later"})).stream().await.unwrap();
-    assert!(matches!(stream.next().await.unwrap().unwrap(), Update::Deferred(_)));
+    assert!(matches!(stream.next().await.unwrap().unwrap(), Update::Deferred { .. }));
 }
 
 #[tokio::test]

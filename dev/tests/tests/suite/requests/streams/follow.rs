@@ -250,7 +250,7 @@ async fn follower_is_notified_of_a_restart() {
             Update::Chunk(data) => format!("chunk {data}"),
             Update::Progress(_) => "failed".to_owned(),
             Update::Pending => "pending".to_owned(),
-            Update::Deferred(data) => format!("deferred {data}"),
+            Update::Deferred { data, .. } => format!("deferred {data}"),
             Update::Done(response) => format!("done {}", response.data),
         });
     };

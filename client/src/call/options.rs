@@ -1,0 +1,38 @@
+//! Options of a request that few callers need.
+
+use std::time::Duration;
+
+use crate::call::request::RequestBuilder;
+
+impl RequestBuilder {
+    /// Enqueues the request only if a live worker serves its queue; otherwise the call ends with
+    /// `no_workers` at once. By default, [`RequestBuilder::send`] and [`RequestBuilder::submit`]
+    /// enqueue in any case, and a waiting caller tolerates a queue without a worker for the setting
+    /// `client.no_workers_grace`. A delayed request is enqueued in any case.
+    ///
+    /// ```
+    /// # redcall_testkit::example::with_client(async |client| {
+    /// use redcall_client::Code;
+    ///
+    /// let command = client.request("echo").data("hello").require_worker();
+    /// let ticket = command.submit().await?;
+    /// assert_eq!(ticket.wait().await?.json::<String>()?, "hello");
+    ///
+    /// let command = client.request("echo").queue("unserved").require_worker();
+    /// assert_eq!(command.submit().await.err().map(|error| error.code()), Some(Code::NoWorkers));
+    /// # Ok(()) });
+    /// ```
+    pub fn require_worker(mut self) -> Self {
+        self.worker_required = true;
+        self
+    }
+
+    /// Sets the job's own time, counted from when it is due, apart from the time that the caller
+    /// waits. By default they are equal for a caller that waits. A caller whose timeout is over
+    /// still withdraws the request; if it [detaches](crate::FrameStream::detach) its stream before,
+    /// the job has the rest of its own time.
+    pub fn job_timeout(mut self, timeout: Duration) -> Self {
+        self.job_timeout = Some(timeout);
+        self
+    }
+}

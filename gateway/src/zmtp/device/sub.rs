@@ -1,0 +1,135 @@
+//! Events of a device, published as Redcall's, by the one gateway that has the lease.
+
+use std::time::Duration;
+
+use redcall_client::{Kind, Lease};
+use redcall_common::digest;
+use redcall_common::event::topic;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+
+use crate::door::{Door, Stream};
+use crate::zmtp::event::{self, DeviceEvent, EMERGENCIES};
+use crate::zmtp::link::Link;
+use crate::zmtp::wire::{SocketType, Violation, encode};
+
+/// Time limit of the lease.
+const LEASE: Duration = Duration::from_secs(6);
+/// Pause before another attempt to take the lease, or to connect.
+const PAUSE: Duration = Duration::from_secs(1);
+
+const EMERGENCY_TOPIC: u32 = 2001;
+const EVENT_TOPIC: u32 = 4001;
+
+/// Relays the events of `target` until the door drains.
+pub(super) async fn relay(door: &Door, target: &str) {
+    // The name of a lease is short; those of doors and targets need not be.
+    let name = format!("zmtp.{}", &digest::of_data(&format!("{}\n{target}", door.name()))[..32]);
+    while !door.is_draining() {
+        let lease = door.client().lease(&name, LEASE).await;
+        let lease = lease.inspect_err(|error| {
+            tracing::warn!(gateway = door.name(), target, %error, "no lease on the device's events");
+        });
+        if let Ok(Some(lease)) = lease {
+            tokio::select! {
+                () = subscribed(door, target) => {}
+                () = held(&lease) => {
+                    tracing::warn!(gateway = door.name(), target, "lost the lease on its events");
+                }
+                () = door.draining() => {}
+            }
+            let _ = lease.release().await;
+        }
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            () = door.draining() => {}
+        }
+    }
+}
+
+/// Renews the lease; returns when it may have ended.
+async fn held(lease: &Lease) {
+    let mut ticks = interval(LEASE / 3);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut until = Instant::now() + LEASE;
+    loop {
+        let begun = ticks.tick().await;
+        match timeout_at(until, lease.renew()).await {
+            Ok(Ok(true)) => until = begun + LEASE,
+            Ok(Err(_)) if Instant::now() < until => {}
+            Ok(Ok(false) | Err(_)) | Err(_) => return,
+        }
+    }
+}
+
+/// Publishes events until the lease has ended; connects again and again.
+async fn subscribed(door: &Door, target: &str) {
+    loop {
+        if let Err(error) = events(door, target).await {
+            tracing::info!(gateway = door.name(), target, %error, "no events of the device");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn events(door: &Door, target: &str) -> Result<(), Violation> {
+    let stream = Stream::connect(target).await?;
+    let mut link = Link::open(SocketType::Sub, stream, door.settings().message).await?;
+    let minor = link.minor;
+    link.send(&encode::subscribe(b"", minor)).await?;
+    tracing::info!(gateway = door.name(), target, "subscribed to the device");
+    let mut emergency = None;
+    while let Some(frames) = link.message().await {
+        let frames = frames?;
+        let read = match &frames[..] {
+            [topic, body] => <[u8; 4]>::try_from(&**topic).ok().and_then(|topic| {
+                let number = u32::from_le_bytes(topic);
+                Some((number, event::read(number, body)?))
+            }),
+            _ => None,
+        };
+        let is_published = match read {
+            Some((number, event)) => publish(door, number, event, &mut emergency).await,
+            None => false,
+        };
+        if !is_published {
+            door.metrics().dropped(1);
+        }
+    }
+    Ok(())
+}
+
+/// Publishes one event; returns `false` if that is not possible. `emergency` is the last event on
+/// the topic of emergencies: its original follows, and needs no other copy.
+async fn publish(
+    door: &Door,
+    number: u32,
+    event: DeviceEvent,
+    emergency: &mut Option<(Kind, Option<u64>)>,
+) -> bool {
+    let name = number.to_string();
+    let (Some(name), Ok(context)) =
+        (topic(&name), serde_json::value::RawValue::from_string(event.context))
+    else {
+        return false;
+    };
+    let same = (event.kind, event.index);
+    let mut relayed = door.client().publish_event(name, event.kind).context(&context);
+    if let Some(when_ms) = event.when_ms {
+        relayed = relayed.when_ms(when_ms);
+    }
+    if let Some(index) = event.index {
+        relayed = relayed.index(index);
+    }
+    if number == EMERGENCY_TOPIC && EMERGENCIES.contains(&event.kind) {
+        *emergency = Some(same);
+    }
+    if number == EVENT_TOPIC && emergency.take_if(|copy| *copy == same).is_some() {
+        relayed = relayed.without_copy();
+    }
+    let published = relayed.send().await;
+    published
+        .inspect_err(|error| {
+            tracing::warn!(gateway = door.name(), topic = name, %error, "an event is lost");
+        })
+        .is_ok()
+}

@@ -1,0 +1,162 @@
+//! Publishing: Redcall's events to the subscribers of our PUB sockets.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod.rs` | the events of Redcall, in order, as messages |
+//! | `hub.rs` | the subscribers and their queues |
+//! | `subscriber.rs` | one connection of a subscriber |
+//! | `heartbeat.rs` | heartbeats while workers serve the door's queue |
+
+mod heartbeat;
+mod hub;
+mod subscriber;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redcall_client::{Event, EventItem, EventStream};
+use redcall_common::event::{COMMAND_RESULT, EMERGENCY, HEARTBEAT, topic};
+use redcall_common::settings::{ZmtpDialect, ZmtpSettings};
+use tokio::time::sleep;
+
+use self::hub::Hub;
+use super::event::{self, EMERGENCIES};
+use super::json::members;
+use super::names::Names;
+use crate::door::{Door, Listener};
+
+/// Pause after a failed subscription.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The topics of all doors: the number of each on the wire.
+const TOPICS: [u32; 5] = [1001, 2001, 4001, 5001, 6001];
+const EMERGENCY_TOPIC: u32 = 2001;
+const EVENT_TOPIC: u32 = 4001;
+
+/// Publishes until the door drains.
+pub(super) async fn serve(
+    door: Arc<Door>,
+    names: Arc<Names>,
+    settings: &ZmtpSettings,
+    listeners: Vec<Listener>,
+) {
+    if listeners.is_empty() {
+        return;
+    }
+    let publisher = Publisher { door: &door, hub: Hub::new(), names: &names, settings };
+    let mut topics: Vec<u32> = TOPICS.iter().chain(&settings.topics).copied().collect();
+    topics.sort_unstable();
+    topics.dedup();
+    let publishing = async {
+        // Before the first connection is accepted: a subscriber misses no event.
+        let subscribing = topics.iter().map(|number| publisher.subscribe(*number));
+        let streams = join_all(subscribing).await;
+        let following = topics.iter().zip(streams);
+        let following = following.map(|(number, events)| publisher.follow(*number, events));
+        let accepting = listeners.into_iter().map(|listener| {
+            let (door, hub) = (door.clone(), publisher.hub.clone());
+            let serve = move |connection| subscriber::serve(door.clone(), hub.clone(), connection);
+            listener.serve(publisher.door.clone(), serve)
+        });
+        let beating = heartbeat::run(&publisher);
+        tokio::join!(join_all(following), join_all(accepting), beating);
+    };
+    // The tasks of the connections end by themselves when the door drains.
+    tokio::select! {
+        () = publishing => {}
+        () = door.draining() => {}
+    }
+}
+
+/// What the tasks of one door share.
+struct Publisher<'a> {
+    door: &'a Arc<Door>,
+    hub: Arc<Hub>,
+    names: &'a Names,
+    settings: &'a ZmtpSettings,
+}
+
+impl Publisher<'_> {
+    /// Sends a body on the topic `number` to all that have subscribed to it.
+    fn send(&self, number: u32, body: String) {
+        let body = event::in_dialect(body, self.settings.dialect);
+        let dropped = self.hub.send(number, body.as_bytes());
+        if dropped > 0 {
+            self.door.metrics().dropped(dropped);
+        }
+    }
+
+    /// Subscribes to the topic `number` of Redcall; tries again until it succeeds.
+    async fn subscribe(&self, number: u32) -> Option<EventStream> {
+        let number = number.to_string();
+        let name = topic(&number)?;
+        loop {
+            match self.door.client().events(name).subscribe().await {
+                Ok(events) => return Some(events),
+                Err(error) => {
+                    let gateway = self.door.name();
+                    tracing::warn!(gateway, topic = name, %error, "cannot subscribe; retrying");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Publishes the events of one topic. Never ends, if there is such a topic.
+    async fn follow(&self, number: u32, mut events: Option<EventStream>) {
+        while let Some(stream) = &mut events {
+            while let Some(item) = stream.next().await {
+                match item {
+                    Ok(EventItem::Event(event)) => self.publish(number, &event),
+                    Ok(EventItem::Missed(missed)) => {
+                        let gateway = self.door.name();
+                        tracing::warn!(gateway, topic = number, missed, "missed events");
+                        self.door.metrics().dropped(missed.unwrap_or(1));
+                    }
+                    Err(error) => {
+                        tracing::warn!(gateway = self.door.name(), %error, "events have ended");
+                    }
+                }
+            }
+            sleep(PAUSE).await;
+            events = self.subscribe(number).await;
+        }
+    }
+
+    fn publish(&self, number: u32, event: &Event) {
+        let name = number.to_string();
+        let body = match topic(&name) {
+            // Those of our own workers: the door's heartbeats stand for them.
+            Some(HEARTBEAT) if is_of_worker(event) => return,
+            Some(HEARTBEAT) => Some(event.context.get().to_owned()),
+            Some(COMMAND_RESULT) => event::command_result(&event.context, self.names),
+            // Its original is published with a copy, below.
+            Some(EMERGENCY)
+                if event.origin.as_deref() == Some("event")
+                    && EMERGENCIES.contains(&event.kind) =>
+            {
+                return;
+            }
+            _ => Some(event::body(event)),
+        };
+        let Some(body) = body else { return self.door.metrics().dropped(1) };
+        if number == EVENT_TOPIC && EMERGENCIES.contains(&event.kind) {
+            self.send(EMERGENCY_TOPIC, body.clone());
+        }
+        self.send(number, body);
+    }
+
+    /// Returns the dialect in which the version of heartbeats is known.
+    fn version(&self) -> &'static str {
+        match self.settings.dialect {
+            ZmtpDialect::V0_9 => "0.9.7",
+            ZmtpDialect::V0_12 => "0.12.0",
+        }
+    }
+}
+
+/// Returns `true` for a heartbeat of a Redcall worker: it alone has an id.
+fn is_of_worker(event: &Event) -> bool {
+    members(event.context.get(), ["id"]).is_some_and(|[id]| id.is_some())
+}

@@ -1,0 +1,12 @@
+//! The protocol `zmtp`, with the packages auto-trainer-api 0.9.7 and 0.12.0 and libzmq.
+
+mod commands;
+mod devices;
+mod events;
+mod faults;
+mod guide;
+mod hostile;
+mod lab;
+mod peers;
+#[path = "../support/mod.rs"]
+mod support;
