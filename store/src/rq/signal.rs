@@ -14,7 +14,7 @@ use redis::{Pipeline, Value};
 use tokio::time::Instant;
 
 use crate::connection::{Blocking, Connector, Use};
-use crate::error::StoreError;
+use crate::error::{OrStore, StoreError};
 
 /// Moves nothing: a wait of a connection that was given up is harmless.
 const USE: Use = Use { scripts: &[], cuts: false };
@@ -69,8 +69,8 @@ async fn reply(
     (pipe, replies): (Pipeline, usize),
 ) -> Result<i64, StoreError> {
     let mut last = Value::Nil;
-    for value in conn.req_packed_commands(&pipe, 0, replies).await? {
-        last = value.extract_error()?;
+    for value in conn.req_packed_commands(&pipe, 0, replies).await.or_store()? {
+        last = value.extract_error().or_store()?;
     }
     match last {
         Value::Int(length) => Ok(length),

@@ -147,8 +147,10 @@ async fn updates(
                 link.outgoing.send(link.writer.progress(&call.method, sid, progress)).await;
             }
             Update::Done(response) => return Ok(response),
-            Update::Restarted { .. } | Update::Pending | Update::Deferred(_) | Update::Chunk(_) => {
-            }
+            Update::Restarted { .. }
+            | Update::Pending
+            | Update::Deferred { .. }
+            | Update::Chunk(_) => {}
         }
     }
     Err(Failure::new(Code::Internal, "the stream of the call has no end"))
