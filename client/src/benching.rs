@@ -22,7 +22,8 @@ pub struct Waiters {
     queue: Arc<QueueKeys>,
     waiting: Vec<(Guard, oneshot::Receiver<Result<Frame, CallError>>)>,
     reread: mpsc::UnboundedSender<Wanted>,
-    wanted: mpsc::UnboundedReceiver<Wanted>,
+    /// Kept, so that the channel stays open.
+    _wanted: mpsc::UnboundedReceiver<Wanted>,
 }
 
 impl Waiters {
@@ -30,8 +31,8 @@ impl Waiters {
     #[must_use]
     pub fn new(queue: QueueKeys) -> Self {
         let (in_flight, _withdrawn) = InFlight::new();
-        let (reread, wanted) = mpsc::unbounded_channel();
-        Self { in_flight, queue: Arc::new(queue), waiting: Vec::new(), reread, wanted }
+        let (reread, _wanted) = mpsc::unbounded_channel();
+        Self { in_flight, queue: Arc::new(queue), waiting: Vec::new(), reread, _wanted }
     }
 
     /// Registers a waiter for the request `id`, as a call does before it is sent.
@@ -72,11 +73,5 @@ impl Waiters {
             }
         });
         answers.count()
-    }
-
-    /// Returns `true` if a response key has to be read, because it holds more than was announced.
-    #[must_use]
-    pub fn wants_more(&mut self) -> bool {
-        self.wanted.try_recv().is_ok()
     }
 }

@@ -238,11 +238,28 @@ mod tests {
     use redcall_common::keys::Keys;
 
     #[test]
-    fn each_script_has_a_role() {
-        let all = [Role::Worker, Role::Client, Role::Admin];
-        for script in scripts() {
-            assert!(all.iter().any(|role| role.calls(script.name())), "{}", script.name());
+    fn script_has_the_role_of_its_folder() {
+        let folder = |name: &str| {
+            let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lua/scripts");
+            let files = std::fs::read_dir(format!("{scripts}/{name}")).unwrap();
+            let names = files.map(|file| file.unwrap().path().file_stem().unwrap().to_owned());
+            names.map(|name| name.into_string().unwrap()).collect::<Vec<_>>()
+        };
+        let mut count = 0;
+        for (name, role) in
+            [("worker", Role::Worker), ("client", Role::Client), ("admin", Role::Admin)]
+        {
+            for script in folder(name) {
+                assert!(role.calls(&script), "{name}/{script}");
+                count += 1;
+            }
         }
+        for script in folder("shared") {
+            let callers = [Role::Worker, Role::Client, Role::Admin].map(|role| role.calls(&script));
+            assert!(callers.iter().filter(|calls| **calls).count() > 1, "{script}");
+            count += 1;
+        }
+        assert_eq!(count, scripts().len());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use redcall_common::error::Code;
 
 use super::error::HandlerError;
 
-/// The limits of every run of a command.
+/// The limits of a run of a command or of a request to an endpoint, and of a request to a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     /// Largest answer, bytes.

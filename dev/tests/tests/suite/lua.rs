@@ -38,7 +38,7 @@ mod upkeep {
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::WITHIN;
+use crate::support::{WITHIN, now_ms};
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::ReplyTo;
 use redcall_store::{
@@ -118,12 +118,9 @@ impl Store {
         let _: i64 = add.query_async(&mut conn).await.unwrap();
     }
 
-    /// Redis time, ms: its own word, since that of the link is off by as much as the machine delays
-    /// one way of a round trip more than the other.
+    /// Redis time, ms.
     async fn now_ms(&self) -> u64 {
-        let (seconds, micros): (u64, u64) =
-            redis::cmd("TIME").query_async(&mut self.conn.clone()).await.unwrap();
-        seconds * 1000 + micros / 1000
+        now_ms(&mut self.conn.clone()).await
     }
 
     /// Takes up to `count` requests; their ids.

@@ -13,7 +13,7 @@ use redcall_worker::{Json, Request, State};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
-use crate::support::Logged;
+use crate::support::{Logged, now_ms as now};
 
 /// A queue without workers, so that every enqueued request can be read.
 const ASIDE: &str = "redcall:{aside}:queue";
@@ -40,12 +40,6 @@ async fn enqueued(conn: &mut MultiplexedConnection, name: &str) -> Vec<u64> {
         Some(time?.parse().unwrap())
     };
     elements.iter().filter_map(time).collect()
-}
-
-/// Redis time, ms.
-async fn now(conn: &mut MultiplexedConnection) -> u64 {
-    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(conn).await.unwrap();
-    seconds * 1000 + micros / 1000
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 pub(crate) mod held;
+mod places;
 mod server;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +26,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
+pub(crate) use places::{now_ms, root};
 pub(crate) use server::{Stopped, blocked, carried_out, client_connections, cut};
 
 /// The keys that foreign clients script against.

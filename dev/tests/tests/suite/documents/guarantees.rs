@@ -3,11 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-const DECISION: &str = "docs/internals/decisions/0008-the-state-machine-is-checked.md";
+use crate::support::root;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+const DECISION: &str = "docs/internals/decisions/0008-the-state-machine-is-checked.md";
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()

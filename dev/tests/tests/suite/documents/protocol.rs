@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 
 use redcall_common::auth::{Claims, Keyring};
 use redcall_common::settings::{AuthKey, AuthSettings, Secret};
 use redcall_tests::Bench;
+
+use crate::support::root;
 
 /// The calls with the client of the document.
 const SCRIPT: &str = r#"
@@ -129,8 +130,7 @@ const assert = require("node:assert");
 
 /// The document.
 fn protocol() -> String {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/protocol.md");
-    std::fs::read_to_string(document).unwrap()
+    std::fs::read_to_string(root().join("docs/reference/protocol.md")).unwrap()
 }
 
 /// Returns the program of the document under this mark.

@@ -1,16 +1,13 @@
 //! The programs of README.md, verbatim.
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use redcall_tests::{Bench, binary};
 
+use crate::support::root;
+
 /// The greatest length of a landing page.
 const MOST_LINES: usize = 170;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
 
 fn readme() -> String {
     std::fs::read_to_string(root().join("README.md")).unwrap()

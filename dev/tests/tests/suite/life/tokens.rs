@@ -25,7 +25,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{connection, dead_letter, dies, job, keys};
-use crate::support::{error_frame, response_key};
+use crate::support::{error_frame, now_ms as now, response_key};
 
 const MESSAGE: &str = "the request has no signature that its worker accepts";
 
@@ -79,12 +79,6 @@ async fn client(bench: &Bench, auth: Option<AuthSettings>) -> Client {
 
 async fn code(client: &Client, name: &str) -> Result<(), Code> {
     client.call_and_wait(name, &json!({"a": 1, "b": 2})).await.map(drop).map_err(|e| e.code())
-}
-
-/// Redis time, ms.
-async fn now(conn: &mut MultiplexedConnection) -> u64 {
-    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(conn).await.unwrap();
-    seconds * 1000 + micros / 1000
 }
 
 /// The envelope of `counted` under this id, signed with `keyring` until `expires_at`.

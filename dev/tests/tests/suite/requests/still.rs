@@ -34,8 +34,7 @@ impl Still {
 
     /// The time at Redis, ms since the epoch.
     pub(crate) async fn now_ms(&mut self) -> u64 {
-        let time: (u64, u64) = redis::cmd("TIME").query_async(&mut self.conn).await.unwrap();
-        time.0 * 1000 + time.1 / 1000
+        crate::support::now_ms(&mut self.conn).await
     }
 
     /// The requests in the queue, as soon as there are `count`; no more come.

@@ -8,15 +8,10 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
-use crate::support::{LIVE, Logged, WORKERS};
+use crate::support::{LIVE, Logged, WORKERS, now_ms};
 
 const TICKS: &str = "redcall:{aside}:queue";
 const HOUR: i32 = 3600;
-
-async fn now_ms(conn: &mut MultiplexedConnection) -> f64 {
-    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(conn).await.unwrap();
-    (seconds * 1000 + micros / 1000) as f64
-}
 
 /// A bench whose workers enqueue a tick every second.
 async fn bench() -> Bench {
@@ -71,7 +66,7 @@ async fn undue_tick_does_not_report_a_full_queue() {
     ticks(&mut conn, 1).await;
     // It goes back just before the tick, several times: due to the worker, and not to Redis.
     for back in 1..=6 {
-        while now_ms(&mut conn).await % 5000.0 < 4980.0 {}
+        while now_ms(&mut conn).await % 5000 < 4980 {}
         bench.redis.set_clock(-back);
     }
     ticks(&mut conn, 1).await;
@@ -96,7 +91,7 @@ async fn worker_dead_under_a_fast_clock_is_dead_afterwards() {
     bench.redis.set_clock(0);
     let (_, ends): (String, f64) =
         conn.zrange_withscores::<_, Vec<_>>(WORKERS, 0, -1).await.unwrap().remove(0);
-    assert!(ends > now_ms(&mut conn).await + 3_000_000.0);
+    assert!(ends > now_ms(&mut conn).await as f64 + 3_000_000.0);
     assert!(bench.workers().await.is_empty());
     let _worker = bench.worker().await;
     call.wait().await.unwrap();

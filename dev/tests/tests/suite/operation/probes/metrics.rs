@@ -99,8 +99,7 @@ async fn waiting_requests_are_counted_in_every_state() {
     .await;
     let delay = std::time::Duration::from_secs(600);
     client.request("add").data(&1).queue("low").delay(delay).send().await.unwrap();
-    let now: (u64, u64) = redis::cmd("TIME").query_async(&mut conn).await.unwrap();
-    let at = now.0 * 1000 - 90_000;
+    let at = crate::support::now_ms(&mut conn).await - 90_000;
     let old = format!(r#"{{"id":"a","name":"add","data":1,"enqueued_at":{at}}}"#);
     let () = conn.rpush("redcall:{low}:queue", &[old.as_str(), "{}"]).await.unwrap();
     // One that is sorted, one that is parked; one that is not due does not wait yet.

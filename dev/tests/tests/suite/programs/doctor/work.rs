@@ -9,12 +9,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 
 use super::{at, doctor};
-use crate::support::{DEAD, LIVE, QUEUE, WORKERS, keys};
-
-async fn now_ms(conn: &mut MultiplexedConnection) -> u64 {
-    let time: (u64, u64) = redis::cmd("TIME").query_async(conn).await.unwrap();
-    time.0 * 1000 + time.1 / 1000
-}
+use crate::support::{DEAD, LIVE, QUEUE, WORKERS, keys, now_ms};
 
 /// Makes the queue `default` known, as every program does that uses it.
 async fn note(conn: &mut MultiplexedConnection) {
