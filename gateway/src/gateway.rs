@@ -75,7 +75,7 @@ impl Gateway {
     pub fn check(settings: &Settings) -> Vec<GatewayError> {
         let doors = settings.gateways.iter();
         let problem = |(name, door): (&String, &GatewaySettings)| {
-            let tls = door.listening.tls.as_ref().map(acceptor);
+            let tls = door.listening.tls.as_ref().map(|tls| acceptor(tls, &[]));
             let of_protocol = || protocols::check(&door.protocol, settings).err();
             let source = tls.and_then(Result::err).or_else(of_protocol)?;
             Some(GatewayError::Door { door: name.clone(), source })
