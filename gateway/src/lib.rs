@@ -53,6 +53,8 @@
 mod bgpy;
 mod door;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod grpc_avro;
 mod overview;

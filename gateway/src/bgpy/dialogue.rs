@@ -5,11 +5,11 @@ use std::sync::Arc;
 use redcall_client::ServiceOp;
 use redcall_common::settings::BgpySettings;
 
-use super::framing::FrameError;
 use super::link::Link;
-use super::message::{self, Call, Message, Tasks, type_name};
 use super::reply::{Reply, WRONG_TOKEN};
 use super::service::Calls;
+use super::wire::framing::FrameError;
+use super::wire::message::{self, Call, Message, Tasks, type_name};
 use crate::door::{Connection, Door};
 use crate::pickle::Bounds;
 

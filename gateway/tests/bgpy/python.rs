@@ -18,7 +18,7 @@ const HELPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../python/redcall_pro
 
 /// Returns the Python that `cargo xtask test` provides, which has bgpy.
 fn python() -> Option<OsString> {
-    std::env::var_os("REDCALL_PYTHON")
+    std::env::var_os("REDCALL_PYTHON_BGPY")
 }
 
 /// Returns block `number` of the page's code in `language`.
