@@ -32,6 +32,7 @@
 //! | start a private server | [`Embedded`](embedded::Embedded) |
 //! | list the rights that a Redis user needs | [`rights`] |
 //! | check that Redis keeps its data | [`safety`] |
+//! | use the Redis of rq, for the gateway | [`rq`] |
 
 mod connection;
 mod control;
@@ -40,6 +41,7 @@ pub mod embedded;
 mod error;
 pub mod inspect;
 mod ops;
+pub mod rq;
 mod script;
 mod seam;
 

@@ -26,7 +26,9 @@ const CLOCK_PERIOD: Duration = Duration::from_secs(5);
 /// Pauses between attempts to connect.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 
-/// Called with channel and payload of each message on a subscribed channel. Must not block.
+/// Called with channel and payload of each message on a subscribed channel; of a
+/// [`Connection::open_tracking`], with an empty channel and each changed key, or with no key if any
+/// may have changed. Must not block.
 pub type PushHandler = Arc<dyn Fn(&[u8], &[u8]) + Send + Sync>;
 
 #[derive(Clone)]
@@ -69,6 +71,8 @@ struct Shared {
     channels: Mutex<HashSet<String>>,
     /// The scripts that each new connection loads.
     scripts: Vec<&'static Script>,
+    /// `true` if Redis reports changes of keys: `CLIENT TRACKING`.
+    tracks: bool,
     /// Redis time minus this process's monotonic time, ms. Written after each `TIME`.
     clock_offset_ms: AtomicI64,
 }
@@ -92,12 +96,32 @@ impl Connection {
         sink: PushHandler,
         scripts: Vec<&'static Script>,
     ) -> Result<Self, StoreError> {
+        Self::open_as(connector, sink, scripts, false).await
+    }
+
+    /// Like [`Connection::open`], and Redis reports the next change of each key that is read after
+    /// `CLIENT CACHING YES`. A reconnect forgets those keys.
+    pub(crate) async fn open_tracking(
+        connector: Connector,
+        sink: PushHandler,
+        scripts: Vec<&'static Script>,
+    ) -> Result<Self, StoreError> {
+        Self::open_as(connector, sink, scripts, true).await
+    }
+
+    async fn open_as(
+        connector: Connector,
+        sink: PushHandler,
+        scripts: Vec<&'static Script>,
+        tracks: bool,
+    ) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared {
             connector,
             sink,
             state: watch::Sender::new(ConnectionState::Down(None)),
             channels: Mutex::default(),
             scripts,
+            tracks,
             clock_offset_ms: AtomicI64::new(0),
         });
         let id = shared.establish(1, None).await?;
@@ -360,6 +384,13 @@ impl Shared {
             (PushKind::SMessage, [Value::BulkString(channel), Value::BulkString(payload)]) => {
                 sink(channel, payload);
             }
+            (PushKind::Invalidate, [Value::Array(keys)]) => keys.iter().for_each(|key| {
+                if let Value::BulkString(key) = key {
+                    sink(&[], key);
+                }
+            }),
+            // After FLUSHALL.
+            (PushKind::Invalidate, _) => sink(&[], &[]),
             (PushKind::Disconnection, _) => ended.notify_one(),
             _ => {}
         };
@@ -370,6 +401,10 @@ impl Shared {
         script::load_all(&mut conn, &self.scripts).await?;
         self.measure_clock(&mut conn).await?;
         let id = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await?;
+        if self.tracks {
+            let on = ["TRACKING", "ON", "OPTIN", "NOLOOP"];
+            redis::cmd("CLIENT").arg(&on).exec_async(&mut conn).await?;
+        }
         let channels: Vec<String> = self.channels().iter().cloned().collect();
         for channel in channels {
             redis::cmd("SSUBSCRIBE").arg(channel).exec_async(&mut conn).await?;

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test there is, from a fresh checkout.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use miette::miette;
@@ -51,6 +52,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         }
     };
 
+    let gateway = gateway_pythons(workspace)?;
+
     let with_environment = || {
         let mut cargo = workspace.cargo();
         // The user's own settings: a worker that a test starts would go to the user's Redis.
@@ -67,6 +70,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
         if let Some(modules) = &node {
             cargo.env(NODE, modules);
         }
+        cargo.envs(gateway.iter().cloned());
         cargo
     };
     let mut steps = Steps::default();
@@ -93,4 +97,18 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     });
     steps.step("tidy", || tidy::passes(workspace));
     Ok(steps.finish())
+}
+
+/// Returns the interpreters of the gateway's tests, with the variables that name them. A system
+/// that no Python of this machine runs is left out: its tests say so.
+fn gateway_pythons(workspace: &Workspace) -> miette::Result<Vec<(&'static str, PathBuf)>> {
+    let target = workspace.target_dir()?;
+    let ensure = |packages: &python::Packages| match packages.ensure(workspace.root(), &target) {
+        Ok(python) => Some((packages.variable, python)),
+        Err(reason) => {
+            eprintln!("Skipping the tests that need {}: {reason}", packages.variable);
+            None
+        }
+    };
+    Ok(python::GATEWAY.iter().filter_map(ensure).collect())
 }

@@ -1,0 +1,189 @@
+//! The loop that takes jobs from rq: as many as there is room for, most urgent first.
+//!
+//! | task | does |
+//! |---|---|
+//! | the loop | takes jobs, and runs each in a task |
+//! | one per queue | waits until its queue has jobs |
+//! | one for the lease | renews it, and finds inboxes of ended gateways |
+//!
+//! Urgency is kept by the loop alone: the other tasks only wake it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redcall_common::settings::RqSettings;
+use redcall_store::Connector;
+use redcall_store::StoreError;
+use redcall_store::rq::{QueueSignal, RqInbox, RqKeys};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep};
+
+use super::run::{self, Context, READERS};
+use crate::door::Door;
+use crate::error::DoorError;
+
+/// The lease of a gateway's inbox. Short: a gateway that only stalled loses nothing but time, since
+/// each job is answered once.
+const LEASE: Duration = Duration::from_secs(5);
+/// The period of its renewal.
+const BEAT: Duration = Duration::from_millis(1500);
+/// The longest wait for jobs at Redis.
+const BLOCK: Duration = Duration::from_secs(5);
+/// The time limit for a connection to Redis.
+const WITHIN: Duration = Duration::from_secs(3);
+/// The pause after an error.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What the tasks of the loop share.
+struct Shared {
+    door: Arc<Door>,
+    inbox: Arc<RqInbox>,
+    /// Notified when there may be jobs. Read by the loop.
+    wake: Notify,
+    /// Changes with each take, after which a queue that had jobs is waited for again.
+    takes: watch::Sender<u64>,
+    /// Ended gateways whose inboxes hold jobs. Written by the lease's task.
+    ended: watch::Sender<Vec<String>>,
+}
+
+/// Takes and runs jobs until the door drains, and those that were taken have ended.
+pub(super) async fn run(
+    door: &Arc<Door>,
+    settings: &Arc<RqSettings>,
+    connector: &Connector,
+) -> Result<(), DoorError> {
+    let keys = RqKeys::new(&door.all_settings().redis.prefix, door.name());
+    let attempt = || RqInbox::open(connector.clone(), keys.clone(), LEASE);
+    let Some(inbox) = super::open(door, attempt).await? else { return Ok(()) };
+    let inbox = Arc::new(inbox);
+    let shared = Arc::new(Shared {
+        door: door.clone(),
+        inbox: inbox.clone(),
+        wake: Notify::new(),
+        takes: watch::Sender::new(0),
+        ended: watch::Sender::new(Vec::new()),
+    });
+    // Aborted when this function returns or is dropped.
+    let mut background = JoinSet::new();
+    background.spawn(keep_lease(shared.clone()));
+    for queue in &settings.take {
+        background.spawn(watch_queue(shared.clone(), inbox.signal(queue), queue.clone()));
+    }
+    let context = Arc::new(Context {
+        door: door.clone(),
+        settings: settings.clone(),
+        inbox: inbox.clone(),
+        peer: connector.address().to_owned(),
+        readers: Semaphore::new(READERS),
+    });
+    let mut jobs = JoinSet::new();
+    take(&shared, &context, &mut jobs).await;
+    while let Some(ended) = jobs.join_next().await {
+        log_panic(door, ended);
+    }
+    if let Err(error) = inbox.leave(WITHIN).await {
+        tracing::debug!(gateway = door.name(), %error, "the lease at rq's Redis ends by time");
+    }
+    Ok(())
+}
+
+/// Takes jobs until the door drains.
+async fn take(shared: &Shared, context: &Arc<Context>, jobs: &mut JoinSet<()>) {
+    let door = &shared.door;
+    let (queues, message) = (&context.settings.take, door.settings().message);
+    let concurrency = door.settings().outward.concurrency;
+    let mut may_have_jobs = true;
+    while !door.is_draining() {
+        while let Some(ended) = jobs.try_join_next() {
+            log_panic(door, ended);
+        }
+        let room = concurrency - jobs.len();
+        if room > 0 && may_have_jobs {
+            let ended = shared.ended.borrow().clone();
+            match shared.inbox.take(&ended, queues, room, message, WITHIN).await {
+                Ok(taken) => {
+                    // The bound on bytes may have ended it before the queues were empty.
+                    may_have_jobs = !taken.is_empty();
+                    for job in taken {
+                        jobs.spawn(run::run(context.clone(), job));
+                    }
+                }
+                Err(error) => {
+                    if error.may_have_happened() {
+                        shared.inbox.replace();
+                    }
+                    report(door, &error, "taking jobs from rq failed");
+                    sleep(PAUSE).await;
+                }
+            }
+            shared.takes.send_modify(|count| *count += 1);
+            continue;
+        }
+        tokio::select! {
+            () = door.draining() => {}
+            () = shared.wake.notified() => may_have_jobs = true,
+            Some(ended) = jobs.join_next(), if !jobs.is_empty() => log_panic(door, ended),
+        }
+    }
+}
+
+/// Wakes the loop when a queue has jobs.
+async fn watch_queue(shared: Arc<Shared>, mut signal: QueueSignal, queue: String) {
+    loop {
+        let mut takes = shared.takes.subscribe();
+        match signal.wait(BLOCK).await {
+            Ok(true) => {
+                shared.wake.notify_one();
+                // The sender lives as long as this task.
+                let _ = takes.changed().await;
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::debug!(gateway = shared.door.name(), queue, %error, "a wait failed");
+                // One queue of another type must not stop the others, nor fill the log.
+                if !error.is_transient() {
+                    report(&shared.door, &error, "waiting for jobs of an rq queue failed");
+                }
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Renews the lease, and finds jobs of ended gateways.
+async fn keep_lease(shared: Arc<Shared>) {
+    let mut beats = interval(BEAT);
+    loop {
+        beats.tick().await;
+        match shared.inbox.beat(WITHIN).await {
+            Ok(ended) => {
+                if !ended.is_empty() {
+                    tracing::info!(
+                        gateway = shared.door.name(),
+                        inboxes = ended.len(),
+                        "taking over the jobs of ended gateways"
+                    );
+                    shared.wake.notify_one();
+                }
+                shared.ended.send_replace(ended);
+            }
+            Err(error) => report(&shared.door, &error, "renewing the lease at rq's Redis failed"),
+        }
+    }
+}
+
+fn report(door: &Door, error: &StoreError, what: &'static str) {
+    let gateway = door.name();
+    match error.is_transient() {
+        true => tracing::debug!(gateway, %error, "{what}"),
+        false => tracing::warn!(gateway, %error, "{what}"),
+    }
+}
+
+fn log_panic(door: &Door, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        door.metrics().refused("panicked");
+        tracing::error!(gateway = door.name(), %error, "a job of rq panicked (a bug in Redcall)");
+    }
+}

@@ -1,0 +1,18 @@
+//! Protocol `rq`: jobs as rq's callers write them, and rq's own callers and workers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests, which clippy cannot tell"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod answers;
+mod hostile;
+mod kills;
+mod outward;
+mod python;
+mod queues;
+mod recorded;
+mod rq_redis;
