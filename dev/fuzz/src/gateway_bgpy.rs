@@ -1,4 +1,4 @@
-//! What a client of bgpy sends to a gateway.
+//! The bytes of a bgpy client, as a gateway reads them.
 //!
 //! - The frames do not depend on how the bytes arrive.
 //! - No frame is larger than the limit.
@@ -11,7 +11,7 @@ use tokio_util::bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
 
 /// Smaller than in earnest, so that inputs of a few hundred bytes meet them.
-const BOUNDS: Bounds = Bounds { bytes: 1500, depth: 6 };
+const BOUNDS: Bounds = Bounds { bytes: 1200, depth: 6 };
 
 const CLASSES: Classes = Classes {
     object: ("bgpy.core.message", "Message"),

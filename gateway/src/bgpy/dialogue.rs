@@ -138,7 +138,7 @@ impl Dialogue<'_> {
         }
     }
 
-    /// Enqueues a task, then says so: what is receipted is not lost.
+    /// Enqueues a task, then sends the receipt: a receipted task is not lost.
     async fn enqueue(&mut self, call: Call) -> Result<(), Closed> {
         let reply = match self.calls.enqueue(&call).await {
             Ok(()) => Reply::receipt(type_name(call.op)),
