@@ -5,11 +5,11 @@ use std::sync::Arc;
 use redcall_client::ServiceOp;
 use redcall_common::settings::BgpySettings;
 
-use super::framing::FrameError;
 use super::link::Link;
-use super::message::{self, Call, Message, Tasks, type_name};
 use super::reply::{Reply, WRONG_TOKEN};
 use super::service::Calls;
+use super::wire::framing::FrameError;
+use super::wire::message::{self, Call, Message, Tasks, type_name};
 use crate::door::{Connection, Door};
 use crate::pickle::Bounds;
 
@@ -138,7 +138,7 @@ impl Dialogue<'_> {
         }
     }
 
-    /// Enqueues a task, then says so: what is receipted is not lost.
+    /// Enqueues a task, then sends the receipt: a receipted task is not lost.
     async fn enqueue(&mut self, call: Call) -> Result<(), Closed> {
         let reply = match self.calls.enqueue(&call).await {
             Ok(()) => Reply::receipt(type_name(call.op)),

@@ -2,8 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `framing.rs` | frames: a length and base64 |
-//! | `message.rs` | messages: pickled objects with a type and arguments |
+//! | `wire/` | the codec: frames, and the messages in them |
 //! | `reply.rs` | the arguments of our messages, and the texts of errors |
 //! | `link.rs` | one connection: messages in, and out at the client's pace |
 //! | `service.rs` | requests to the service |
@@ -13,11 +12,10 @@
 //! may serve one instance.
 
 mod dialogue;
-mod framing;
 mod link;
-mod message;
 mod reply;
 mod service;
+pub mod wire;
 
 use std::sync::Arc;
 

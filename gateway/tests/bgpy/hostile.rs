@@ -88,11 +88,13 @@ async fn arguments_that_are_not_plain_are_answered_by_errors() {
         frame(&[start, &args, b"u\x86b."].concat())
     };
     client.send(&with_reference(b"\x89")).await;
-    let error = r#"{"message":"JSON does not have this value: a reference","code":"invalid_data","await_response":false}"#;
-    client.receives(kind::ERROR, error).await;
+    let message = "JSON does not have this value: a reference";
+    let error =
+        format!(r#"{{"message":"{message}","code":"invalid_data","await_response":false}}"#);
+    client.receives(kind::ERROR, &error).await;
     client.send(&with_reference(b"\x88")).await;
     client.receives(kind::OK, r#"{"message":"Received 'EXEC'"}"#).await;
-    client.receives(kind::ERROR, error).await;
+    client.receives(kind::ERROR, &error).await;
     client.receipt("ERROR").await;
 
     // Bytes: it cannot be read whether the client waits, so both messages are the error.
