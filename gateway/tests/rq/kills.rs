@@ -1,8 +1,10 @@
 //! Gateways, workers and rq's Redis that end in the middle of a call: one run, one answer.
 
+use std::time::{Duration, Instant};
+
 use redcall_gateway::{Gateway, Stop};
 use redcall_testkit::redis::AsyncCommands as _;
-use redcall_testkit::{FaultProxy, RestartableRedis, eventually};
+use redcall_testkit::{FaultProxy, RestartableRedis, TestRedis, eventually};
 use redcall_worker::Worker;
 use rustix::process::Signal;
 use serde_json::json;
@@ -225,4 +227,59 @@ async fn lost_reply_to_an_answer_is_answered_once() {
     was_answered_once(&mut rq, &key, &gate).await;
     let answers: usize = rq.0.llen(&key).await.unwrap();
     assert_eq!(answers, 0);
+}
+
+#[tokio::test]
+async fn queued_call_of_a_killed_gateway_runs_once() {
+    let stage = Stage::new().await;
+    let (_worker, mut gate) = gated(&stage).await;
+    let proxy = FaultProxy::start(&stage.redis);
+    let first = stage.gateway(&format!("{DOOR}url = \"{}\"\n", proxy.url())).await;
+    let mut rq = RqRedis::of(&stage).await;
+    // Its end does not reach rq: the call is queued, and the job is still in the inbox.
+    let held = proxy.hold_request(|exchange| exchange.asks("finished"));
+    let id = uuid();
+    rq.enqueue("default", &id, &call("gate", "0", None)).await;
+    gate.started.recv().await.unwrap();
+    let held = held.await;
+    first.kill().await;
+    proxy.refuse();
+    proxy.cut().await;
+    drop(held);
+    let _second = stage.gateway(DOOR).await;
+    rq.ends(&id, "finished").await;
+    rq.inboxes_are_empty().await;
+    gate.end_one();
+    assert_eq!(gate.runs(), 1);
+}
+
+#[tokio::test]
+async fn call_ends_in_time_while_redcalls_redis_is_away() {
+    let stage = Stage::new().await;
+    let proxy = FaultProxy::start(&stage.redis);
+    let rq_redis = TestRedis::start().await;
+    let door = DOOR.replace("20s", "1s") + &format!("url = \"{}\"\n", rq_redis.url());
+    let mut settings = stage.settings(&door);
+    settings.redis.url = proxy.url();
+    let gateway = Gateway::open(settings).await.unwrap();
+    let _gateway = RunningGateway::start(gateway, Stop::No);
+    let mut rq = RqRedis(rq_redis.connection().await);
+    proxy.refuse();
+    proxy.cut().await;
+    let (began, key) = (Instant::now(), rq.call("default", "add", "{}").await);
+    let data = rq.answer(&key).await;
+    let took = began.elapsed();
+    assert_eq!(data["error"]["code"], "unavailable", "{data}");
+    // The timeout and a second, and three more for a machine that runs many tests at once.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    // A call without an answer waits for Redcall's Redis, and is not lost.
+    let id = uuid();
+    rq.enqueue("default", &id, &call("gate", "0", None)).await;
+    eventually("the job to be taken", async || (!rq.keys(INBOXES).await.is_empty()).then_some(()))
+        .await;
+    proxy.pass();
+    let (_worker, mut gate) = gated(&stage).await;
+    gate.started.recv().await.unwrap();
+    gate.end_one();
+    rq.ends(&id, "finished").await;
 }

@@ -9,6 +9,7 @@
 mod support;
 
 mod answers;
+mod guide;
 mod hostile;
 mod kills;
 mod outward;
