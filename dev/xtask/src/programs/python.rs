@@ -1,11 +1,11 @@
-//! A Python interpreter with the `redis` package, for the tests that prove a foreign client.
+//! A Python interpreter with packages from PyPI, for the tests that prove foreign programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The packages of the environment; a change here renews it.
-const REQUIREMENTS: &[&str] = &["redis>=5"];
+const REQUIREMENTS: &[&str] = &["redis>=5", "json-rpc==1.15.0"];
 
 /// Returns the interpreter of a virtual environment below the target directory. Created once; later
 /// calls only check its stamp.
