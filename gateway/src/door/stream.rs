@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
 /// How long a write waits for the reader.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 10_000 });
 
 /// How long a connection is silent before the system asks whether its peer is there, how often it
 /// asks, and after how many questions without an answer the connection ends.
