@@ -81,15 +81,13 @@ fn frames_of_any_size(frame: &Bytes) -> (Vec<Bytes>, Option<String>) {
 fn answered(writer: Writer, id: &Id, call: &Call) {
     let sid = call.sid.as_deref().unwrap_or("S");
     match written(&writer.result(id, Some(sid), call.data.get())) {
-        Incoming::Answer(answer) => {
-            assert!(answer.has_session && answer.id == id.json().parse().ok());
-            assert_eq!(answer.result.expect("a result").get(), call.data.get());
+        Incoming::Answer(Answer { id: own, has_session: true, result: Ok(data) }) => {
+            assert_eq!((own, data.get()), (id.json().parse().ok(), call.data.get()));
         }
         other => panic!("{other:?}"),
     }
     match written(&writer.error(Some(id), Some(sid), -1, &call.method)) {
-        Incoming::Answer(answer) => {
-            let error = answer.result.expect_err("an error");
+        Incoming::Answer(Answer { result: Err(error), .. }) => {
             assert_eq!((error.code, error.message), (-1, call.method.clone()));
         }
         other => panic!("{other:?}"),

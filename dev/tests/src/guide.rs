@@ -11,6 +11,7 @@ macro_rules! page {
 page!(calling, "calling.md");
 page!(deferred_answers, "deferred-answers.md");
 page!(events, "events.md");
+page!(gateway_pm, "gateway-pm.md");
 page!(handlers, "handlers.md");
 page!(services, "services.md");
 page!(status, "status.md");

@@ -38,15 +38,12 @@ pub(super) async fn serve(door: Arc<Door>, target: &str, settings: PmSettings) {
                 drop(open);
                 settling.spawn(ended.jobs);
                 pause = PAUSES.first();
+                let gateway = door.name();
                 if ended.was_taken {
-                    tracing::debug!(
-                        gateway = door.name(),
-                        target,
-                        "another application is connected"
-                    );
+                    tracing::debug!(gateway, target, "another application is connected");
                     TAKEN
                 } else {
-                    tracing::info!(gateway = door.name(), target, why = %ended.why, "a link has ended");
+                    tracing::info!(gateway, target, why = %ended.why, "a link has ended");
                     spread(pause)
                 }
             }

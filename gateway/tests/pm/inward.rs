@@ -192,7 +192,10 @@ async fn notifications_are_enqueued_in_their_order() {
 #[tokio::test]
 async fn peer_without_sessions_gets_bare_answers() {
     let mut door = listening("").await;
-    let plain = |id: u64, method: &str, params: Value| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+    let plain = |id: u64, method: &str, params: Value| {
+        let version = "2.0";
+        json!({"jsonrpc": version, "id": id, "method": method, "params": params})
+    };
     door.peer.send(&plain(1, "add", json!({"a": 1, "b": 2}))).await;
     let wanted = json!({"jsonrpc": "2.0", "id": 1, "result": {"answer": 3}});
     assert_eq!(door.peer.next().await, wanted);

@@ -6,6 +6,7 @@
 mod support;
 
 mod faults;
+mod guide;
 mod hostile;
 mod inward;
 mod outward;

@@ -62,10 +62,8 @@ fn failed(result: Result<redcall_client::Response, CallError>) -> (Code, String,
 async fn job_is_a_request_of_the_application_and_its_result_the_answer() {
     let mut door = open("").await;
     let ticket = door.request("run", &json!({"graph": [1.5], "a": "ż"})).submit().await.unwrap();
-    let wanted = format!(
-        r#"{{"jsonrpc": "2.0", "id": 1, "method": "run", "params": {{"sid": "{}", "params": {}}}}}"#,
-        ticket.id, r#"{"a":"ż","graph":[1.5]}"#,
-    );
+    let params = format!(r#"{{"sid": "{}", "params": {{"a":"ż","graph":[1.5]}}}}"#, ticket.id);
+    let wanted = format!(r#"{{"jsonrpc": "2.0", "id": 1, "method": "run", "params": {params}}}"#);
     assert_eq!(door.peer.next_text().await.unwrap(), wanted);
     let data = r#"{"z": 1.50, "a": 123456789012345678901234567890, "t": "\u0000"}"#;
     let inner = format!(r#"{{"sid": "{}", "result": {data}}}"#, ticket.id);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The packages of the environment; a change here renews it.
-const REQUIREMENTS: &[&str] = &["redis>=5"];
+const REQUIREMENTS: &[&str] = &["redis>=5", "json-rpc==1.15.0"];
 
 /// The start of the variables that name the interpreters of the gateway's tests.
 const GATEWAY: &str = "REDCALL_PYTHON_";
