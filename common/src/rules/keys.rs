@@ -41,6 +41,12 @@ impl Keys {
         format!("{}:{{events:{topic}}}:events", self.prefix)
     }
 
+    /// The owner of the lease on a name, under a hash tag that no queue has.
+    #[must_use]
+    pub fn lease(&self, name: &str) -> String {
+        format!("{}:{{lease:{name}}}:lease", self.prefix)
+    }
+
     /// Returns a `SCAN` pattern that matches all keys of the deployment, and few others.
     #[must_use]
     pub fn pattern(&self) -> String {
@@ -78,7 +84,8 @@ impl Keys {
         }
         let rest = self.tagged(key)?;
         let topic = rest.strip_prefix("events:").and_then(|rest| rest.strip_suffix("}:events"));
-        if topic.is_some_and(is_plain) {
+        let lease = rest.strip_prefix("lease:").and_then(|rest| rest.strip_suffix("}:lease"));
+        if topic.or(lease).is_some_and(is_plain) {
             return Some(Bound::Ttl);
         }
         let (_, what) = rest.split_once("}:").filter(|(queue, _)| is_queue(queue))?;
@@ -357,6 +364,9 @@ pub fn table() -> String {
          `events.max_bytes`, or its newest entry | publishers |\n",
     );
     out.push_str(
+        "| `redcall:{lease:NAME}:lease` | string, owner | TTL of the lease | 200 | its owner |\n",
+    );
+    out.push_str(
         "| `redcall:queues` | zset queue -> last used, ms | 10,000 names, TTL 30 days | 2 MiB | \
          all |\n",
     );
@@ -376,6 +386,7 @@ mod tests {
         assert_eq!(keys.dead(), "redcall:{default}:dead");
         assert_eq!(Keys::new("redcall").queues(), "redcall:queues");
         assert_eq!(Keys::new("redcall").events("door"), "redcall:{events:door}:events");
+        assert_eq!(Keys::new("redcall").lease("door"), "redcall:{lease:door}:lease");
     }
 
     #[test]
@@ -385,6 +396,7 @@ mod tests {
         for key in [
             keys.queues(),
             keys.events("door.7"),
+            keys.lease("door.7"),
             q.response("x"),
             q.workers(),
             q.worker("w"),
@@ -414,6 +426,7 @@ mod tests {
             "x",
             "redcall:{}:dead",
             "redcall:{events:a:b}:events",
+            "redcall:{lease:a}:events",
         ] {
             assert_eq!(keys.bound_of(key), None, "{key}");
         }

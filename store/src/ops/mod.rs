@@ -17,6 +17,7 @@ use crate::script::Script;
 pub use admin::*;
 pub use client::answers::*;
 pub use client::events::*;
+pub use client::lease::{LeaseChange, LeaseOps};
 pub use client::send::*;
 pub use deferred::{Covered, DeferredRecord, DeferredRun, EndedDeferred};
 pub use shared::*;
@@ -31,6 +32,7 @@ pub(crate) fn scripts() -> Vec<&'static Script> {
         client::send::scripts(),
         client::answers::scripts(),
         client::events::scripts(),
+        client::lease::scripts(),
         worker::polls::scripts(),
         worker::run::scripts(),
         worker::upkeep::scripts(),

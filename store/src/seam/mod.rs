@@ -11,15 +11,17 @@ mod session;
 mod waits;
 
 use crate::inspect::CheckOps;
-use crate::ops::{AnswerOps, EventOps, PauseOps, PollOps, RunOps, SendOps, SharedOps, UpkeepOps};
+use crate::ops::{
+    AnswerOps, EventOps, LeaseOps, PauseOps, PollOps, RunOps, SendOps, SharedOps, UpkeepOps,
+};
 
 pub use session::Session;
 pub use waits::{RequestPop, TopicWatch};
 
 /// All operations of a client.
-pub trait ClientOps: Session + SharedOps + SendOps + AnswerOps + EventOps {}
+pub trait ClientOps: Session + SharedOps + SendOps + AnswerOps + EventOps + LeaseOps {}
 
-impl<B: Session + SharedOps + SendOps + AnswerOps + EventOps> ClientOps for B {}
+impl<B: Session + SharedOps + SendOps + AnswerOps + EventOps + LeaseOps> ClientOps for B {}
 
 /// All operations of a worker.
 pub trait WorkerOps: Session + SharedOps + CheckOps + PollOps + RunOps + UpkeepOps {}

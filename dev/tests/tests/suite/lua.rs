@@ -8,6 +8,7 @@ mod dead;
 mod deferred;
 mod events;
 mod failures;
+mod leases;
 mod place;
 mod states;
 mod status;

@@ -2,4 +2,5 @@
 
 pub(crate) mod answers;
 pub(crate) mod events;
+pub(crate) mod lease;
 pub(crate) mod send;

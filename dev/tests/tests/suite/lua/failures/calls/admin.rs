@@ -8,15 +8,15 @@ use redcall_store::dead::{DeadLetters, DeadSelection};
 use redcall_store::inspect::Inspector;
 use redcall_store::rights::Role;
 use redcall_store::{
-    AnswerOps as _, CheckOps as _, EventOps as _, Member, PauseOps as _, SharedOps as _,
-    StoreError, TopicRetention,
+    AnswerOps as _, CheckOps as _, EventOps as _, LeaseChange, LeaseOps as _, Member,
+    PauseOps as _, SharedOps as _, StoreError, TopicRetention,
 };
 
 use super::super::super::WITHIN;
 use super::super::fill::EVENTS;
 use super::super::fill::State::Full;
 use super::super::world::Party;
-use super::{Case, case};
+use super::{Case, MINUTE, case};
 
 fn letters(party: &Party, max_length: u64) -> DeadLetters {
     Inspector::new(&party.connector, Keys::new("redcall")).dead("q", max_length)
@@ -65,6 +65,12 @@ pub(super) const CASES: &[Case] = &[
     case("trim", "trim", Full, |world, party, _| {
         let key = world.keys.response("l1");
         Box::pin(async move { party.link.trim(&key, (1, 1), WITHIN).await.map(drop) })
+    }),
+    case("lease", "lease", Full, |_, party, _| {
+        Box::pin(async {
+            let (key, take) = (Keys::new("redcall").lease("a"), (LeaseChange::Take, MINUTE));
+            party.link.change_lease(&key, "own", take, WITHIN).await.map(drop)
+        })
     }),
     case("events", "events", Full, |_, party, _| {
         Box::pin(async {
