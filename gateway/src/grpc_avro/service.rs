@@ -65,8 +65,23 @@ impl<T: Into<Status>> From<T> for Refused {
 struct Deadlines {
     /// Of all but a stream of states.
     short: Instant,
+    /// `true` if the caller has set it.
+    is_callers: bool,
     /// Of a stream of states.
     stream: Instant,
+}
+
+impl Deadlines {
+    /// Waits for Redis. A wait up to the door's own limit means that Redis is not reachable.
+    async fn redis<T>(
+        &self,
+        reply: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        timeout_at(self.short, reply).await.unwrap_or_else(|_| {
+            let code = if self.is_callers { Code::DeadlineExceeded } else { Code::Unavailable };
+            Err(Failure::new(code, "Redis did not answer in time; the job may be queued"))
+        })
+    }
 }
 
 impl Service {
@@ -117,24 +132,22 @@ impl Service {
             return Err(Status::new(GrpcCode::Unimplemented, "unknown method").into());
         };
         let deadlines = self.deadlines(head)?;
-        let reply = async {
-            let message = self.message(caller, head, body).await?;
-            let record = method.read(&message, self.bounds).map_err(|error| {
-                self.door.refuse(&caller.peer, "malformed");
-                let message = format!("the message is not a datum of the method's schema: {error}");
-                Status::new(GrpcCode::InvalidArgument, message)
-            })?;
-            drop(message);
-            match method.does {
-                GrpcDoes::Init => self.init(caller, method, record, &deadlines).await,
-                GrpcDoes::Monitor => self.monitor(caller, method, record, &deadlines).await,
-                GrpcDoes::Call => self.call(caller, method, &record, &deadlines).await,
-            }
-        };
-        Ok(timeout_at(deadlines.short, reply).await.unwrap_or_else(|_| {
-            let message = "the call did not end in time; its job may go on";
+        let message = timeout_at(deadlines.short, self.message(caller, head, body)).await;
+        let message = message.unwrap_or_else(|_| {
+            let message = "the request's message did not arrive in time";
             Err(Status::new(GrpcCode::DeadlineExceeded, message))
-        })?)
+        })?;
+        let record = method.read(&message, self.bounds).map_err(|error| {
+            self.door.refuse(&caller.peer, "malformed");
+            let message = format!("the message is not a datum of the method's schema: {error}");
+            Status::new(GrpcCode::InvalidArgument, message)
+        })?;
+        drop(message);
+        Ok(match method.does {
+            GrpcDoes::Init => self.init(caller, method, record, &deadlines).await,
+            GrpcDoes::Monitor => self.monitor(caller, method, record, &deadlines).await,
+            GrpcDoes::Call => self.call(caller, method, &record, &deadlines).await,
+        }?)
     }
 
     fn deadlines(&self, head: &Parts) -> Result<Deadlines, Status> {
@@ -144,8 +157,13 @@ impl Service {
         });
         let given = given.transpose()?;
         let of = |most: Duration| Instant::now() + given.map_or(most, |given| given.min(most));
-        // No longer than a day, also if the caller sets more: its connection does not last longer.
-        Ok(Deadlines { short: of(self.door.settings().timeout), stream: of(LONGEST_STREAM) })
+        let short = self.door.settings().timeout;
+        Ok(Deadlines {
+            short: of(short),
+            is_callers: given.is_some_and(|given| given < short),
+            // A day at most, also if the caller sets more.
+            stream: of(LONGEST_STREAM),
+        })
     }
 
     async fn message<B>(&self, caller: &Caller, head: &Parts, body: B) -> Result<Vec<u8>, Status>
@@ -178,7 +196,8 @@ impl Service {
         // Before anything is queued: a record that no frame can carry.
         method.frame(&record, Some("x"), JobState::Pending, limit).map_err(unfit)?;
         let request = request.track_status(method.kept);
-        let receipt = door.send(&method.job, &caller.peer, request).await?;
+        let sending = door.send(&method.job, &caller.peer, request);
+        let receipt = deadlines.redis(sending).await?;
         let frame = method.frame(&record, Some(&receipt.id), JobState::Pending, limit);
         let frame = frame.map_err(unfit)?;
         if !method.follows(&record) {
@@ -213,7 +232,10 @@ impl Service {
         };
         let queue = self.queue_of(&method.job);
         let found = match is_id(&id) && door.may_call(&method.job) {
-            true => door.client().status((&*queue, &*id)).await.map_err(Failure::from),
+            true => {
+                let reading = door.client().status((&*queue, &*id));
+                deadlines.redis(async { Ok(reading.await?) }).await
+            }
             false => Err(Failure::new(Code::NotFound, "no status is kept for this job")),
         };
         door.ended(&method.job, &caller.peer, &id, found.as_ref().err());

@@ -57,7 +57,7 @@ impl Template {
 }
 
 /// Adds the job `template`: a run reports its start, and ends when [`Template::end_one`] says so; it
-/// fails if the record's task is SYMBOL3.
+/// fails if the record's `ingest_type` is `fails`.
 pub(crate) fn template(worker: Worker) -> (Worker, Template) {
     let (starts, started) = mpsc::unbounded_channel();
     let ends = Arc::new(Semaphore::new(0));
@@ -66,7 +66,7 @@ pub(crate) fn template(worker: Worker) -> (Worker, Template) {
         let (starts, waits) = (starts.clone(), waits.clone());
         async move {
             let data = request.data().get().to_owned();
-            let fails = data.contains("SYMBOL3");
+            let fails = data.contains("\"fails\"");
             // A test that looks at no start has dropped its end.
             let _ = starts.send(data);
             waits.acquire().await.expect("never closed").forget();

@@ -8,7 +8,7 @@ use redcall_client::JobState;
 use redcall_testkit::{RestartableRedis, eventually};
 use serde_json::json;
 
-use crate::client::{GrpcClient, INIT, monitor, record};
+use crate::client::{CALL, GrpcClient, INIT, monitor, record};
 use crate::door::{Template, door, template};
 use crate::python::python;
 use crate::support::{RunningGateway, RunningWorker, Stage};
@@ -134,10 +134,13 @@ async fn stream_goes_on_after_redis_has_restarted() {
     assert_eq!(client.state().await, "Processing");
     job.started.recv().await.unwrap();
     redis.kill();
-    let began = Instant::now();
-    let (code, _) = other.refused(json!({"path": INIT, "record": record(false)})).await;
-    assert_eq!(code, "UNAVAILABLE");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let init = json!({"path": INIT, "record": record(false)});
+    let call = json!({"path": CALL, "record": record(false)});
+    for call in [init, call, monitor("some-id", false), monitor("some-id", true)] {
+        let began = Instant::now();
+        assert_eq!(other.refused(call.clone()).await.0, "UNAVAILABLE", "{call}");
+        assert!(began.elapsed() < Duration::from_secs(3), "{call}: {:?}", began.elapsed());
+    }
     redis.start_again().await;
     job.end_one();
     assert_eq!(client.state().await, "Success");

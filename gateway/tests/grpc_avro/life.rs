@@ -53,7 +53,7 @@ async fn failed_job_ends_its_stream_with_error() {
     job.unwrap().end_one();
     let mut client = GrpcClient::of(&python, gateway.address("scix", "listen"));
     let mut record = record(true);
-    record["task"] = json!("SYMBOL3");
+    record["task_args"]["ingest_type"] = json!("fails");
     let (states, code) = client.states(json!({"path": INIT, "record": record})).await;
     assert_eq!((states.last().unwrap().as_str(), code.as_str()), ("Error", "OK"));
     assert_eq!(states[0], "Pending");

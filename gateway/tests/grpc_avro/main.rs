@@ -1,5 +1,11 @@
 //! Protocol `grpc-avro`: its codec against other implementations; its door against real `grpcio`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests, which clippy cannot tell"
+)]
+
 mod client;
 mod codec;
 mod door;

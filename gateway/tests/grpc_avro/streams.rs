@@ -104,7 +104,7 @@ async fn followed_jobs(stage: &Stage) -> usize {
     let path = path.split('?').next().expect("a path");
     let stream = tokio::net::UnixStream::connect(path).await.unwrap();
     let (read, mut write) = stream.into_split();
-    write.write_all(b"PUBSUB CHANNELS *:status:*\r\n").await.unwrap();
+    write.write_all(b"PUBSUB SHARDCHANNELS *:status:*\r\n").await.unwrap();
     let mut line = String::new();
     BufReader::new(read).read_line(&mut line).await.unwrap();
     line.trim().strip_prefix('*').expect("an array").parse().unwrap()
