@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use redcall_client::Client;
 use redcall_common::settings::{GatewaySettings, Settings};
+use redcall_probes::Probes;
 use redcall_worker::Stop;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{self, GatewaySource};
 use crate::door::{Door, Listeners, Metrics, acceptor};
 use crate::error::{DoorError, GatewayError};
 use crate::protocols;
@@ -22,7 +24,8 @@ pub struct Gateway {
     doors: Vec<(Arc<Door>, Listeners)>,
     draining: CancellationToken,
     drain_timeout: Duration,
-    metrics: Arc<Metrics>,
+    /// Ended last.
+    probes: Option<Probes>,
 }
 
 /// An address on which a door listens.
@@ -58,8 +61,11 @@ impl Gateway {
             let refused = |source| GatewayError::Door { door: name.clone(), source };
             doors.push((door, listeners.map_err(refused)?));
         }
+        let any = clients.into_values().next().ok_or(GatewayError::NoDoors)?;
+        let source = GatewaySource::new(any, metrics, draining.clone());
+        let probes = admin::start(&settings, source)?;
         let drain_timeout = settings.worker.drain_timeout;
-        Ok(Self { doors, draining, drain_timeout, metrics })
+        Ok(Self { doors, draining, drain_timeout, probes })
     }
 
     /// Checks the files of all doors, without Redis and without binding an address. Returns every
@@ -97,6 +103,12 @@ impl Gateway {
         self.doors.iter().flat_map(of).collect()
     }
 
+    /// Returns the address of the probes and metrics; `None` if the settings name none.
+    #[must_use]
+    pub fn probes(&self) -> Option<SocketAddr> {
+        self.probes.as_ref().map(Probes::address)
+    }
+
     /// Serves all doors until `stop` asks for [`Stop::Drain`]; then accepts nothing more, and ends
     /// when the open requests have ended, after `worker.drain_timeout` at the latest.
     /// [`Stop::Now`] ends at once. Dropping the future does the same.
@@ -105,7 +117,7 @@ impl Gateway {
     ///
     /// The first error of a door.
     pub async fn run_until(self, mut stop: watch::Receiver<Stop>) -> Result<(), GatewayError> {
-        let Self { doors, draining, drain_timeout, metrics: _metrics } = self;
+        let Self { doors, draining, drain_timeout, probes: _probes } = self;
         let mut tasks = JoinSet::new();
         let mut names = BTreeMap::new();
         for (door, listeners) in doors {

@@ -11,6 +11,7 @@
 //! | `door/` | the pipeline that all protocols share, see below |
 //! | `protocols.rs` | the one match from a door's settings to its protocol |
 //! | `rq/`, `pm/`, `grpc_avro/`, `zmtp/`, `bgpy/` | one protocol each: framing, codec, names, errors |
+//! | `admin.rs` | what probes and metrics report |
 //! | `overview.rs` | the doors as `redcall-gateway check` prints them |
 //! | `error.rs` | errors at the start and the end of doors |
 //!
@@ -49,6 +50,7 @@
 //! `gateway/tests/support/`. Each protocol has a page `docs/guide/gateway-<protocol>.md`, linked
 //! from `docs/guide/gateway.md` and `docs/SUMMARY.md`.
 
+mod admin;
 mod bgpy;
 mod door;
 mod error;

@@ -18,7 +18,7 @@ use redcall_store::{Connection, Connector, Session as _, TopicRetention, WorkerK
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::admin::{Admin, AdminState};
+use crate::admin::{self, AdminState};
 use crate::background::pops::Pops;
 use crate::background::reload::Reloaded;
 use crate::background::schedules::Schedules;
@@ -64,7 +64,7 @@ pub(crate) async fn run(
     let readiness_handle = ReadinessHandle { checks: check_sender, pulse: pulse.clone() };
     readiness.set(readiness_handle.clone());
     let admin_state = AdminState { readiness: readiness_handle, metrics: metrics.clone() };
-    let admin = Admin::start(&settings, admin_state)?;
+    let admin = admin::start(&settings, admin_state)?;
     let (ended, end) = oneshot::channel();
     // Dropped with this future: the thread then returns its jobs and ends.
     let (_watched, abandoned) = oneshot::channel::<()>();

@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod frames;
 pub mod script_results;
 pub mod settings;
+pub mod zmtp;
 
 mod printed;
 

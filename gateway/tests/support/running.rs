@@ -10,15 +10,16 @@ use tokio::task::JoinHandle;
 /// A gateway in this process. Dropping it ends it at once.
 pub(crate) struct RunningGateway {
     addresses: Vec<DoorAddress>,
+    probes: Option<SocketAddr>,
     stop: watch::Sender<Stop>,
     task: JoinHandle<Result<(), GatewayError>>,
 }
 
 impl RunningGateway {
     pub(crate) fn start(gateway: Gateway, level: Stop) -> Self {
-        let addresses = gateway.addresses();
+        let (addresses, probes) = (gateway.addresses(), gateway.probes());
         let (stop, stopped) = watch::channel(level);
-        Self { addresses, stop, task: tokio::spawn(gateway.run_until(stopped)) }
+        Self { addresses, probes, stop, task: tokio::spawn(gateway.run_until(stopped)) }
     }
 
     /// The address of the door `door` under `key`, such as `listen`.
@@ -26,6 +27,11 @@ impl RunningGateway {
     pub(crate) fn address(&self, door: &str, key: &str) -> SocketAddr {
         let found = self.addresses.iter().find(|at| at.door == door && at.key == key);
         found.unwrap_or_else(|| panic!("no {key} of {door}: {:?}", self.addresses)).address
+    }
+
+    /// The address of its probes, of `[admin] listen`.
+    pub(crate) fn probes(&self) -> SocketAddr {
+        self.probes.expect("admin.listen in the settings")
     }
 
     /// Asks it to drain.

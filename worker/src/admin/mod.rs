@@ -1,91 +1,71 @@
-//! Probes and metrics over HTTP: liveness, readiness, counters.
-//!
-//! Served by a thread of its own, which neither handlers nor Redis can block. It requests reports
-//! from the dispatcher, always with a timeout. Nothing here logs per request: a log that is not
-//! read must not stop the probes.
+//! The worker's probes and metrics: what they report. The crate `redcall-probes` serves them.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `mod.rs` | the thread: started first, ended last |
-//! | `serve.rs` | connections, and their limits |
-//! | `routes.rs` | `/live`, `/ready`, `/metrics` |
+//! | `mod.rs` | liveness and readiness; the start |
 //! | `scrape.rs` | the body of `/metrics` |
 
-mod routes;
 mod scrape;
-mod serve;
 
-use std::net::TcpListener;
-use std::thread::{self, JoinHandle};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use redcall_common::keys::Keys;
 use redcall_common::settings::Settings;
+use redcall_probes::{Probes, ProbesError, Source};
 use redcall_store::Connector;
 use redcall_store::inspect::Inspector;
-use tokio::runtime::Builder;
-use tokio::sync::oneshot;
 
-pub(crate) use routes::AdminState;
-
-use crate::causes::with_causes;
 use crate::error::WorkerError;
+use crate::metrics::Metrics;
+use crate::readiness::ReadinessHandle;
 use scrape::Scrape;
 
-/// Most connections that wait to be accepted.
-const BACKLOG: i32 = 1024;
-
-/// The admin thread. Dropping it ends the thread, and frees the address.
-pub(crate) struct Admin {
-    end: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+/// Everything that the probes report.
+pub(crate) struct AdminState {
+    pub(crate) readiness: ReadinessHandle,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
-impl Admin {
-    /// Starts to listen and serve; returns `None` if the settings name no address.
-    ///
-    /// # Errors
-    ///
-    /// If the address cannot be bound, or the operating system refuses a thread.
-    pub(crate) fn start(
-        settings: &Settings,
-        state: AdminState,
-    ) -> Result<Option<Self>, WorkerError> {
-        let Some(address) = settings.admin.listen else { return Ok(None) };
-        let refused = |source| WorkerError::Listen { address, source };
-        let listener = TcpListener::bind(address).map_err(refused)?;
-        // The standard library's backlog is 128. The system drops a connection beyond the backlog,
-        // and its client retries a second later.
-        rustix::net::listen(&listener, BACKLOG).map_err(|error| refused(error.into()))?;
-        listener.set_nonblocking(true).map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
-        let connector = Connector::new(&settings.redis, "redcall-admin")?;
-        let inspector = Inspector::new(&connector, Keys::new(&settings.redis.prefix));
-        let scrape = Scrape::new(state.metrics.clone(), inspector, &settings.served_queues());
-        let router = routes::router(state, scrape);
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (end, ended) = oneshot::channel();
-        let thread = thread::Builder::new().name("redcall-admin".into()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    served = serve::serve(listener, router) => if let Err(error) = served {
-                        let error = with_causes(&error);
-                        tracing::error!(error, "stopped serving probes and metrics");
-                    },
-                    _ = ended => {}
-                }
-            });
-            runtime.shutdown_background();
-        })?;
-        tracing::info!(%address, "serving probes and metrics");
-        Ok(Some(Self { end: Some(end), thread: Some(thread) }))
+/// The source of the probes.
+struct WorkerSource {
+    readiness: ReadinessHandle,
+    scrape: Scrape,
+}
+
+/// Starts to listen and serve; returns `None` if the settings name no address.
+///
+/// # Errors
+///
+/// If the address cannot be bound, or the operating system refuses a thread.
+pub(crate) fn start(settings: &Settings, state: AdminState) -> Result<Option<Probes>, WorkerError> {
+    let Some(address) = settings.admin.listen else { return Ok(None) };
+    let connector = Connector::new(&settings.redis, "redcall-admin")?;
+    let inspector = Inspector::new(&connector, Keys::new(&settings.redis.prefix));
+    let AdminState { readiness, metrics } = state;
+    let scrape = Scrape::new(metrics, inspector, &settings.served_queues());
+    let probes = Probes::start(address, WorkerSource { readiness, scrape });
+    Ok(Some(probes.map_err(refused)?))
+}
+
+fn refused(error: ProbesError) -> WorkerError {
+    match error {
+        ProbesError::Listen { address, source } => WorkerError::Listen { address, source },
+        ProbesError::System(error) => WorkerError::System(error),
     }
 }
 
-impl Drop for Admin {
-    fn drop(&mut self) {
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+impl Source for WorkerSource {
+    fn stalled_for(&self) -> Option<Duration> {
+        self.readiness.pulse.stalled_for()
+    }
+
+    async fn ready(&self) -> (bool, String) {
+        self.readiness.report().await.finish()
+    }
+
+    async fn metrics(&self) -> Result<String, fmt::Error> {
+        self.scrape.text().await
     }
 }

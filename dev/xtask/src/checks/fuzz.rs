@@ -14,7 +14,7 @@ use crate::checks::steps::Steps;
 use crate::workspace::{Workspace, run as succeeds, runs};
 
 /// The targets, `dev/fuzz/src/<name>.rs` each.
-const TARGETS: &[&str] = &["envelope", "frames", "script_results", "settings"];
+const TARGETS: &[&str] = &["envelope", "frames", "script_results", "settings", "zmtp"];
 
 /// The instrumentation by which libFuzzer learns the parts of the program that an input has
 /// reached.

@@ -25,6 +25,17 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("[limits]", &["Limits"]),
     ("[dead]", &["DeadSettings"]),
     ("[events]", &["EventSettings"]),
+    (
+        "[gateways.NAME]",
+        &["GatewaySettings", "InwardSettings", "OutwardSettings", "ListeningSettings"],
+    ),
+    ("[gateways.NAME] tls", &["TlsSettings"]),
+    ("[gateways.NAME] protocol = \"rq\"", &["RqSettings"]),
+    ("[gateways.NAME] protocol = \"pm\"", &["PmRole", "PmSettings"]),
+    ("[gateways.NAME] protocol = \"grpc-avro\"", &["GrpcAvroSettings"]),
+    ("[gateways.NAME.methods.X]", &["GrpcMethod"]),
+    ("[gateways.NAME] protocol = \"zmtp\"", &["ZmtpSettings"]),
+    ("[gateways.NAME] protocol = \"bgpy\"", &["BgpySettings"]),
     ("[admin]", &["AdminSettings"]),
     ("[log]", &["LogSettings"]),
 ];
@@ -32,6 +43,9 @@ const SECTIONS: &[(&str, &[&str])] = &[
 /// Fields without a key of their own, by struct.
 const SKIPPED: &[(&str, &str)] = &[
     ("AuthSettings", "keys"),
+    ("GatewaySettings", "inward"),
+    ("GatewaySettings", "listening"),
+    ("GatewaySettings", "outward"),
     ("JobSettings", "env"),
     ("JobSettings", "kind"),
     ("JobSettings", "limit"),
@@ -40,6 +54,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ("ProcessSettings", "env"),
     ("RedisSettings", "skip_safety_warning"),
     ("RedisSettings", "url_named"),
+    ("PmSettings", "role"),
     ("ServiceSettings", "tasks"),
 ];
 
@@ -50,7 +65,10 @@ const TYPES: &[(&str, &str)] = &[
     ("data", "any value"),
     ("frame", BYTES),
     ("max_bytes", BYTES),
+    ("message", BYTES),
+    ("methods", "tables, below"),
     ("request", BYTES),
+    ("tasks", "list of three texts"),
 ];
 
 const BYTES: &str = "bytes, such as `\"64MiB\"`";
@@ -130,7 +148,8 @@ impl Types {
             (text, _) if field.is_choice => (text, "one of them is required".to_owned()),
             with_default => with_default,
         };
-        let known = TYPES.iter().find(|(of, _)| *of == key);
+        // A path has the name of a limit.
+        let known = TYPES.iter().find(|(of, _)| *of == key && field.kind != "PathBuf");
         let kind = known.map_or_else(|| self.kind(&field.kind), |(_, kind)| (*kind).to_owned());
         let (text, range) = range_of(&text);
         [format!("`{key}`"), kind, range, default, cell(&text)]
@@ -146,11 +165,11 @@ impl Types {
             "bool" => "true or false",
             "Duration" => "time, such as `\"500ms\"`",
             "Rate" => "rate, such as `\"10/s\"`",
-            "Vec<String>" => "list of texts",
+            "Vec<String>" | "Vec<SocketAddr>" => "list of texts",
             "Vec<u32>" => "list of numbers",
             "Vec<Code>" => "list of codes",
-            "BTreeMap<String,String>" => "table of texts",
-            "HttpSettings" => "table, below",
+            "BTreeMap<String,String>" | "BTreeMap<i64,String>" => "table of texts",
+            "HttpSettings" | "TlsSettings" => "table, below",
             "ProcessSettings" => "list of texts",
             _ => "",
         };

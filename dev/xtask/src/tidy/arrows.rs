@@ -10,7 +10,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("redcall-common", &[]),
     (STORE, &["redcall-common"]),
     ("redcall-client", &["redcall-common", STORE]),
-    ("redcall-worker", &["redcall-common", STORE]),
+    ("redcall-probes", &["redcall-common"]),
+    ("redcall-worker", &["redcall-common", "redcall-probes", STORE]),
     ("redcall-chaos", &["redcall-client", "redcall-common", STORE, TESTKIT, "redcall-worker"]),
     ("redcall-bench", &["redcall-client", "redcall-common", STORE]),
     ("redcall-bench-inner", &["redcall-client", "redcall-common", STORE]),
@@ -25,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Both ends only with its feature `example`, for the documentation examples of either.
     (TESTKIT, &["redcall-client", "redcall-common", STORE, "redcall-worker"]),
     (TESTS, &["redcall-client", "redcall-common", STORE, TESTKIT, "redcall-worker"]),
-    ("redcall-fuzz", &["redcall-client", "redcall-common", STORE]),
+    ("redcall-fuzz", &["redcall-client", "redcall-common", "redcall-gateway", STORE]),
     ("xtask", &["redcall-common", STORE, TESTKIT]),
 ];
 

@@ -18,9 +18,8 @@ const IDLE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BgpySettings {
     /// `listen`: The address of the server; port 0 selects a free one, which the log names.
-    /// Required.
     pub listen: SocketAddr,
-    /// `service`: The service that callers use. Required.
+    /// `service`: The service that callers use.
     pub service: String,
     /// `instance`: Its instance. Default empty.
     pub instance: String,

@@ -22,9 +22,8 @@ pub(crate) const MESSAGE: usize = 4 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrpcAvroSettings {
     /// `listen`: The address of the gRPC server; port 0 selects a free one, which the log names.
-    /// Required.
     pub listen: SocketAddr,
-    /// `methods.NAME`: The methods. Never empty.
+    /// `methods`: The methods. Never empty.
     pub methods: BTreeMap<String, GrpcMethod>,
     /// `registry`: The address of a schema registry over HTTP that answers from the schema files.
     /// Default none.
@@ -35,19 +34,19 @@ pub struct GrpcAvroSettings {
 /// they may be relative to that file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrpcMethod {
-    /// The path of the method, `/package.Service/method`. Required.
+    /// The path of the method, `/package.Service/method`.
     pub path: String,
-    /// What a call does. Required.
+    /// What a call does.
     pub does: GrpcDoes,
-    /// The job's name. Required.
+    /// The job's name.
     pub job: String,
-    /// The Avro schema of requests. Required.
+    /// The Avro schema of requests.
     pub request: PathBuf,
     /// The Avro schema of responses. Default that of requests.
     pub response: PathBuf,
-    /// The field with the job's id; required for `init` and `monitor`.
+    /// The field with the job's id. Default none; required for `init` and `monitor`.
     pub key: Option<String>,
-    /// The field with the job's state; required for `init` and `monitor`.
+    /// The field with the job's state. Default none; required for `init` and `monitor`.
     pub status: Option<String>,
     /// The field that asks for a stream up to the end, with dots between nested names. Default
     /// none: one frame.

@@ -39,9 +39,9 @@ pub struct ListeningSettings {
 /// may be relative to that file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// The PEM file of the door's certificate chain. Required.
+    /// The PEM file of the door's certificate chain.
     pub cert_file: PathBuf,
-    /// The PEM file of its private key. Required.
+    /// The PEM file of its private key.
     pub key_file: PathBuf,
     /// The PEM file of the authority that signs client certificates; connections without one are
     /// then rejected. Default none.

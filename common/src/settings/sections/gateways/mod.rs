@@ -43,7 +43,7 @@ use crate::settings::value::forms::QUEUE;
 /// `[gateways.NAME]`: one door of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewaySettings {
-    /// `protocol` and its own keys.
+    /// The protocol; its own keys are below.
     pub protocol: ProtocolSettings,
     /// The keys of calls that come in.
     pub inward: InwardSettings,
