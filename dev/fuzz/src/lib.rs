@@ -18,6 +18,7 @@ pub mod gateway_bgpy;
 pub mod pickle;
 pub mod script_results;
 pub mod settings;
+pub mod zmtp;
 
 mod printed;
 

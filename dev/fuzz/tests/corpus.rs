@@ -53,6 +53,11 @@ fn results_of_scripts() {
 }
 
 #[test]
+fn zeromq_peers() {
+    replay("zmtp", redcall_fuzz::zmtp::check);
+}
+
+#[test]
 fn settings() {
     replay("settings", redcall_fuzz::settings::check);
 }

@@ -27,6 +27,8 @@ mod command;
 mod device;
 mod errors;
 mod event;
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod link;
 mod names;

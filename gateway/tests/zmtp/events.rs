@@ -7,7 +7,7 @@ use redcall_gateway::zmtp::wire::{SocketType, encode};
 use serde_json::{Value, json};
 
 use crate::lab::Lab;
-use crate::peers::{Python, Raw, Version};
+use crate::peers::{self, Python, Raw, Version};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_and_emergencies_arrive_at_a_subscriber_of_each_version() {
@@ -120,7 +120,7 @@ async fn subscriber_that_does_not_read_loses_messages_and_no_other_does() {
         while subscriber.event().await.0 != 1001 {}
     }
     // More than the buffers of both sockets and the queue hold.
-    let (count, text) = (400, "x".repeat(100_000));
+    let (count, text) = (400_u64, "x".repeat(100_000));
     for number in 0..count {
         lab.client.publish("event", Kind(5), &json!([number, text])).await.unwrap();
         let (_, body) = prompt.event_of(4001).await;
@@ -136,6 +136,12 @@ async fn subscriber_that_does_not_read_loses_messages_and_no_other_does() {
         }
     }
     assert!(received < count, "nothing was dropped");
+    let metrics = peers::get(lab.gateway.probes(), "/metrics").await;
+    let dropped = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("redcall_gateway_dropped_total{gateway=\"lab\"} "));
+    let dropped: u64 = dropped.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap();
+    assert!(dropped >= count - received, "{dropped} of {count} were dropped, {received} came");
     lab.client.publish("event", Kind(6), "again").await.unwrap();
     while !slow.event().await.1.contains("\"again\"") {}
 }

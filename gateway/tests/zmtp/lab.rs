@@ -17,7 +17,7 @@ use crate::support::{RunningGateway, RunningWorker, Stage};
 /// A handler that was cancelled, or a token for a deferred answer.
 #[derive(Debug)]
 pub(crate) enum Note {
-    Started(String),
+    Started,
     Cancelled,
     Token(CompletionToken),
 }
@@ -47,7 +47,7 @@ async fn later(request: Request, notes: State<Notes>) -> Result<(), HandlerError
 
 /// Runs until it is cancelled.
 async fn hang(request: Request, notes: State<Notes>) -> Result<(), HandlerError> {
-    notes.send(Note::Started(request.id().to_owned()))?;
+    notes.send(Note::Started)?;
     request.cancelled().await;
     notes.send(Note::Cancelled)?;
     Ok(())
@@ -83,6 +83,9 @@ others = "command."
 140 = "panics"
 150 = "fail"
 160 = "unmapped"
+
+[admin]
+listen = "127.0.0.1:0"
 "#
     )
 }
