@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{self, sleep};
 
-use super::connector::{Connector, Peer, hedged};
+use super::connector::{Connector, Peer, hedged, run_id};
 use crate::error::StoreError;
 use crate::script::{self, Script};
 use redcall_common::backoff::Backoff;
@@ -37,6 +37,7 @@ enum ConnectionState {
     Up {
         conn: MultiplexedConnection,
         peer: Peer,
+        process: Option<Arc<str>>,
         generation: u64,
         /// Notified by the caller that saw this connection break. Reports of older ones are
         /// ignored.
@@ -48,6 +49,8 @@ enum ConnectionState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionId {
     peer: Peer,
+    /// The run id of the server's process; `None` if it is not known.
+    process: Option<Arc<str>>,
     generation: u64,
 }
 
@@ -56,6 +59,12 @@ impl ConnectionId {
     #[must_use]
     pub fn is_with(&self, other: &Self) -> bool {
         self.peer == other.peer
+    }
+
+    /// Returns `true` if both lead to the same run of a server: it has lost no data in between.
+    #[must_use]
+    pub fn is_same_run(&self, other: &Self) -> bool {
+        self.process.is_some() && self.process == other.process
     }
 }
 
@@ -139,8 +148,9 @@ impl Connection {
 
     pub(crate) fn standing(&self) -> Option<ConnectionId> {
         match &*self.shared.state.borrow() {
-            ConnectionState::Up { peer, generation, .. } => {
-                Some(ConnectionId { peer: peer.clone(), generation: *generation })
+            ConnectionState::Up { peer, process, generation, .. } => {
+                let (peer, process) = (peer.clone(), process.clone());
+                Some(ConnectionId { peer, process, generation: *generation })
             }
             ConnectionState::Down(_) | ConnectionState::Ended => None,
         }
@@ -374,7 +384,8 @@ impl Shared {
         for channel in channels {
             redis::cmd("SSUBSCRIBE").arg(channel).exec_async(&mut conn).await?;
         }
-        self.state.send_replace(ConnectionState::Up { conn, peer, generation, broken });
+        let process = run_id(&mut conn).await;
+        self.state.send_replace(ConnectionState::Up { conn, peer, process, generation, broken });
         Ok(id)
     }
 }
