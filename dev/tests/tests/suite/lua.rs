@@ -27,6 +27,7 @@ mod polls {
 }
 /// The scripts by which workers keep a queue in order, and faults of their server.
 mod upkeep {
+    mod ends;
     mod flush;
     mod probe;
     pub(super) mod registry;
