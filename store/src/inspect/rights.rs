@@ -69,7 +69,8 @@ const CLIENT: &[&str] = &[
 const ADMIN: &[&str] = &["config|get", "get", "pttl", "scan", "xdel"];
 
 /// Programs work without these. Notifications are only faster than polling the keys; elements of
-/// unknown size are read one by one; blocked pops send them twice; the rest is for inspection.
+/// unknown size are read one by one; polls at short intervals take the place of blocked pops; the
+/// rest is for inspection.
 const USEFUL: &[&str] = &[
     "client|reply",
     "client|kill",

@@ -19,6 +19,7 @@ mod polls {
     mod again;
     mod claims;
     mod codes;
+    mod inbox;
     mod lease;
     mod limits;
     mod reading;

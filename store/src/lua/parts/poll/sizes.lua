@@ -10,6 +10,13 @@
 -- returns the size of a list's element.
 local TOGETHER = 4194304
 
+-- The maximum number of elements that go back from an inbox in one script, in addition to their
+-- bytes.
+local MOST_RETURNED = 1000
+
+-- The length of a queue that is only known not to be empty.
+local UNCOUNTED = 1000000000
+
 -- Returns how many of the first `count` elements of a list of that `length` have at most this
 -- number of bytes in all, if more than one; 0 if unknown.
 local function known_small(key, count, length, bytes)
