@@ -257,7 +257,11 @@ impl Connection {
                 Err(error) if script::is_script_unknown(&error) => {
                     self.run(script, call, timeout).await
                 }
-                other => self.note(generation, other.map_err(|error| script.failed(error))),
+                Ok(value) => Ok(value),
+                Err(error) => {
+                    let failed = script.failed_at(&mut conn, call, error).await;
+                    self.note(generation, Err(failed))
+                }
             });
         }
         Ok(values)

@@ -57,7 +57,9 @@ end
 local function ask(...)
   local reply = redis.pcall(...)
   if type(reply) ~= 'table' or not reply.err then return reply end
-  if notes[1] == '' then notes[1] = reply.err end
+  if notes[1] ~= '' then return end
+  local command, key = ...
+  notes[1] = reply.err .. '; ' .. command .. ' ' .. key
 end
 
 -- Set by the script. Called after each step, with false if its leases were undone.

@@ -134,7 +134,7 @@ if take >= 0 then
     local raws = redis.pcall('LPOP', key, count)
     if not raws then return 0 end
     if raws.err then
-      notes[1] = raws.err
+      notes[1] = raws.err .. '; LPOP ' .. key
       return 0
     end
     local first, before = size, bytes
@@ -198,7 +198,7 @@ if popped then
 end
 length = length or redis.pcall('LLEN', KEYS[1])
 if type(length) == 'table' then
-  if notes[1] == '' then notes[1] = length.err end
+  if notes[1] == '' then notes[1] = length.err .. '; LLEN ' .. KEYS[1] end
   length = 0
 end
 -- The next poll goes on with the inbox: a length above 0 triggers it.

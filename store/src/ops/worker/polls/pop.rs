@@ -160,10 +160,13 @@ async fn read_lease(
 ) -> Result<PollReply, StoreError> {
     let leased = match leased.extract_error() {
         Err(error) if script::is_script_unknown(&error) => script.run(conn, call).await?,
-        other => other.map_err(|error| script.failed(error))?,
+        Err(error) => return Err(script.failed_at(conn, call, error).await),
+        Ok(leased) => leased,
     };
-    match first_reply(script, leased, 0)? {
-        Some(leased) => Ok(leased),
-        None => reply(POLL.run(conn, &lease.full_call()).await?, 0),
-    }
+    let (script, mut reply) = match first_reply(script, leased, 0)? {
+        Some(reply) => (script, reply),
+        None => (&*POLL, reply(POLL.run(conn, &lease.full_call()).await?, 0)?),
+    };
+    lease.explain(conn, script, &mut reply).await;
+    Ok(reply)
 }
