@@ -52,6 +52,7 @@ async fn failed_script_is_named_in_its_error() {
         let said = reply.unwrap_err().to_string();
         assert!(said.starts_with("Redis refused the script `poll_fast` (WRONGTYPE "), "{said}");
         let place = "; at `local alive = redis.call('ZSCORE', KEYS[6], worker)`; \
+                     `redcall:{q}:queue` is a string instead of a list; \
                      `redcall:{q}:workers` is a string instead of a zset";
         assert!(said.ends_with(place), "{said}");
     }
