@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Weak;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redcall_common::frame::Frame;
@@ -121,6 +122,8 @@ pub(crate) struct Reader {
     wanted: mpsc::UnboundedReceiver<Wanted>,
     /// Number of keys in the next round trip: reduced after a failure.
     batch_size: usize,
+    /// The size of the largest frame of a stream so far, bytes. Written and read by this task.
+    largest: AtomicUsize,
     /// Reads and trims to be retried in the next sweep.
     unread: HashSet<String>,
     untrimmed: HashMap<String, Trim>,
@@ -134,7 +137,8 @@ impl Reader {
         wanted: mpsc::UnboundedReceiver<Wanted>,
     ) -> Self {
         let (unread, untrimmed) = (HashSet::new(), HashMap::new());
-        Self { calls, reads, in_flight, wanted, batch_size: BATCH_MAX, unread, untrimmed }
+        let (batch_size, largest) = (BATCH_MAX, AtomicUsize::new(0));
+        Self { calls, reads, in_flight, wanted, batch_size, largest, unread, untrimmed }
     }
 
     pub(crate) async fn run(mut self) {
@@ -217,7 +221,12 @@ impl Reader {
         let (mut first, mut moved) = (true, false);
         loop {
             let frames = link.frames(&due.key, from, READ_TIMEOUT).await?;
-            let frames: Vec<Option<Frame>> = frames.iter().map(|raw| parse(raw)).collect();
+            let parsed = |raw: &Vec<u8>| {
+                let frame = parse(raw)?;
+                self.largest.fetch_max(raw.len(), Ordering::Relaxed);
+                Some(frame)
+            };
+            let frames: Vec<Option<Frame>> = frames.iter().map(parsed).collect();
             let missed = self.in_flight.deliver(frames.iter().flatten().cloned());
             if from == 0 {
                 // Every earlier frame is gone.
@@ -255,7 +264,8 @@ impl Reader {
     /// Redis determines the start of the stream, since several readers may trim it.
     async fn trim(&self, link: &Connection, trim: &Trim) -> Result<(), StoreError> {
         let up_to = (trim.attempt, trim.seq);
-        let head = link.trim(&trim.key, up_to, READ_TIMEOUT).await;
+        let largest = self.largest.load(Ordering::Relaxed);
+        let head = link.trim(&trim.key, up_to, largest, READ_TIMEOUT).await;
         // After a failure it is unknown which frames are gone.
         self.in_flight.set_head(&trim.id, head.as_ref().ok().copied().flatten());
         head.map(drop)

@@ -89,14 +89,7 @@ impl Keys {
             return Some(Bound::Ttl);
         }
         let (_, what) = rest.split_once("}:").filter(|(queue, _)| is_queue(queue))?;
-        let (head, has_arg) =
-            what.split_once(':').map_or((what, false), |(head, arg)| (head, !arg.is_empty()));
-        let row = TABLE.iter().find(|[row, kind, ..]| {
-            let (row, takes_arg) =
-                row.split_once(':').map_or((*row, false), |(head, _)| (head, true));
-            row == head && takes_arg == has_arg && !kind.starts_with("channel")
-        })?;
-        let [_, _, bound, _] = row;
+        let [_, _, bound, _] = row_of(what)?;
         Some(if bound.contains("TTL") { Bound::Ttl } else { Bound::Other })
     }
 
@@ -349,6 +342,25 @@ const TABLE: &[[&str; 4]] = &[
     ["probe:<worker>:…", "as the queue's own", "one probe, TTL 1 minute", "its worker"],
 ];
 
+/// Returns the row of a key by its part after the queue.
+fn row_of(what: &str) -> Option<&'static [&'static str; 4]> {
+    let (head, has_arg) =
+        what.split_once(':').map_or((what, false), |(head, arg)| (head, !arg.is_empty()));
+    TABLE.iter().find(|[row, kind, ..]| {
+        let (row, takes_arg) = row.split_once(':').map_or((*row, false), |(head, _)| (head, true));
+        row == head && takes_arg == has_arg && !kind.starts_with("channel")
+    })
+}
+
+/// Returns the type that the key of a queue has at Redis, as `TYPE` names it; `None` if it is not
+/// one of our keys. The prefix is not checked.
+#[must_use]
+pub fn type_of(key: &str) -> Option<&'static str> {
+    let (_, what) = key.split_once(":{")?.1.split_once("}:")?;
+    let kind = row_of(what)?[1].split([' ', ',', ';']).next()?;
+    ["hash", "list", "set", "stream", "string", "zset"].into_iter().find(|known| *known == kind)
+}
+
 /// Returns the keys as the markdown table of docs/reference/keys.md.
 #[must_use]
 pub fn table() -> String {
@@ -387,6 +399,24 @@ mod tests {
         assert_eq!(Keys::new("redcall").queues(), "redcall:queues");
         assert_eq!(Keys::new("redcall").events("door"), "redcall:{events:door}:events");
         assert_eq!(Keys::new("redcall").lease("door"), "redcall:{lease:door}:lease");
+    }
+
+    #[test]
+    fn type_of_a_key_is_that_of_its_row() {
+        let keys = Keys::new("redcall").of("q");
+        for (key, kind) in [
+            (keys.queue(), Some("list")),
+            (keys.leases("w"), Some("hash")),
+            (keys.workers(), Some("zset")),
+            (keys.worker("w"), Some("string")),
+            (keys.parked_names(), Some("set")),
+            (keys.parked("add"), Some("list")),
+            (keys.dead(), Some("stream")),
+            (keys.control(), None),
+            ("redcall:queues".to_owned(), None),
+        ] {
+            assert_eq!(type_of(&key), kind, "{key}");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Read by both ends: a client refuses oversized data before it is queued, a worker answers
 //! `too_large` if the data reached the queue by another way.
 
+use std::time::Duration;
+
 /// Upper limits, in bytes unless stated otherwise. `[limits]` in the settings file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -38,6 +40,12 @@ impl Default for Limits {
 /// The maximum bytes of requests or answers in one command, unless a single one is larger: the
 /// command must complete well within the response timeout.
 pub const COMMAND_BYTES: usize = 8 << 20;
+
+/// The longest time that a deferred answer may take.
+pub const MAX_DEFERRAL: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The longest delay before another attempt.
+pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The range of the TTL of an answer or a status, ms.
 pub const TTL_RANGE_MS: std::ops::RangeInclusive<u64> = 1_000..=7 * 24 * 3_600_000;

@@ -261,6 +261,15 @@ impl Connector {
     }
 }
 
+/// Returns the id of this run of the server and that of its data, which changes if it becomes a
+/// replica meanwhile; `None` if the user may not ask for them.
+pub(crate) async fn run_id(conn: &mut MultiplexedConnection) -> Option<Arc<str>> {
+    let call = redis::cmd("INFO").arg("server").arg("replication").to_owned();
+    let info: String = call.query_async(conn).await.ok()?;
+    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    Some([field("run_id:")?, field("master_replid:")?].join(" ").into())
+}
+
 /// Returns `true` if the certificate was refused: wrong host name, unknown authority, or expired.
 fn is_mistrust(error: &redis::RedisError) -> bool {
     // The type in which the driver wraps errors of other crates.

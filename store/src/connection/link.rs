@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{self, sleep};
 
-use super::connector::{Connector, Peer, hedged};
+use super::connector::{Connector, Peer, hedged, run_id};
 use crate::error::{Cause, OrStore, StoreError};
 use crate::script::{self, Script};
 use redcall_common::backoff::Backoff;
@@ -39,6 +39,7 @@ enum ConnectionState {
     Up {
         conn: MultiplexedConnection,
         peer: Peer,
+        process: Option<Arc<str>>,
         generation: u64,
         /// Notified by the caller that saw this connection break. Reports of older ones are
         /// ignored.
@@ -50,6 +51,8 @@ enum ConnectionState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionId {
     peer: Peer,
+    /// The run id of the server's process; `None` if it is not known.
+    process: Option<Arc<str>>,
     generation: u64,
 }
 
@@ -58,6 +61,12 @@ impl ConnectionId {
     #[must_use]
     pub fn is_with(&self, other: &Self) -> bool {
         self.peer == other.peer
+    }
+
+    /// Returns `true` if both lead to the same run of a server: it has lost no data in between.
+    #[must_use]
+    pub fn is_same_run(&self, other: &Self) -> bool {
+        self.process.is_some() && self.process == other.process
     }
 }
 
@@ -163,8 +172,9 @@ impl Connection {
 
     pub(crate) fn standing(&self) -> Option<ConnectionId> {
         match &*self.shared.state.borrow() {
-            ConnectionState::Up { peer, generation, .. } => {
-                Some(ConnectionId { peer: peer.clone(), generation: *generation })
+            ConnectionState::Up { peer, process, generation, .. } => {
+                let (peer, process) = (peer.clone(), process.clone());
+                Some(ConnectionId { peer, process, generation: *generation })
             }
             ConnectionState::Down(_) | ConnectionState::Ended => None,
         }
@@ -271,7 +281,11 @@ impl Connection {
                 Err(error) if script::is_script_unknown(&error) => {
                     self.run(script, call, timeout).await
                 }
-                other => self.note(generation, other.map_err(|error| script.failed(error))),
+                Ok(value) => Ok(value),
+                Err(error) => {
+                    let failed = script.failed_at(&mut conn, call, error).await;
+                    self.note(generation, Err(failed))
+                }
             });
         }
         Ok(values)
@@ -409,7 +423,8 @@ impl Shared {
         for channel in channels {
             redis::cmd("SSUBSCRIBE").arg(channel).exec_async(&mut conn).await.or_store()?;
         }
-        self.state.send_replace(ConnectionState::Up { conn, peer, generation, broken });
+        let process = run_id(&mut conn).await;
+        self.state.send_replace(ConnectionState::Up { conn, peer, process, generation, broken });
         Ok(id)
     }
 }

@@ -76,10 +76,13 @@ pub enum StoreError {
     /// Redis ended a script with an error, before its first command or at one of its commands. The
     /// script has no effect then: it checks before it writes, stores before it removes, and undoes
     /// a step that it cannot finish. The tests of `lua::failures` verify that for each script.
-    #[error("Redis refused the script `{script}`{}", .source.reason())]
+    #[error("Redis refused the script `{script}`{}{place}", .source.reason())]
     Script {
         /// The script's name, which is that of its file in `lua/`.
         script: &'static str,
+        /// Its line that failed, and the keys that have a value of another type, as the end of a
+        /// sentence; empty if Redis tells neither.
+        place: String,
         /// The error of Redis.
         #[source]
         source: Arc<Cause>,
@@ -169,9 +172,17 @@ impl StoreError {
     /// Returns the same error as one of the script with this name.
     pub(super) fn of_script(self, script: &'static str) -> Self {
         match self {
-            Self::Refused(source) => Self::Script { script, source },
+            Self::Refused(source) => Self::Script { script, place: String::new(), source },
             other => other,
         }
+    }
+
+    /// Returns the same error with the place at which the script failed.
+    pub(super) fn at(mut self, found: &str) -> Self {
+        if let Self::Script { place, .. } = &mut self {
+            place.push_str(found);
+        }
+        self
     }
 
     /// Returns the usual fix.

@@ -35,6 +35,7 @@ const ALL: &[&str] = &[
     "script|load",
     "ssubscribe",
     "time",
+    "type",
     "xadd",
     "zadd",
     "zrange",
@@ -69,7 +70,8 @@ const CLIENT: &[&str] = &[
 const ADMIN: &[&str] = &["config|get", "get", "pttl", "scan", "xdel"];
 
 /// Programs work without these. Notifications are only faster than polling the keys; elements of
-/// unknown size are read one by one; blocked pops send them twice; the rest is for inspection.
+/// unknown size are read one by one; polls at short intervals take the place of blocked pops; the
+/// rest is for inspection.
 const USEFUL: &[&str] = &[
     "client|reply",
     "client|kill",
@@ -84,6 +86,7 @@ const USEFUL: &[&str] = &[
     "scan",
     "smembers",
     "spublish",
+    "type",
     "wait",
     "xlen",
     "zremrangebyrank",

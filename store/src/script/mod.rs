@@ -4,6 +4,7 @@
 //! A script is declared beside its typed call, in a file of `ops/`.
 
 pub(crate) mod parts;
+mod place;
 mod reading;
 mod role;
 
@@ -12,6 +13,7 @@ use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 
 use crate::error::{OrStore, StoreError};
 
+pub(crate) use place::wrong_types;
 pub use reading::Reading;
 pub use role::Role;
 
@@ -161,7 +163,10 @@ impl Script {
             }
             other => other,
         };
-        ran.map_err(|error| self.failed(error))
+        match ran {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.failed_at(conn, call, error).await),
+        }
     }
 
     /// Returns the same call by text instead of by hash.

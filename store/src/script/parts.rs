@@ -13,6 +13,7 @@ parts! {
     /// Needed everywhere: the clock, undoing steps, reading envelopes.
     "common":
         LIVE = "live",
+        NODES = "nodes",
         PRELUDE = "prelude",
         RECORD = "record",
         ROOM = "room",

@@ -343,7 +343,7 @@ impl AnswerOps for MemoryBroker {
         ) -> DeferredSettled;
         fn states(&self, &str, Duration) -> States;
         fn first_that_exists(&self, &[String], Duration) -> Option<usize>;
-        fn trim(&self, &str, (u32, u64), Duration) -> Option<(u32, u64)>;
+        fn trim(&self, &str, (u32, u64), usize, Duration) -> Option<(u32, u64)>;
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use redcall_common::depth::data_fits;
+use redcall_common::limits::MAX_DEFERRAL;
 use redcall_common::token::CompletionToken;
 use redcall_store::Settled;
 use serde::Serialize;
@@ -13,9 +14,6 @@ use tokio::sync::oneshot;
 use crate::run::job::Job;
 use crate::run::outcome;
 use crate::run::request::Request;
-
-/// The longest time that a deferred answer may take.
-const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The reason why an answer could not be deferred. The handler can still answer, except after
 /// [`DeferError::NotOwned`].
@@ -154,8 +152,8 @@ async fn deferral(
     if !data_fits(data.get().as_bytes(), limit) {
         return Err(DeferError::TooDeep { limit });
     }
-    let timeout = timeout.unwrap_or(MAX_TIMEOUT);
-    if timeout > MAX_TIMEOUT {
+    let timeout = timeout.unwrap_or(MAX_DEFERRAL);
+    if timeout > MAX_DEFERRAL {
         return Err(DeferError::TooLong);
     }
     let timeout = job.context().remaining().map_or(timeout, |left| left.min(timeout));

@@ -72,6 +72,9 @@ impl PollStep {
     }
 }
 
+/// The length of a queue that is only known not to be empty, or whose inbox is not.
+const UNCOUNTED: usize = 1_000_000_000;
+
 impl Store {
     /// `BLMOVE` of the queue's head to a worker's inbox. Returns `true` if there was one.
     pub fn pop(&mut self, worker: WorkerId) -> bool {
@@ -97,11 +100,12 @@ impl Store {
             Registered::Alive => State::Open,
             Registered::No | Registered::Ended => State::Expired,
         };
-        let mut leased = Vec::new();
+        let (mut leased, mut popped) = (Vec::new(), 0);
         let ignored = self.is(Fault::InboxIgnored);
         if state == State::Open && !ignored {
-            let all = self.holder(worker).inbox.len();
-            leased = self.lease_some(worker, all, |store, at| &mut store.holder_mut(at).inbox);
+            // One per poll.
+            popped = self.holder(worker).inbox.len().min(1);
+            leased = self.lease_some(worker, popped, |store, at| &mut store.holder_mut(at).inbox);
         } else if !ignored {
             self.inbox_to_queue(worker);
         }
@@ -112,7 +116,13 @@ impl Store {
             }
             self.fill(worker, poll.take, &mut leased, |store, _| &mut store.queue);
         }
-        let (length, parked) = (self.queue.len(), self.names_parked);
+        let rests = !self.queue.is_empty() || !self.holder(worker).inbox.is_empty();
+        let length = match popped {
+            0 => self.queue.len(),
+            _ if rests => UNCOUNTED,
+            _ => 0,
+        };
+        let parked = self.names_parked;
         Reply { said, leased, length, parked, state }
     }
 

@@ -19,6 +19,7 @@ mod polls {
     mod again;
     mod claims;
     mod codes;
+    mod inbox;
     mod lease;
     mod limits;
     mod reading;
@@ -27,6 +28,7 @@ mod polls {
 }
 /// The scripts by which workers keep a queue in order, and faults of their server.
 mod upkeep {
+    mod ends;
     mod flush;
     mod leases;
     mod probe;

@@ -5,9 +5,10 @@ mod round;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redcall_common::event::COMMAND_RESULT;
-use redcall_store::{Heartbeat, Session as _, StoreError, WorkerKeys};
+use redcall_store::{ConnectionId, Heartbeat, Session as _, StoreError, WorkerKeys};
 use tokio::time::{Instant, Interval};
 
 use self::round::served;
@@ -37,9 +38,13 @@ pub(super) struct Heartbeats {
     polls_reconnected: Reconnect,
     /// The next reconnect of the heartbeats' connection.
     reconnected: Reconnect,
-    /// When the connections were made: this worker takes over no leases within one lease of a
-    /// reconnect.
-    connected_since: Instant,
+    /// The last connection of the heartbeats.
+    connection: Option<ConnectionId>,
+    /// Time of the last reply to a heartbeat.
+    stored: Instant,
+    /// Start of the worker, or of the last connection before which other workers may have lost
+    /// their leases: this worker takes over no leases within one lease of it.
+    others_since: Instant,
 }
 
 /// Input of the heartbeats.
@@ -63,7 +68,7 @@ impl Heartbeats {
         queues: &[Queue],
         jobs: &Jobs,
     ) -> Result<Self, StoreError> {
-        let connected_since = Instant::now();
+        let others_since = Instant::now();
         let (queues, info) = content(setup, queues, jobs, false);
         let (link, identity) = (&setup.heartbeat_conn, &setup.identity);
         let heartbeats = round::round(link, &queues, identity, setup.lease, &info).await;
@@ -75,7 +80,9 @@ impl Heartbeats {
             follow_up: None,
             polls_reconnected: Box::pin(setup.shared.link.reconnected()),
             reconnected: Box::pin(setup.heartbeat_conn.reconnected()),
-            connected_since,
+            connection: link.standing(),
+            stored: Instant::now(),
+            others_since,
         })
     }
 
@@ -86,14 +93,28 @@ impl Heartbeats {
             _ = self.ticks.tick() => HeartbeatStep::Due,
             () = &mut self.polls_reconnected => {
                 self.polls_reconnected = Box::pin(setup.shared.link.reconnected());
-                self.connected_since = Instant::now();
                 HeartbeatStep::PollsReconnected
             }
             () = &mut self.reconnected => {
                 self.reconnected = Box::pin(setup.heartbeat_conn.reconnected());
-                self.connected_since = Instant::now();
+                self.note_reconnect(setup);
                 HeartbeatStep::Reconnected
             }
+        }
+    }
+
+    /// Has this worker wait for the heartbeats of others, if their leases may have ended: the server
+    /// was restarted or is another one, or this worker has missed a heartbeat too. Without this
+    /// distinction, connections that break again and again would delay each take-over.
+    fn note_reconnect(&mut self, setup: &Setup) {
+        let now = setup.heartbeat_conn.standing();
+        let known = self.connection.as_ref().zip(now.as_ref());
+        let is_same_run = known.is_some_and(|(before, now)| before.is_same_run(now));
+        if now.is_some() {
+            self.connection = now;
+        }
+        if may_have_lost_leases(is_same_run, self.stored.elapsed(), setup.lease) {
+            self.others_since = Instant::now();
         }
     }
 
@@ -147,13 +168,14 @@ impl Heartbeats {
 
     /// Handles the reply of one queue.
     pub(super) fn replied(
-        &self,
+        &mut self,
         mut heartbeat: Heartbeat,
         index: usize,
         setup: &Setup,
         queues: &mut [Queue],
         jobs: &mut Jobs,
     ) {
+        self.stored = Instant::now();
         let queue = &mut queues[index];
         queue.renewed(&mut heartbeat, jobs, setup);
         for id in &heartbeat.cancelled {
@@ -164,7 +186,7 @@ impl Heartbeats {
             let (link, shared) = (setup.heartbeat_conn.clone(), setup.shared.clone());
             tokio::spawn(round::expire(link, queue.keys().clone(), topic, shared));
         }
-        if self.connected_since.elapsed() < setup.lease {
+        if self.others_since.elapsed() < setup.lease {
             return;
         }
         for dead in heartbeat.dead {
@@ -180,6 +202,15 @@ impl Heartbeats {
             round.end().await;
         }
     }
+}
+
+/// Returns `true` if other workers may have lost their leases before a reconnect. `stored`: the time
+/// since this worker's last heartbeat.
+///
+/// Heartbeats come every third of a lease. If the last one is not much older, the outage was shorter
+/// than that, and every lease has another quarter at least.
+fn may_have_lost_leases(is_same_run: bool, stored: Duration, lease: Duration) -> bool {
+    !is_same_run || stored > lease * 5 / 12
 }
 
 /// Returns the queues of a round, and its description of the worker.
@@ -199,4 +230,19 @@ fn content(
     };
     let keys = queues.iter().map(|queue| queue.keys().clone()).collect();
     (keys, setup.identity.info(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_outage_of_the_same_server_costs_no_lease() {
+        let lease = Duration::from_secs(12);
+        let lost = |is_same_run, seconds| {
+            may_have_lost_leases(is_same_run, Duration::from_secs(seconds), lease)
+        };
+        assert!(!lost(true, 0) && !lost(true, 5));
+        assert!(lost(true, 6) && lost(false, 0));
+    }
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use redcall_common::backoff::{Backoff, jittered};
 use redcall_common::error::Code;
+use redcall_common::limits::MAX_RETRY_DELAY;
 use redcall_common::settings::{BackoffKind, Retries};
 
 use crate::run::job::Job;
 
-/// The longest retry delay that a handler may ask for.
+/// The longest retry delay that a handler may ask for; at most [`MAX_RETRY_DELAY`].
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const _: () = assert!(MAX_RETRY_AFTER.as_secs() <= MAX_RETRY_DELAY.as_secs());
 
 /// Returns the delay before the next attempt; `None` if there is none.
 pub(crate) fn retry_in(job: &Job, code: Code, after: Option<Duration>) -> Option<Duration> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use crate::rules::error::Code;
+use crate::rules::limits::MAX_RETRY_DELAY;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
 use crate::settings::source::section::Section;
@@ -78,7 +79,7 @@ pub(crate) fn read(job: &mut Section<'_>) -> Option<Retries> {
             .unwrap_or(default.backoff),
         base: section.read("base", |entry| entry.duration(SHORTEST..=DAY)).unwrap_or(default.base),
         cap: section
-            .read("cap", |entry| entry.duration(SHORTEST..=DAY * 30))
+            .read("cap", |entry| entry.duration(SHORTEST..=MAX_RETRY_DELAY))
             .unwrap_or(default.cap),
         on: section.read("on", codes).unwrap_or(default.on),
     };

@@ -1,6 +1,7 @@
 //! Jobs with concurrency limits: per worker, over all workers, and per customer.
 
 mod rotation;
+mod values;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -111,6 +111,31 @@ async fn worker_does_not_take_over_within_a_lease_of_its_start() {
 }
 
 #[tokio::test]
+async fn connections_that_break_again_and_again_delay_no_take_over() {
+    let mut bench = Bench::new().await;
+    bench.settings.worker.lease = Duration::from_secs(2);
+    let call = bench.client().await.request("which").submit().await.unwrap();
+    assert_eq!(dies(&bench, "ghost", 1).await, 1);
+    let mut conn = connection(&bench).await;
+    let _worker = worker(&bench).await;
+    let since = Instant::now();
+    let breaking = async {
+        let mut often = tokio::time::interval(Duration::from_millis(400));
+        loop {
+            often.tick().await;
+            crate::support::cut(&mut conn, "redcall-worker").await;
+        }
+    };
+    let answer = tokio::select! {
+        answer = call.wait() => answer.unwrap(),
+        () = breaking => unreachable!(),
+    };
+    assert_eq!(answer.json::<u32>().unwrap(), 2);
+    // A lease after its start, and a heartbeat.
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+}
+
+#[tokio::test]
 async fn orphaned_live_ids_and_leases_are_repaired() {
     let bench = Bench::new().await;
     let mut conn = connection(&bench).await;

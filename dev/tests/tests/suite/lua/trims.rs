@@ -21,7 +21,7 @@ impl Store {
     }
 
     async fn trim(&self, attempt: u32, seq: u64) -> Option<(u32, u64)> {
-        self.link.trim(&self.keys.response("a"), (attempt, seq), WITHIN).await.unwrap()
+        self.link.trim(&self.keys.response("a"), (attempt, seq), 0, WITHIN).await.unwrap()
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod failures;
 mod lines;
+mod repairs;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -1,5 +1,5 @@
 -- Purpose: bounded reads of a list, in steps that can be undone; part of poll.lua.
--- KEYS: none of its own; the list is passed in.
+-- KEYS: of poll.lua; lists are passed in.
 -- ARGV: of poll.lua.
 -- Returns: nothing.
 -- Derived keys: none.
@@ -57,7 +57,9 @@ end
 local function ask(...)
   local reply = redis.pcall(...)
   if type(reply) ~= 'table' or not reply.err then return reply end
-  if notes[1] == '' then notes[1] = reply.err end
+  if notes[1] ~= '' then return end
+  local command, key = ...
+  notes[1] = reply.err .. '; ' .. command .. ' ' .. key
 end
 
 -- Set by the script. Called after each step, with false if its leases were undone.
@@ -77,19 +79,12 @@ local function lease_step(step, ...)
   return 0
 end
 
--- Leases elements that a blocked pop has moved: they belong to this worker, with or without
--- capacity. Two at a time: usually there is one. Returns true if some are left.
-local function take_inbox(key, accept)
-  local function step()
-    local raws = redis.call('LPOP', key, '2') or {}
-    note_popped(key, raws)
-    return accept(key, raws, math.huge)
-  end
-  for _ = 1, 32 do
-    if lease_step(step) < 2 then return notes[1] ~= '' or scanned > MAX_SCANNED end
-    if not has_room(bytes) then return true end
-  end
-  return true
+-- Leases an element that a blocked pop has moved: it belongs to this worker, with or without
+-- capacity. One per poll: a pop moves one, and nothing tells the sizes of others.
+local function pop_inbox(accept)
+  local raws = redis.call('LPOP', KEYS[2], '1') or {}
+  note_popped(KEYS[2], raws)
+  return accept(KEYS[2], raws, math.huge)
 end
 
 -- Takes from the head of a list until `up_to` requests are taken. Returns how many elements are

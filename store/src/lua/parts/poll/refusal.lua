@@ -4,7 +4,7 @@
 -- ARGV: of poll_common.lua.
 -- Returns: nothing.
 -- Derived keys: scheduled of the queue; response:<id> of a refused request.
--- Cost: O(1) per element.
+-- Cost: O(1) per element, O(frames) of a response key.
 dead.key, dead.max, dead.age, dead.by = KEYS[5], ARGV[4], tonumber(ARGV[5]), worker
 
 -- The maximum number of brackets and strings to scan, except those of one element.
@@ -17,11 +17,21 @@ local function id_of(raw)
   return id and #id <= 64 and id
 end
 
+-- The bytes of response keys that this script has looked at.
+local looked = 0
+
 -- Returns true if the id of a refused element without a lease belongs to another request: one that
--- is scheduled, or whose answer waits for its caller.
+-- is scheduled, or whose answer waits for its caller. A response key beyond 4 MiB, in one script,
+-- is not read, and counts as an answer.
 local function is_taken(id)
   if redis.pcall('HEXISTS', base .. ':scheduled', id) == 1 then return true end
-  local last = redis.pcall('LINDEX', base .. ':response:' .. id, -1)
+  local key = base .. ':response:' .. id
+  local used = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
+  if not used then return false end
+  -- The right to measure may be missing.
+  if type(used) == 'number' then looked = looked + used end
+  if looked > 4194304 then return true end
+  local last = redis.pcall('LINDEX', key, -1)
   local kind = type(last) == 'string'
     and string.match(last, '^{"id":"[%w_-]+","response_key":"[^"]*","type":"(%a+)"')
   return kind == 'result' or kind == 'error'

@@ -1,5 +1,5 @@
 -- Purpose: estimate how many elements of a list are small, before reading them; part of the scripts
---   of a poll, after poll_common.lua.
+--   of a poll, after poll_common.lua and nodes.lua.
 -- KEYS: none of its own; the list is passed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
@@ -10,21 +10,12 @@
 -- returns the size of a list's element.
 local TOGETHER = 4194304
 
--- Returns the number of nodes of a list: Redis reports the size of the first node times their
--- number, and an element of over 8 KiB has its own node. The change is temporary: neither replicas
--- nor the append-only file get it.
-local function nodes_of(key)
-  local filler = '<8,200 blanks>' -- Rust inserts them: Lua would take 20 us to build them
-  redis.set_repl(redis.REPL_NONE)
-  local pushed = redis.pcall('LPUSH', key, filler)
-  local size = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', 1)
-  -- The element must be removed, even if this user lacks rights.
-  local trimmed = type(pushed) == 'number' and redis.pcall('LTRIM', key, 1, -1)
-  if trimmed and trimmed.err then redis.pcall('LPOP', key) end
-  redis.set_repl(redis.REPL_ALL)
-  -- The maximum that an allocator uses for 8,200 bytes: too few nodes are safer than too many.
-  return tonumber(size) / 10400 - 1
-end
+-- The maximum number of elements that go back from an inbox in one script, in addition to their
+-- bytes.
+local MOST_RETURNED = 1000
+
+-- The length of a queue that is only known not to be empty.
+local UNCOUNTED = 1000000000
 
 -- Returns how many of the first `count` elements of a list of that `length` have at most this
 -- number of bytes in all, if more than one; 0 if unknown.

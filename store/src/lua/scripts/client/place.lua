@@ -43,7 +43,8 @@ end
 -- Pushes the stored end as a frame for this caller.
 local function replay(tail)
   local frame = '{"id":"' .. id .. '","response_key":"' .. KEYS[5] .. '"' .. tail
-  if redis.call('LINDEX', KEYS[5], -1) == frame then return end -- by a call whose reply was lost
+  -- By a call whose reply was lost. Compared by Redis: the last element may be of any size.
+  if redis.call('LPOS', KEYS[5], frame, 'RANK', '-1', 'MAXLEN', '1') then return end
   redis.call('RPUSH', KEYS[5], frame)
   undo('RPOP', KEYS[5])
   redis.call('PEXPIRE', KEYS[5], ttl)

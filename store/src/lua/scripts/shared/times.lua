@@ -4,13 +4,15 @@
 -- KEYS: 1 workers (zset), 2 names (zset), 3 ticks (hash), 4 deferred (zset), 5 schedule (zset),
 --   6 attempts (hash), 7 cancelled (zset)
 -- ARGV: 1 '1' to correct them, '0' only to check, 2 base of the queue's keys, 3 lease of the caller
---   (ms), 4 longest lease that settings allow (ms), 5 longest TTL of a tombstone (ms)
+--   (ms), 4 longest lease that settings allow (ms), 5 longest TTL of a tombstone, 6 of a deferral, 7
+--   of a retry's delay (ms)
 -- Returns: {key, member, ahead, ...}: the key's member that was, or is, this number of ms ahead of
 --   now.
--- Derived keys: worker:<worker>, deferred:<id>.
+-- Derived keys: worker:<worker>, deferred:<id>, live.
 -- Cost: O(128 members of each key), regardless of their size.
 local repairs, base, own = ARGV[1] == '1', ARGV[2], tonumber(ARGV[3])
 local longest, tombstone = tonumber(ARGV[4]), tonumber(ARGV[5])
+local longest_deferral, longest_retry = tonumber(ARGV[6]), tonumber(ARGV[7])
 local now, found = now_ms(), {}
 
 local function text(ms)
@@ -70,12 +72,13 @@ for i = 1, #ticks, 2 do
   end
 end
 
--- Deferred requests: not beyond the timeout that their handlers set.
+-- Deferred requests: not beyond the timeout that their handlers set; workers of earlier versions did
+-- not store it.
 local deferred = read('ZRANDMEMBER', KEYS[4], 64, 'WITHSCORES')
 for i = 1, #deferred, 2 do
   local record, at = base .. ':deferred:' .. deferred[i], tonumber(deferred[i + 1])
-  local within = redis.pcall('HGET', record, 'within')
-  within = type(within) == 'string' and tonumber(within)
+  local known = redis.pcall('HMGET', record, 'within', 'raw')
+  local within = tonumber(known[1]) or known[2] and longest_deferral
   if within and at > now + within then
     note('deferred', deferred[i], at)
     write('ZADD', KEYS[4], 'XX', text(now + within), deferred[i])
@@ -83,13 +86,16 @@ for i = 1, #deferred, 2 do
   end
 end
 
--- Retries: not beyond their delay. Scheduled requests are skipped: callers choose their times.
+-- Retries: not beyond their delay, which workers of earlier versions did not store. Scheduled
+-- requests are skipped: callers choose their times. So are those with the id of a request that runs,
+-- to which the record belongs.
 local delayed = redis.call('EXISTS', KEYS[6]) == 1
   and read('ZRANDMEMBER', KEYS[5], 64, 'WITHSCORES') or {}
 for i = 1, #delayed, 2 do
   local record, at = redis.pcall('HGET', KEYS[6], delayed[i]), tonumber(delayed[i + 1])
-  local pause = type(record) == 'string' and tonumber(string.match(record, '"pause":(%d+)'))
-  if pause and at > now + pause then
+  local pause = type(record) == 'string'
+    and (tonumber(string.match(record, '"pause":(%d+)')) or longest_retry)
+  if pause and at > now + pause and redis.pcall('HEXISTS', base .. ':live', delayed[i]) ~= 1 then
     note('schedule', delayed[i], at)
     write('ZADD', KEYS[5], 'XX', text(now + pause), delayed[i])
   end

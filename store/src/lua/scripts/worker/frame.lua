@@ -6,7 +6,8 @@
 -- Derived keys: none.
 -- Cost: O(1).
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
-if redis.call('LINDEX', KEYS[2], -1) == ARGV[2] then return 1 end
+-- Compared by Redis: the last element may be of any size.
+if redis.call('LPOS', KEYS[2], ARGV[2], 'RANK', '-1', 'MAXLEN', '1') then return 1 end
 if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[4]) then return -1 end
 local pushed, problem = attempt(function()
   redis.call('RPUSH', KEYS[2], ARGV[2])

@@ -32,14 +32,14 @@
 -- Returns: {results, length, parked, {id, raw, mark, ...}, state, ready, due, more, notes, read}.
 --   results: one character per outcome: '1' settled, '0' refused because the lease is lost, 'P'
 --   parked, 'E' it failed and changed nothing: the lease is kept. length: of the queue afterwards,
---   -1 if it was not requested. parked: number of names with parked requests. Then the leased
---   requests; mark: 'C' cancelled, else its record (JSON) or empty. state: 1 the queue is paused, 2
---   the worker's own lease has ended (it has to send a heartbeat first), else 0; nothing is leased
---   in states 1 and 2. ready: 1 if more sorted requests could be leased. due: when a rate allows
---   the next one (ms), 0 for none. more: 0 if poll_fast.lua can do the next poll. notes: the errors
---   of leasing and of settling (text, or empty), then the error code of each element that could not
---   be leased and was dead-lettered; nil if all are empty. read: bytes of all elements that were
---   read.
+--   -1 if it was not requested, 1,000,000,000 if it or the inbox is only known not to be empty.
+--   parked: number of names with parked requests. Then the leased requests; mark: 'C' cancelled,
+--   else its record (JSON) or empty. state: 1 the queue is paused, 2 the worker's own lease has
+--   ended (it has to send a heartbeat first), else 0; nothing is leased in states 1 and 2. ready: 1
+--   if more sorted requests could be leased. due: when a rate allows the next one (ms), 0 for none.
+--   more: 0 if poll_fast.lua can do the next poll. notes: the errors of leasing and of settling
+--   (text, or empty), then the error code of each element that could not be leased and was
+--   dead-lettered; nil if all are empty. read: bytes of all elements that were read.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
 --   limited:<name>:<key>, rotation:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
 --   rate:<name>:<key> of limited names; those of deferred.lua and refusal.lua.
@@ -85,14 +85,20 @@ end
 local stopped = only_settles or state > 0 or notes[1] ~= ''
 if not stopped and limit_count > 0 then limits = limited() end
 
--- Elements that a blocked pop has moved belong to this worker, with or without capacity.
-local more = false
+-- An element that a blocked pop has moved belongs to this worker, with or without capacity.
+local popped = false
 if state > 0 and not only_settles then
-  while ask('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
+  local moved = 0
+  for _ = 1, MOST_RETURNED do
+    local raw = moved < TOGETHER and ask('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT')
+    if not raw then break end
+    moved = moved + #raw
+  end
 elseif not stopped then
-  more = take_inbox(KEYS[2], accept)
+  popped = lease_step(pop_inbox, accept) > 0
   take = take + sorted
 end
+local more = not stopped and (notes[1] ~= '' or scanned > MAX_SCANNED)
 if not stopped then
   for i = 1, parked_count do
     local key, name = KEYS[tonumber(ARGV[11 + 2 * i])], ARGV[12 + 2 * i]
@@ -132,8 +138,14 @@ end
 
 -- Remove the entries of an undone step.
 for i = #taken, count + 1, -1 do taken[i] = nil end
-local length = take == -2 and -1 or ask('LLEN', KEYS[1]) or 0
--- The next poll takes the rest of the inbox: a length above 0 triggers it.
+local length
+if popped then
+  -- One command for both lists. The rest of the inbox is for the next polls.
+  length = ask('EXISTS', KEYS[1], KEYS[2]) == 0 and 0 or UNCOUNTED
+else
+  length = take == -2 and -1 or ask('LLEN', KEYS[1]) or 0
+end
+-- The next poll goes on with the inbox: a length above 0 triggers it.
 if more then length = math.max(length, 1) end
 return { results, length, ask('SCARD', KEYS[7]) or 0, taken, state, ready, due,
   redis.call('EXISTS', KEYS[7], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]), reply_notes(),

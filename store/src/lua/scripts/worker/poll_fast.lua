@@ -19,7 +19,12 @@ if take >= 0 then
   local alive = redis.call('ZSCORE', KEYS[6], worker)
   if not alive or tonumber(alive) <= now_ms() then
     -- Its worker may be stalled behind a blocked pop, and never call poll.lua.
-    while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
+    local moved = 0
+    for _ = 1, MOST_RETURNED do
+      local raw = moved < TOGETHER and redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT')
+      if not raw then break end
+      moved = moved + #raw
+    end
     return 0
   end
 end
@@ -96,7 +101,7 @@ if take == -2 then return { results, -1, {}, false, 0 } end
 
 -- Leasing -------------------------------------------------------------------------------------
 
-local leased, size, bytes, full, length, more = {}, 0, 0, false, nil, false
+local leased, size, bytes, full, length, more, popped = {}, 0, 0, false, nil, false, false
 
 if take >= 0 then
   -- Leases elements that were popped. Returns how many were processed: the others have to go back.
@@ -129,7 +134,7 @@ if take >= 0 then
     local raws = redis.pcall('LPOP', key, count)
     if not raws then return 0 end
     if raws.err then
-      notes[1] = raws.err
+      notes[1] = raws.err .. '; LPOP ' .. key
       return 0
     end
     local first, before = size, bytes
@@ -156,15 +161,10 @@ if take >= 0 then
     return many
   end
 
-  -- Elements that a blocked pop has moved belong to this worker, with or without capacity. Two at a
-  -- time: usually there is one.
-  local tries = 32
-  while lease_step(KEYS[2], '2') == 2 and notes[1] == '' and not full do
-    tries = tries - 1
-    more = tries == 0 or not has_room(bytes)
-    if more then break end
-  end
-  more = more or full or notes[1] ~= ''
+  -- An element that a blocked pop has moved belongs to this worker, with or without capacity. One
+  -- per poll: a pop moves one, and nothing tells the sizes of others.
+  popped = lease_step(KEYS[2], '1') > 0
+  more = full or notes[1] ~= ''
 
   -- Until `take` requests are leased. A refused element uses no capacity, but stop after a hundred.
   local left, known = 1, take - size / 2 > 1
@@ -191,11 +191,16 @@ if take >= 0 then
   if known and notes[1] == '' then length = left end
 end
 
+if popped then
+  -- One command for both lists. The rest of the inbox is for the next polls.
+  length = redis.pcall('EXISTS', KEYS[1], KEYS[2])
+  if length ~= 0 and type(length) == 'number' then length = UNCOUNTED end
+end
 length = length or redis.pcall('LLEN', KEYS[1])
 if type(length) == 'table' then
-  if notes[1] == '' then notes[1] = length.err end
+  if notes[1] == '' then notes[1] = length.err .. '; LLEN ' .. KEYS[1] end
   length = 0
 end
--- The next poll takes the rest of the inbox: a length above 0 triggers it.
+-- The next poll goes on with the inbox: a length above 0 triggers it.
 if more then length = math.max(length, 1) end
 return { results, length, leased, reply_notes(), bytes }

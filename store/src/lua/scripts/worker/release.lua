@@ -7,14 +7,15 @@
 -- ARGV: 1 id of that worker, 2 '1' if it releases itself, '0' if another takes over, 3 base of the
 --   queue's keys
 -- Returns: {back, left}. back: how many requests were returned, or -1 if the worker is alive. left:
---   1 if another call has to follow because it holds more than one call moves (4 MiB), else 0
+--   1 if another call has to follow because it holds more than one call moves (4 MiB, 1,000
+--   requests), else 0
 -- Derived keys: rotation:<name>, held:<name>, running:<name>:<key>, limited:<name>:<key>,
 --   limit_keys:<name> of limited names.
 -- Cost: O(requests of that worker).
 local worker, crashed = ARGV[1], ARGV[2] == '0'
 
--- The number of bytes after which to stop: Redis needs 2 ms for each MiB.
-local MAX_BYTES = 4194304
+-- The numbers of bytes and of requests after which to stop: Redis needs 2 ms for each MiB.
+local MAX_BYTES, MAX_MOVED = 4194304, 1000
 
 if crashed then
   local ends = redis.call('ZSCORE', KEYS[2], worker)
@@ -49,7 +50,7 @@ end
 
 local left = 0
 for _, id in ipairs(redis.call('HKEYS', KEYS[4])) do
-  if bytes >= MAX_BYTES then
+  if bytes >= MAX_BYTES or back >= MAX_MOVED then
     left = 1
     break
   end
@@ -65,7 +66,7 @@ while left == 0 do
   local raw = redis.call('LMOVE', KEYS[5], KEYS[1], 'RIGHT', 'LEFT')
   if not raw then break end
   back, bytes = back + 1, bytes + #raw
-  if bytes >= MAX_BYTES then left = redis.call('EXISTS', KEYS[5]) end
+  if bytes >= MAX_BYTES or back >= MAX_MOVED then left = redis.call('EXISTS', KEYS[5]) end
 end
 if sorted then redis.pcall('SPUBLISH', KEYS[11], 'work') end
 -- While it holds requests it stays in the registry, so that it is released again.

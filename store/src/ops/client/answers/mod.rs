@@ -150,7 +150,9 @@ pub trait AnswerOps {
     ) -> impl Future<Output = Result<Option<usize>, StoreError>> + Send;
 
     /// Removes the frames at `key` before the one that has been `read`, by its attempt and `seq`;
-    /// it stays. Returns attempt and `seq` of the first remaining frame.
+    /// it stays. Returns attempt and `seq` of the first remaining frame; `None` if there is none, or
+    /// if it is much larger than 8 MiB and than `largest`, the size of the largest frame that this
+    /// process has received (bytes).
     ///
     /// # Errors
     ///
@@ -159,6 +161,7 @@ pub trait AnswerOps {
         &self,
         key: &str,
         read: (u32, u64),
+        largest: usize,
         timeout: Duration,
     ) -> impl Future<Output = Result<Option<(u32, u64)>, StoreError>> + Send;
 }
@@ -189,7 +192,7 @@ impl AnswerOps for Connection {
             &self, keys: &[String], timeout: Duration
         ) -> Result<Option<usize>, StoreError>;
         fn trim(
-            &self, key: &str, read: (u32, u64), timeout: Duration
+            &self, key: &str, read: (u32, u64), largest: usize, timeout: Duration
         ) -> Result<Option<(u32, u64)>, StoreError>;
     }
 }

@@ -8,11 +8,12 @@ use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
 use crate::script::{Reading, script};
+use redcall_common::limits::COMMAND_BYTES;
 
 script! {
     /// Trim the frames that a stream's reader has read.
     TRIM = "client/trim", Runs, of Client;
-    with SCAN;
+    with SCAN, NODES;
     read |value, _| first(value).map(Reading::of)
 }
 
@@ -21,10 +22,11 @@ impl Connection {
         &self,
         key: &str,
         (attempt, seq): (u32, u64),
+        largest: usize,
         timeout: Duration,
     ) -> Result<Option<(u32, u64)>, StoreError> {
         let mut call = TRIM.call(&[key]);
-        call.arg(attempt).arg(seq);
+        call.arg(attempt).arg(seq).arg(largest.max(COMMAND_BYTES));
         first(self.run(&TRIM, &call, timeout).await?)
     }
 }

@@ -22,7 +22,7 @@ script! {
     then UNDO, LIVE, BYTES, KEPT, ANSWERS, SCAN, POLL_COMMON, REFUSAL;
     then LIMITS, FLAGS;
     and special_outcomes RECORD, STATUS, JOINED, CALLS, DEFERRED, SPECIAL;
-    then OUTCOMES, SIZES, POPS, LEASES;
+    then OUTCOMES, NODES, SIZES, POPS, LEASES;
     and limited SORTED;
     read |value, asked| reply(value, asked).map(|all| Reading::counted(all.settled.len(), all))
 }

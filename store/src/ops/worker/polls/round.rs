@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 
 use crate::connection::Connection;
 use crate::error::StoreError;
 use crate::ops::worker::polls::poll::{POLL, PollReply, QueuePoll, reply};
 use crate::ops::worker::polls::poll_fast::{self, POLL_FAST};
-use crate::script::Script;
+use crate::script::{self, Script};
 
 impl QueuePoll<'_> {
     /// Returns the script to call first, with its call.
@@ -16,6 +17,25 @@ impl QueuePoll<'_> {
         match self.fast_call() {
             Some(call) => (&POLL_FAST, call),
             None => (&POLL, self.full_call()),
+        }
+    }
+}
+
+impl QueuePoll<'_> {
+    /// Adds the script's name, and the keys of a wrong type, to the problems of its reply.
+    pub(crate) async fn explain(
+        &self,
+        conn: &mut MultiplexedConnection,
+        script: &Script,
+        reply: &mut PollReply,
+    ) {
+        let (trouble, unsettled) = (reply.trouble.as_mut(), reply.unsettled.as_mut());
+        for problem in trouble.into_iter().chain(unsettled) {
+            let keys = match problem.starts_with("WRONGTYPE") {
+                true => script::wrong_types(conn, &self.full_call()).await,
+                false => String::new(),
+            };
+            problem.push_str(&format!("; script `{}`{keys}", script.name()));
         }
     }
 }
@@ -49,7 +69,9 @@ impl Connection {
                 left.extend(reply.is_none().then_some(at));
             }));
         }
+        let mut ran: Vec<&Script> = calls.iter().map(|(script, _)| *script).collect();
         if !left.is_empty() {
+            left.iter().for_each(|at| ran[*at] = &POLL);
             let calls = left.iter().map(|at| (&*POLL, polls[*at].full_call()));
             let values = self.run_all(&calls.collect::<Vec<_>>(), timeout).await?;
             for (at, value) in left.into_iter().zip(values) {
@@ -58,6 +80,28 @@ impl Connection {
             }
         }
         let missing = || StoreError::Unexpected("poll_fast");
-        Ok(replies.into_iter().map(|reply| reply?.ok_or_else(missing)).collect())
+        let replies = replies.into_iter().map(|reply| reply?.ok_or_else(missing));
+        let mut replies: Vec<Result<PollReply, StoreError>> = replies.collect();
+        self.explain(polls, &ran, &mut replies, timeout).await;
+        Ok(replies)
+    }
+
+    /// Explains the problems of replies; most polls have none.
+    async fn explain(
+        &self,
+        polls: &[QueuePoll<'_>],
+        ran: &[&Script],
+        replies: &mut [Result<PollReply, StoreError>],
+        timeout: Duration,
+    ) {
+        let all = polls.iter().zip(ran).zip(replies);
+        for ((poll, script), reply) in all {
+            let Ok(reply) = reply else { continue };
+            if (reply.trouble.is_some() || reply.unsettled.is_some())
+                && let Ok((mut conn, _)) = self.connection(timeout).await
+            {
+                poll.explain(&mut conn, script, reply).await;
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
 use crate::script::{Reading, Script, script};
 use redcall_common::keys::QueueKeys;
+use redcall_common::limits::{MAX_DEFERRAL, MAX_RETRY_DELAY};
 use redcall_common::time::millis;
 
 script! {
@@ -63,7 +64,9 @@ pub(crate) fn call(script: &Script, keys: &QueueKeys, lease: Duration, repairs: 
         keys.cancelled(),
     ]);
     call.arg(i32::from(repairs)).arg(keys.base()).arg(millis(lease));
-    call.arg(millis(LONGEST_LEASE)).arg(millis(LONGEST_TOMBSTONE));
+    for longest in [LONGEST_LEASE, LONGEST_TOMBSTONE, MAX_DEFERRAL, MAX_RETRY_DELAY] {
+        call.arg(millis(longest));
+    }
     call
 }
 

@@ -92,7 +92,9 @@ async fn popped_requests_are_leased_first_even_over_capacity() {
         store.push_ids(&["c"]).await;
         let inbox = store.keys.inbox("own");
         let () = store.conn.rpush(&inbox, &[envelope("a"), envelope("b")]).await.unwrap();
-        assert_eq!(store.lease(&own, 0).await, ["a", "b"]);
+        // One per poll.
+        assert_eq!(store.lease(&own, 0).await, ["a"]);
+        assert_eq!(store.lease(&own, 1).await, ["b"]);
         assert_eq!(store.lease(&own, 1).await, ["c"]);
     }
 }
@@ -107,7 +109,8 @@ async fn blocked_pop_checks_then_leases_its_request() {
         store.push_ids(&["a", "a"]).await;
         let reply = pop.next(WITHIN, &[], store.more).await.unwrap();
         let ids: Vec<&str> = reply.leased.iter().map(|leased| leased.id.as_str()).collect();
-        assert_eq!((ids, reply.length), (vec!["a"], Some(1)));
+        // It is not counted, but there is one.
+        assert_eq!((ids, reply.length.is_some_and(|length| length > 0)), (vec!["a"], true));
         // The second one has the id of a live request.
         assert!(pop.next(WITHIN, &[], store.more).await.unwrap().leased.is_empty());
         let letter = store.dead().await.remove(0);

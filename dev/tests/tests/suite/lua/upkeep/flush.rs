@@ -54,7 +54,7 @@ async fn every_typed_call_loads_its_script_again() {
     assert_eq!(push.unwrap(), Pushed::Yes);
     assert_eq!(store.frames("a").await, ["1"]);
     flush(&mut store.conn).await;
-    let trimmed = store.link.trim(&keys.response("a"), (0, 0), WITHIN).await;
+    let trimmed = store.link.trim(&keys.response("a"), (0, 0), 0, WITHIN).await;
     assert_eq!(trimmed.unwrap(), Some((0, 0)));
     flush(&mut store.conn).await;
     store.beat("own", LONG, &[]).await;

@@ -32,11 +32,18 @@ async fn failed_script_is_named_in_its_error() {
     let error = store.link.enqueue(&store.keys, 0, &items, &[], WITHIN).await.unwrap_err();
     let said = error.to_string();
     assert!(said.starts_with("Redis refused the script `enqueue` (WRONGTYPE "), "{said}");
+    // Its command and its key.
+    let place = "; at `length = redis.call('RPUSH', KEYS[1], unpack(ARGV, first + i, first + \
+                 math.min(i + 999, upto)))`; `redcall:{q}:queue` is a string instead of a list";
+    assert!(said.ends_with(place), "{said}");
     assert!(error.is_of_the_key() && error.is_refused() && !error.may_have_happened(), "{error:?}");
     // A poll settles as many outcomes as it can, and returns the reason why it leases nothing.
     let own = store.worker("own");
     let trouble = store.poll(&own, 1, &[]).await.trouble.unwrap();
     assert!(trouble.starts_with("WRONGTYPE "), "{trouble}");
+    let place = "; LPOP redcall:{q}:queue; script `poll_fast`; `redcall:{q}:queue` is a string \
+                 instead of a list";
+    assert!(trouble.ends_with(place), "{trouble}");
     // The same where several go out in one write, and fail as a whole.
     let () = store.conn.set(store.keys.workers(), "no zset").await.unwrap();
     let own = ["own", "other"].map(|worker| store.worker(worker));
@@ -44,6 +51,10 @@ async fn failed_script_is_named_in_its_error() {
     for reply in store.link.poll(&polls, WITHIN).await.unwrap() {
         let said = reply.unwrap_err().to_string();
         assert!(said.starts_with("Redis refused the script `poll_fast` (WRONGTYPE "), "{said}");
+        let place = "; at `local alive = redis.call('ZSCORE', KEYS[6], worker)`; \
+                     `redcall:{q}:queue` is a string instead of a list; \
+                     `redcall:{q}:workers` is a string instead of a zset";
+        assert!(said.ends_with(place), "{said}");
     }
 }
 

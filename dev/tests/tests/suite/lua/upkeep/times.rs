@@ -113,6 +113,39 @@ async fn tombstone_lives_no_longer_than_any_may() {
 }
 
 #[tokio::test]
+async fn times_by_workers_of_earlier_versions_have_the_longest_bound() {
+    let mut store = Store::new().await;
+    let (keys, now, day) = (store.keys.clone(), store.now_ms().await, 24 * HOUR);
+    // They stored neither the delay of a retry nor the timeout of a deferral.
+    let record = r#"{"attempt":1,"fails":1,"crashes":0}"#;
+    for (id, at) in [("near", now + 29 * day), ("far", now + 30 * day + HOUR)] {
+        let () = store.conn.zadd(keys.schedule(), id, at).await.unwrap();
+        let () = store.conn.hset(keys.attempts(), id, record).await.unwrap();
+    }
+    // A caller scheduled a request with the id of one that runs, and has a record.
+    let () = store.conn.zadd(keys.schedule(), "twin", now + 99 * day).await.unwrap();
+    let () = store.conn.hset(keys.attempts(), "twin", record).await.unwrap();
+    let () = store.conn.hset(keys.live(), "twin", "own").await.unwrap();
+    for (id, at) in [("soon", now + 6 * day), ("late", now + 7 * day + HOUR)] {
+        let () = store.conn.zadd(keys.deferred_ids(), id, at).await.unwrap();
+        let fields = [("raw", "{}"), ("deadline", &at.to_string())];
+        let () = store.conn.hset_multiple(keys.deferred(id), &fields).await.unwrap();
+    }
+    let ahead = store.link.bound_times(&store.keys, LEASE, WITHIN).await.unwrap();
+    let mut found: Vec<_> = ahead.iter().map(|time| (&*time.key, &*time.member)).collect();
+    found.sort_unstable();
+    assert_eq!(found, [("deferred", "late"), ("schedule", "far")]);
+    let later = store.now_ms().await;
+    let within = |at: u64, ms: u64| (now + ms..=later + ms + 50).contains(&at);
+    assert!(within(score(&mut store, keys.schedule(), "far").await, 30 * day));
+    assert!(within(score(&mut store, keys.deferred_ids(), "late").await, 7 * day));
+    let deadline: u64 = store.conn.hget(keys.deferred("late"), "deadline").await.unwrap();
+    assert!(within(deadline, 7 * day));
+    assert_eq!(score(&mut store, keys.schedule(), "twin").await, now + 99 * day);
+    assert_eq!(brought_back(&store).await, []);
+}
+
+#[tokio::test]
 async fn value_of_another_type_costs_no_other_key_its_time() {
     let mut store = Store::new().await;
     let keys = store.keys.clone();

@@ -13,16 +13,16 @@ use super::lines::parsed;
 use crate::support::{Logged, SettingsFile};
 
 /// A worker that logs JSON, and its client.
-struct Loud {
-    worker: Logged,
-    client: Client,
-    bench: Bench,
+pub(super) struct Loud {
+    pub(super) worker: Logged,
+    pub(super) client: Client,
+    pub(super) bench: Bench,
     _file: SettingsFile,
 }
 
 impl Loud {
     /// The program `name` with these further settings.
-    async fn start(name: &str, settings: &str) -> Self {
+    pub(super) async fn start(name: &str, settings: &str) -> Self {
         let bench = Bench::new().await;
         let url = bench.redis.url();
         let text = format!(

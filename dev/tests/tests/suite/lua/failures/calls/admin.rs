@@ -64,7 +64,7 @@ pub(super) const CASES: &[Case] = &[
     }),
     case("trim", "trim", Full, |world, party, _| {
         let key = world.keys.response("l1");
-        Box::pin(async move { party.link.trim(&key, (1, 1), WITHIN).await.map(drop) })
+        Box::pin(async move { party.link.trim(&key, (1, 1), 0, WITHIN).await.map(drop) })
     }),
     case("lease", "lease", Full, |_, party, _| {
         Box::pin(async {
