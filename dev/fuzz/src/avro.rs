@@ -52,7 +52,7 @@ fn both_ways(schema: &Schema, input: &[u8]) {
     {
         let bounds = ReadBounds { message: 1 << 16, json: 1 << 20 };
         let json = read(schema, &datum, bounds);
-        let json = json.unwrap_or_else(|error| panic!("{json:?} is written as {datum:?}: {error}"));
+        let json = json.unwrap_or_else(|error| panic!("the written {datum:?} is refused: {error}"));
         assert_eq!(written(schema, &json).as_deref(), Some(&datum[..]));
     }
 }
