@@ -16,19 +16,19 @@ RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock ! -name main.rs ! -name
  && find . -name '*.rs' -exec sh -c 'printf "//! A stub.\n#![allow(dead_code)]\nfn main() { }\n" >"$1"' stub {} \;
 
 FROM rust:1.95-bookworm AS build
-ENV CARGO_TARGET_DIR=/target CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_PROFILE_RELEASE_DEBUG=false
+ENV CARGO_TARGET_DIR=/target CARGO_PROFILE_DIST_STRIP=symbols CARGO_PROFILE_DIST_DEBUG=false
 WORKDIR /src
 COPY --from=manifests /src .
-RUN cargo build --release --locked -p redcall-worker -p redcall-gateway -p redcall-cli \
+RUN cargo build --profile dist --locked -p redcall-worker -p redcall-gateway -p redcall-cli \
       -p redcall-example
 COPY . .
 # Touched, since cargo would otherwise take the newer stubs as up to date. A stub builds without
 # errors, so the versions of the programs are checked.
 RUN find . -name '*.rs' -exec touch {} + \
- && cargo build --release --locked -p redcall-worker -p redcall-gateway -p redcall-cli \
+ && cargo build --profile dist --locked -p redcall-worker -p redcall-gateway -p redcall-cli \
       -p redcall-example \
  && for program in redcall-worker redcall-gateway redcall example; do \
-      /target/release/$program --version | grep "^$program " || exit 1; done
+      /target/dist/$program --version | grep "^$program " || exit 1; done
 
 FROM debian:bookworm-slim AS runtime
 # By number, so that `runAsNonRoot` can be verified.
@@ -46,7 +46,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 
 FROM runtime-python AS example
-COPY --from=build /target/release/example /target/release/redcall /usr/local/bin/
+COPY --from=build /target/dist/example /target/dist/redcall /usr/local/bin/
 COPY example/redcall.toml example/word_count.py ./
 ENV REDCALL_SETTINGS=/app/redcall.toml
 USER 10001:10001
@@ -55,11 +55,11 @@ ENTRYPOINT ["example"]
 CMD ["worker"]
 
 FROM runtime AS gateway
-COPY --from=build /target/release/redcall-gateway /usr/local/bin/
+COPY --from=build /target/dist/redcall-gateway /usr/local/bin/
 USER 10001:10001
 ENTRYPOINT ["redcall-gateway"]
 
 FROM runtime AS worker
-COPY --from=build /target/release/redcall-worker /target/release/redcall /usr/local/bin/
+COPY --from=build /target/dist/redcall-worker /target/dist/redcall /usr/local/bin/
 USER 10001:10001
 ENTRYPOINT ["redcall-worker"]

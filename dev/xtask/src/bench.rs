@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: Redcall against its baselines or its competitors, in a release build.
+//! `cargo xtask bench`: Redcall against its baselines or its competitors, in a `dist` build.
 
 use std::process::{Command, ExitCode};
 
@@ -56,12 +56,12 @@ fn measure(
     what: impl FnOnce(&mut Command) -> &mut Command,
 ) -> miette::Result<ExitCode> {
     let mut build = workspace.cargo();
-    build.args(["build", "--release", "--quiet", "--package", "redcall-bench"]);
+    build.args(["build", "--profile", "dist", "--quiet", "--package", "redcall-bench"]);
     build.args(["--package", "redcall-cli", "--package", "redcall-worker"]);
     if !succeeds(&mut build)? {
         return Err(miette!("the programs could not be built"));
     }
-    let program = workspace.target_dir()?.join("release").join("redcall-bench");
+    let program = workspace.target_dir()?.join("dist").join("redcall-bench");
     let mut bench = Command::new(program);
     what(&mut bench).env(redis_server::VARIABLE, redis_server::ensure()?.path);
     succeeds(&mut bench).map(verdict)

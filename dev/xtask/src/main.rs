@@ -46,7 +46,7 @@ enum Task {
     Demo(demo::Args),
     /// Run all tests: unit, integration, documentation, and tidy.
     Test(test::Args),
-    /// Measure Redcall and the baselines that Redis sets, side by side, in a release build.
+    /// Measure Redcall and the baselines that Redis sets, side by side, in a `dist` build.
     Bench(bench::Args),
     /// Count the instructions of a call's inner parts, and compare with the committed counts.
     Instructions(instructions::Args),

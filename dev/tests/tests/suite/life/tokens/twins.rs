@@ -144,6 +144,36 @@ async fn refused_copy_leaves_the_answer_that_waits_for_its_caller() {
     assert_eq!(runs.count(), 2);
 }
 
+/// Decision 22: no index by id says which requests are queued. The second of two elements with one
+/// id is a dead letter, whichever is the real one, and nothing is lost.
+#[tokio::test]
+async fn second_of_a_queued_request_and_its_twin_is_a_dead_letter() {
+    let bench = signing().await;
+    let runs = Runs::default();
+    let _worker = worker(&bench, &runs).await;
+    let caller = bench.client().await;
+    let mut conn = connection(&bench).await;
+    for (is_ahead, expected, runs_after) in [(false, Ok(()), 1), (true, Err(Code::Unauthorized), 1)]
+    {
+        assert!(caller.pause("default").await.unwrap());
+        let ticket = caller.request("counted").data("x").submit().await.unwrap();
+        let raw = eventually("it to be back in the queue", async || {
+            conn.lindex::<_, Option<String>>(keys().queue(), 0).await.unwrap()
+        })
+        .await;
+        let twin = raw.replace("\"x\"", "\"y\"");
+        let mut push = redis::cmd(if is_ahead { "LPUSH" } else { "RPUSH" });
+        let () = push.arg(keys().queue()).arg(&twin).query_async(&mut conn).await.unwrap();
+        assert!(caller.resume("default").await.unwrap());
+        let answer = ticket.wait().await.map(drop).map_err(|error| error.code());
+        let letter = dead_letter(&mut conn).await;
+        let second = if is_ahead { &raw } else { &twin };
+        assert_eq!((&*letter["code"], &letter["request"]), ("invalid_request", second));
+        assert_eq!((answer, runs.count()), (expected, runs_after), "ahead: {is_ahead}");
+        let () = conn.del(DEAD).await.unwrap();
+    }
+}
+
 /// A caller with a wrong key gets the refusal, although its key has a `pending` frame.
 #[tokio::test]
 async fn refused_caller_still_gets_the_error() {
