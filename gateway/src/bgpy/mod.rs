@@ -30,11 +30,11 @@ pub(crate) async fn serve(door: Arc<Door>, mut listeners: Listeners) -> Result<(
     let ProtocolSettings::Bgpy(own) = &door.settings().protocol else {
         return Err(DoorError::Protocol("not settings of bgpy".to_owned()));
     };
-    let own = Arc::new(own.clone());
+    let shared = Arc::new(dialogue::Shared::new(own.clone()));
     let serving = listeners.take("listen").into_iter().map(|listener| {
-        let (at, own) = (door.clone(), own.clone());
+        let (at, shared) = (door.clone(), shared.clone());
         listener.serve(door.clone(), move |connection| {
-            dialogue::converse(at.clone(), own.clone(), connection)
+            dialogue::converse(at.clone(), shared.clone(), connection)
         })
     });
     join_all(serving).await;
