@@ -15,6 +15,8 @@ mod documents;
 mod environment;
 #[path = "settings/files.rs"]
 mod files;
+#[path = "settings/gateways.rs"]
+mod gateways;
 #[path = "settings/jobs.rs"]
 mod jobs;
 #[path = "settings/mistakes.rs"]

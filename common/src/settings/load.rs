@@ -129,6 +129,8 @@ fn read(mut root: Section<'_>) -> Settings {
     let jobs = jobs::read(root.section("jobs"), &pools);
     let limits = limits::read(root.section("limits"));
     let services = services::read(root.section("services"), &jobs);
+    let schedules = schedules::read(root.section("schedules"), &limits);
+    let queues = queues::read(root.section("queues"));
     let auth = root.table("auth", "[auth] and its keys below").map(auth::read);
     let others = gateways::Others { client: &client, limits: &limits, auth: auth.as_ref() };
     let gateways = gateways::read(root.section("gateways"), &others);
@@ -139,8 +141,8 @@ fn read(mut root: Section<'_>) -> Settings {
         jobs,
         pools,
         services,
-        schedules: schedules::read(root.section("schedules"), &limits),
-        queues: queues::read(root.section("queues")),
+        schedules,
+        queues,
         auth,
         limits,
         dead: dead::read(root.section("dead")),

@@ -140,7 +140,7 @@ fn sign_with_names_an_existing_key() {
     bad_env(
         &[("REDCALL__AUTH__KEYS__A", SECRET)],
         "REDCALL__AUTH__KEYS__A: is not the name of a single value",
-        "write REDCALL__SECTION__KEY; for jobs, pools, services, schedules and queues \
-         REDCALL__SECTION__NAME__KEY",
+        "write REDCALL__SECTION__KEY; for jobs, pools, services, schedules, queues and \
+         gateways REDCALL__SECTION__NAME__KEY",
     );
 }

@@ -102,7 +102,7 @@ fn the_section_of_a_variable_is_not_known() {
         &[("REDCALL__WORKR__LEASE", "5s")],
         "REDCALL__WORKR__LEASE: workr: unknown section",
         "did you mean `worker`? sections: redis, client, worker, pools, jobs, \
-          limits, services, schedules, queues, auth, dead, events, admin, log",
+          limits, services, schedules, queues, auth, gateways, dead, events, admin, log",
     );
 }
 
@@ -130,8 +130,8 @@ fn a_variable_names_no_single_value() {
         bad_env(
             &[(name, "5s")],
             &format!("{name}: is not the name of a single value"),
-            "write REDCALL__SECTION__KEY; for jobs, pools, services, schedules and queues \
-             REDCALL__SECTION__NAME__KEY",
+            "write REDCALL__SECTION__KEY; for jobs, pools, services, schedules, queues and \
+             gateways REDCALL__SECTION__NAME__KEY",
         );
     }
 }

@@ -15,7 +15,7 @@ const QUEUES: &str = "write a list such as [\"high\", \"default\", \"low\"]";
 const SIZE: &str = "write bytes as a whole number, or text such as \"512KiB\" or \"2MiB\" \
                     (units: B, KiB, MiB, GiB)";
 const SECTIONS: &str = "sections: redis, client, worker, pools, jobs, limits, services, schedules, \
-                        queues, auth, dead, events, admin, log";
+                        queues, auth, gateways, dead, events, admin, log";
 
 #[test]
 fn a_section_is_not_known() {

@@ -1,6 +1,8 @@
 //! Settings as the JSON that loads as the same settings. Every struct is taken apart, so that a new
 //! field has to be thought of here, too.
 
+mod gateways;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         schedules,
         queues,
         auth,
+        gateways,
         limits: Limits { request, answer, frame, depth, max_length, answers_max_bytes },
         dead: DeadSettings { max, max_bytes, age },
         events:
@@ -57,6 +60,8 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         (name.clone(), given(bounds))
     });
     let queues: Map<_, _> = queues.collect();
+    let gateways = gateways.iter().map(|(name, one)| (name.clone(), gateways::of_gateway(one)));
+    let gateways: Map<_, _> = gateways.collect();
     given(json!({
         "redis": of_redis(redis),
         "client": {"timeout": length(*timeout), "no_workers_grace": length(*no_workers_grace)},
@@ -67,6 +72,7 @@ pub(crate) fn printed(settings: &Settings) -> Value {
         "schedules": schedules,
         "queues": queues,
         "auth": auth.as_ref().map(of_auth),
+        "gateways": gateways,
         "limits": {"request": request, "answer": answer, "frame": frame, "depth": depth,
             "max_length": max_length, "answers_max_bytes": answers_max_bytes},
         "dead": {"max": max, "max_bytes": max_bytes, "age": length(*age)},

@@ -43,6 +43,10 @@ const KEYS: &[&[&str]] = &[
     &["auth", "keys", "a", "secret"],
     &["auth", "keys", "a", "secret_file"],
     &["auth", "keys", "a", "jobs"],
+    &["gateways", "a", "url"],
+    &["gateways", "a", "token"],
+    &["gateways", "a", "connect"],
+    &["gateways", "a"],
     &["limits", "request"],
     &["admin", "listen"],
     &["log", "level"],
@@ -126,7 +130,7 @@ fn in_environment(tree: Value) -> (Variables, String) {
     let (mut variables, mut named) = (Variables::new(), serde_json::Map::new());
     let Value::Object(sections) = tree else { return (variables, "{}".to_owned()) };
     for (section, keys) in sections {
-        if ["jobs", "schedules", "queues", "auth"].contains(&&*section) {
+        if ["jobs", "schedules", "queues", "auth", "gateways"].contains(&&*section) {
             named.insert(section, keys);
             continue;
         }

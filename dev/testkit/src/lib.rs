@@ -9,7 +9,7 @@
 //! | `replicated.rs` | [`ReplicatedRedis`]: a primary, its replica, and Sentinels |
 //! | `free_port.rs` | ports for servers that cannot choose one |
 //! | `fake_sentinel.rs` | [`FakeSentinel`]: one whose replies a test sets |
-//! | `certificates.rs` | a private certificate authority for it |
+//! | `certificates.rs` | [`Certificates`]: a private certificate authority, for it and for doors |
 //! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that a test can break |
 //! | `raw_reader.rs` | [`RawReader`]: reads lists with plain commands |
 //! | `eventually.rs` | [`eventually()`] |
@@ -37,6 +37,7 @@ mod replicated;
 mod restartable;
 mod test_redis;
 
+pub use certificates::Certificates;
 pub use eventually::eventually;
 pub use fake_sentinel::FakeSentinel;
 pub use proxy::{Exchange, FaultProxy, Held, HeldRequest, Odds};

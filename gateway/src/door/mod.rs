@@ -21,6 +21,9 @@ mod outward;
 mod stream;
 mod tls;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -7,6 +7,8 @@ use crate::error::DoorError;
 
 /// Serves the door until it drains.
 pub(crate) async fn serve(door: Arc<Door>, listeners: Listeners) -> Result<(), DoorError> {
-    let _ = (door, listeners);
-    Err(DoorError::Protocol("this protocol is not built yet".to_owned()))
+    tracing::error!(gateway = door.name(), "this protocol is not built yet");
+    door.draining().await;
+    drop(listeners);
+    Ok(())
 }

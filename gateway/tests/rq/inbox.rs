@@ -59,7 +59,8 @@ async fn job_ends_once_and_only_in_the_inbox_that_holds_it() {
     let redis = TestRedis::start().await;
     let mut rq = RqRedis(redis.connection().await);
     rq.enqueue("high", "a", b"x").await;
-    let (first, second) = (inbox(&redis, Duration::from_millis(1)).await, inbox(&redis, LONG).await);
+    let (first, second) =
+        (inbox(&redis, Duration::from_millis(1)).await, inbox(&redis, LONG).await);
     let taken = take(&first, &[], 10, 100).await;
     assert_eq!(taken[0].age, Duration::ZERO);
     let ended = redcall_testkit::eventually("its lease to end", async || {

@@ -27,17 +27,17 @@ use tempfile::TempDir;
 /// A private Redis and a folder for settings.
 pub(crate) struct Stage {
     pub(crate) redis: TestRedis,
-    folder: TempDir,
+    pub(crate) place: TempDir,
 }
 
 impl Stage {
     pub(crate) async fn new() -> Self {
-        Self { redis: TestRedis::start().await, folder: TempDir::new().unwrap() }
+        Self { redis: TestRedis::start().await, place: TempDir::new().unwrap() }
     }
 
     /// The folder of the settings file.
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        self.place.path()
     }
 
     /// Writes `text` into `file` beside the settings; returns its path.
