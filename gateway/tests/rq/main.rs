@@ -11,6 +11,7 @@ mod support;
 mod answers;
 mod guide;
 mod hostile;
+mod inbox;
 mod kills;
 mod outward;
 mod python;
