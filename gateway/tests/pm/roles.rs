@@ -42,6 +42,29 @@ async fn further_applications_are_closed_while_one_is_connected() {
 }
 
 #[tokio::test]
+async fn applications_of_two_gateways_share_the_queue() {
+    let stage = Stage::new().await;
+    let client = stage.client().await;
+    let door = format!("{LISTEN}serves = [\"run\"]\nqueues = [\"pm\"]\nconcurrency = 1\n");
+    let (first, second) = (stage.gateway(&door).await, stage.gateway(&door).await);
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        ids.push(client.request("run").queue("pm").submit().await.unwrap().id);
+    }
+    // Neither is answered, so that each application has one of them.
+    let mut peers = Vec::new();
+    let mut sessions = Vec::new();
+    for gateway in [&first, &second] {
+        let mut peer = Peer::connect(gateway.address("apps", "listen")).await;
+        sessions.push(peer.next().await["params"]["sid"].as_str().unwrap().to_owned());
+        peers.push(peer);
+    }
+    ids.sort();
+    sessions.sort();
+    assert_eq!(sessions, ids);
+}
+
+#[tokio::test]
 async fn gateway_dials_until_the_server_listens() {
     let stage = Stage::new().await;
     let _worker = stage.worker(|worker| worker).await;
