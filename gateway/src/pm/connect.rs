@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Dials `target` until the door drains, and serves each link.
 pub(super) async fn serve(door: Arc<Door>, target: &str, settings: PmSettings) {
     let mut pause = PAUSES.first();
-    // Jobs of ended links that are settled: the next link need not wait for them.
+    // The rest of ended links: the next link need not wait for it.
     let mut settling = JoinSet::new();
     while !door.is_draining() {
         let wait = match dial(&door, target).await {
@@ -36,7 +36,7 @@ pub(super) async fn serve(door: Arc<Door>, target: &str, settings: PmSettings) {
                 let role = (Role::Application, &settings);
                 let ended = link::run(&door, (stream, target), role).await;
                 drop(open);
-                settling.spawn(ended.jobs);
+                settling.spawn(ended.rest);
                 pause = PAUSES.first();
                 let gateway = door.name();
                 if ended.was_taken {

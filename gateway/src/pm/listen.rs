@@ -28,7 +28,7 @@ pub(super) async fn serve(door: Arc<Door>, mut listeners: Listeners, settings: P
                 // The next application need not wait for the last settling.
                 drop((open, place));
                 tracing::info!(gateway = door.name(), peer, why = %ended.why, "a link has ended");
-                ended.jobs.await;
+                ended.rest.await;
             }
         };
         listener.serve(door, serve).await;

@@ -1,9 +1,12 @@
 //! Calls of the peer.
 
+use std::time::Duration;
+
 use redcall_testkit::{eventually, redis};
 use redcall_worker::{HandlerError, Json, Request, Worker};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::raw::{Peer, error, result, server};
 use crate::support::{RunningGateway, RunningWorker, Stage};
@@ -103,7 +106,7 @@ async fn job_gets_session_door_and_peer_as_headers() {
 
 #[tokio::test]
 async fn failures_have_the_peers_codes() {
-    let mut door = listening("timeout = \"300ms\"\njobs = [\"s*\", \"fail\", \"add\"]\n").await;
+    let mut door = listening("jobs = [\"s*\", \"fail\", \"add\"]\n").await;
     let call = async |door: &mut Door, method: &str, params: Value| {
         error(&door.peer.call(1, method, params).await)
     };
@@ -115,7 +118,13 @@ async fn failures_have_the_peers_codes() {
     assert_eq!(call(&mut door, "echo", json!({})).await, unknown);
     assert_eq!(call(&mut door, "s\n", json!({})).await, unknown);
     assert_eq!(call(&mut door, "add", json!({"a": "x"})).await.0, -32602);
-    assert_eq!(call(&mut door, "sleep", json!({"ms": 60_000})).await.0, -32000);
+}
+
+#[tokio::test]
+async fn job_that_takes_too_long_has_the_peers_code() {
+    let mut door = listening("timeout = \"300ms\"\n").await;
+    let late = door.peer.call(1, "sleep", json!({"ms": 60_000})).await;
+    assert_eq!(error(&late), (-32000, "no answer in time; the job may have run".to_owned()));
 }
 
 #[tokio::test]
@@ -169,6 +178,8 @@ async fn notifications_are_enqueued_in_their_order() {
     for number in 0..20 {
         peer.notify("note", "S", json!({"number": number})).await;
     }
+    // They are enqueued although the link ends.
+    drop(peer);
     let mut redis = stage.redis.connection().await;
     // The next one to run is the first.
     let queued = eventually("20 requests in the queue", async || {
@@ -255,5 +266,7 @@ async fn ended_link_withdraws_its_waited_requests() {
     peer.request(1, "watched", "S", json!({})).await;
     assert_eq!(ends.recv().await, Some("begun"));
     drop(peer);
-    assert_eq!(ends.recv().await, Some("cancelled"));
+    // Long before the end of its budget.
+    let end = timeout(Duration::from_secs(10), ends.recv()).await;
+    assert_eq!(end.expect("the request is withdrawn"), Some("cancelled"));
 }

@@ -188,7 +188,7 @@ async fn job_of_a_lost_application_reruns_if_its_settings_say_so() {
 
 #[tokio::test]
 async fn late_answers_are_dropped() {
-    let mut door = open("timeout = \"300ms\"\n").await;
+    let mut door = open("timeout = \"2s\"\n").await;
     let late =
         failed(door.request("run", &json!({})).timeout(Duration::from_secs(60)).wait().await);
     assert_eq!(late.0, Code::DeadlineExceeded);

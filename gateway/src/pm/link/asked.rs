@@ -141,6 +141,7 @@ mod tests {
     fn late_answer_is_unknown() {
         let open = Open::default();
         drop(open.ask("x", "S").unwrap());
+        assert!(open.table().requests.is_empty());
         assert!(!open.answered(answer(1)));
     }
 

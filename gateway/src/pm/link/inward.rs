@@ -183,11 +183,21 @@ pub(super) fn notification(link: &Link, call: Call) {
     }
 }
 
-/// Sends the link's notifications as jobs, in their order.
+/// Sends the link's notifications as jobs, in their order. After the end of the link it sends those
+/// that came before.
 pub(super) async fn send_notifications(link: Arc<Link>) {
     let received = link.received.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(mut received) = received else { return };
-    while let Some(call) = received.recv().await {
+    loop {
+        let call = tokio::select! {
+            biased;
+            () = link.gone.cancelled(), if !received.is_closed() => {
+                received.close();
+                continue;
+            }
+            call = received.recv() => call,
+        };
+        let Some(call) = call else { return };
         if let Err(failure) = notify(&link, &call).await {
             link.door.metrics().dropped(1);
             let gateway = link.door.name();

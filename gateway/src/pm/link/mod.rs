@@ -53,8 +53,9 @@ pub(super) struct Ended<J> {
     pub(super) why: End,
     /// `true` if the peer closed the connection at once.
     pub(super) was_taken: bool,
-    /// Settles the jobs that the peer was running: `unavailable`. Completes soon.
-    pub(super) jobs: J,
+    /// Settles the jobs that the peer was running (`unavailable`), and enqueues the notifications
+    /// that it has sent. Completes soon.
+    pub(super) rest: J,
 }
 
 /// Why a link has ended.
@@ -100,8 +101,9 @@ pub(super) async fn run(
     let (outgoing, queued) = Outgoing::new();
     let link = Arc::new(Link::new(door.clone(), (peer, role), outgoing, settings.clone()));
     let begun = Instant::now();
-    let mut jobs = JoinSet::new();
+    let (mut jobs, mut notifications) = (JoinSet::new(), JoinSet::new());
     jobs.spawn(outward::run_jobs(link.clone()));
+    notifications.spawn(inward::send_notifications(link.clone()));
     let frames = FramedRead::new(reading, Frames::new(door.settings().message));
     let why = {
         // Its tasks are dropped with it, which withdraws their requests.
@@ -110,7 +112,7 @@ pub(super) async fn run(
         let why = tokio::select! {
             biased;
             ended = &mut writer => End::Write(ended.err().unwrap_or_else(closed)),
-            why = reader.run(&mut jobs) => why,
+            why = reader.run(&mut jobs, &mut notifications) => why,
         };
         link.open.close();
         link.gone.cancel();
@@ -122,8 +124,11 @@ pub(super) async fn run(
     };
     let early = begun.elapsed() < TAKEN_WITHIN && !link.has_heard();
     let was_taken = early && matches!(why, End::Closed | End::Frames(_) | End::Write(_));
-    let jobs = async move { while jobs.join_next().await.is_some() {} };
-    Ended { why, was_taken, jobs }
+    let rest = async move {
+        while jobs.join_next().await.is_some() {}
+        while notifications.join_next().await.is_some() {}
+    };
+    Ended { why, was_taken, rest }
 }
 
 /// The writer ends without an error only after `gone`.
@@ -139,15 +144,13 @@ struct Reader<R> {
 }
 
 impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
-    async fn run(&mut self, jobs: &mut JoinSet<()>) -> End {
+    async fn run(&mut self, jobs: &mut JoinSet<()>, notifications: &mut JoinSet<()>) -> End {
         let door = self.link.door.clone();
-        self.calls.spawn(inward::send_notifications(self.link.clone()));
         let idle = door.settings().listening.idle;
         let deadline = || idle.and_then(|idle| Instant::now().checked_add(idle));
         let (mut idle_at, mut is_draining) = (deadline(), false);
         loop {
-            // One of the tasks sends notifications, and does not end.
-            if is_draining && self.calls.len() <= 1 && jobs.is_empty() {
+            if is_draining && self.calls.is_empty() && jobs.is_empty() {
                 return End::Drained;
             }
             tokio::select! {
@@ -161,7 +164,12 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
                         return End::Panicked;
                     }
                 }
-                Some(_) = jobs.join_next(), if !jobs.is_empty() => {}
+                Some(_) = jobs.join_next() => {}
+                // It ends after the link, unless it panics.
+                Some(_) = notifications.join_next() => {
+                    door.refuse(&self.link.peer, "panic");
+                    return End::Panicked;
+                }
                 frame = self.frames.next() => match frame {
                     None => return End::Closed,
                     Some(Err(error)) => {
