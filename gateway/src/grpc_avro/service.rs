@@ -48,7 +48,7 @@ pub(crate) struct Caller {
     pub(crate) limits: ReadLimits,
 }
 
-/// The end of a request that is no call.
+/// The end of a request that is not a call of the door.
 enum Refused {
     /// It is not gRPC.
     Http(StatusCode),

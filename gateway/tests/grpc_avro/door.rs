@@ -56,8 +56,8 @@ impl Template {
     }
 }
 
-/// Adds the job `template`: a run reports its start, and ends when [`Template::end_one`] says so; it
-/// fails if the record's `ingest_type` is `fails`.
+/// Adds the job `template`: a run reports its start, and ends when [`Template::end_one`] says so.
+/// It fails if the record's `ingest_type` is `fails`.
 pub(crate) fn template(worker: Worker) -> (Worker, Template) {
     let (starts, started) = mpsc::unbounded_channel();
     let ends = Arc::new(Semaphore::new(0));

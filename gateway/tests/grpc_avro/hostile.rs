@@ -55,16 +55,29 @@ fn start() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
-/// Inputs, each a whole connection.
-fn inputs() -> Vec<(&'static str, Vec<u8>)> {
-    let open =
-        |flags: u8, stream: u32| frame(HEADERS, flags | END_HEADERS, stream, &call_headers());
-    let after_start = |bytes: Vec<u8>| [start(), bytes].concat();
-    let many =
-        |count: u32, of: &dyn Fn(u32) -> Vec<u8>| (0..count).flat_map(of).collect::<Vec<u8>>();
-    let entry = [&[0x40, 1, b'x', 0x7f, 0xa1, 0x1e][..], &[b'v'; 4000]].concat();
-    let bomb = [entry, vec![0xbe; 10_000]].concat();
-    let headers_without_end = frame(HEADERS, 0, 1, &call_headers());
+/// A hostile input: its name, and the bytes of a whole connection.
+type Input = (&'static str, Vec<u8>);
+
+/// A connection that begins well.
+fn after_start(bytes: Vec<u8>) -> Vec<u8> {
+    [start(), bytes].concat()
+}
+
+/// The start of a call on a stream.
+fn open(flags: u8, stream: u32) -> Vec<u8> {
+    frame(HEADERS, flags | END_HEADERS, stream, &call_headers())
+}
+
+fn many(count: u32, of: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+    (0..count).flat_map(of).collect()
+}
+
+/// All inputs.
+fn inputs() -> Vec<Input> {
+    [of_other_protocols(), of_frames(), of_headers(), of_floods(), of_messages()].concat()
+}
+
+fn of_other_protocols() -> Vec<Input> {
     vec![
         ("nothing", vec![]),
         ("HTTP/1.1", b"POST /a/b HTTP/1.1\r\nhost: x\r\n\r\n".to_vec()),
@@ -72,80 +85,62 @@ fn inputs() -> Vec<(&'static str, Vec<u8>)> {
         ("zeros", vec![0; 100_000]),
         ("half of the preface", PREFACE[..10].to_vec()),
         ("noise after the preface", [PREFACE, &[0xa5; 100_000]].concat()),
-        (
-            "a frame of 16 MiB",
-            after_start([&[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1][..], &[0; 99]].concat()),
-        ),
-        ("an index of no header", after_start(frame(HEADERS, 5, 1, &[0x80]))),
-        ("an endless number", after_start(frame(HEADERS, 5, 1, &[0xff; 64]))),
-        ("few bytes for 40 MB of headers", after_start(frame(HEADERS, 5, 1, &bomb))),
-        (
-            "headers without an end",
-            after_start(
-                [
-                    headers_without_end,
-                    many(3000, &|_| {
-                        frame(CONTINUATION, 0, 1, &header("x", &"v".repeat(100)).repeat(100))
-                    }),
-                ]
-                .concat(),
-            ),
-        ),
-        (
-            "empty continuations",
-            after_start(
-                [frame(HEADERS, 0, 1, &[]), many(20_000, &|_| frame(CONTINUATION, 0, 1, &[]))]
-                    .concat(),
-            ),
-        ),
-        (
-            "streams that are reset",
-            after_start(many(20_000, &|n| {
-                [open(0, 2 * n + 1), frame(RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8])].concat()
-            })),
-        ),
-        ("streams without an end", after_start(many(2000, &|n| open(0, 2 * n + 1)))),
-        ("20,000 settings", after_start(many(20_000, &|_| frame(SETTINGS, 0, 0, &[])))),
-        ("20,000 pings", after_start(many(20_000, &|_| frame(PING, 0, 0, &[7; 8])))),
-        (
-            "a window that overflows",
-            after_start(
-                [
-                    frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]),
-                    frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]),
-                ]
-                .concat(),
-            ),
-        ),
+    ]
+}
+
+fn of_frames() -> Vec<Input> {
+    let large = [&[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1][..], &[0; 99]].concat();
+    let window = frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]);
+    let padding = frame(DATA, 8, 1, &[200, 0, 0]);
+    vec![
+        ("a frame of 16 MiB", after_start(large)),
+        ("a window that overflows", after_start(window.repeat(2))),
         ("a window of no bytes", after_start(frame(WINDOW_UPDATE, 0, 0, &[0; 4]))),
         ("data of a stream that is not open", after_start(frame(DATA, 0, 5, &[0; 100]))),
         ("data of the connection", after_start(frame(DATA, 0, 0, &[0; 100]))),
         ("a stream of the server", after_start(open(END_STREAM, 2))),
-        (
-            "padding without data",
-            after_start([open(0, 1), frame(DATA, 8, 1, &[200, 0, 0])].concat()),
-        ),
-        (
-            "data over the window",
-            after_start([open(0, 1), many(200, &|_| frame(DATA, 0, 1, &[0; 16_384]))].concat()),
-        ),
-        (
-            "empty data frames",
-            after_start([open(0, 1), many(20_000, &|_| frame(DATA, 0, 1, &[]))].concat()),
-        ),
-        (
-            "a message of 4 GiB",
-            after_start(
-                [open(0, 1), frame(DATA, 0, 1, &[0, 0xff, 0xff, 0xff, 0xff, 1, 2, 3])].concat(),
-            ),
-        ),
-        (
-            "half a message on each of 100 streams",
-            after_start(many(100, &|n| {
-                let half = [&[0, 0, 0x3f, 0, 0][..], &[1; 8000]].concat();
-                [open(0, 2 * n + 1), frame(DATA, 0, 2 * n + 1, &half)].concat()
-            })),
-        ),
+        ("padding without data", after_start([open(0, 1), padding].concat())),
+    ]
+}
+
+fn of_headers() -> Vec<Input> {
+    let entry = [&[0x40, 1, b'x', 0x7f, 0xa1, 0x1e][..], &[b'v'; 4000]].concat();
+    let bomb = [entry, vec![0xbe; 10_000]].concat();
+    let block = header("x", &"v".repeat(100)).repeat(100);
+    let endless = many(3000, |_| frame(CONTINUATION, 0, 1, &block));
+    let empty = many(20_000, |_| frame(CONTINUATION, 0, 1, &[]));
+    let begin = |block: &[u8]| frame(HEADERS, 0, 1, block);
+    vec![
+        ("an index of no header", after_start(frame(HEADERS, 5, 1, &[0x80]))),
+        ("an endless number", after_start(frame(HEADERS, 5, 1, &[0xff; 64]))),
+        ("few bytes for 40 MB of headers", after_start(frame(HEADERS, 5, 1, &bomb))),
+        ("headers without an end", after_start([begin(&call_headers()), endless].concat())),
+        ("empty continuations", after_start([begin(&[]), empty].concat())),
+    ]
+}
+
+fn of_floods() -> Vec<Input> {
+    let reset = |stream| frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+    let resets = many(20_000, |n| [open(0, 2 * n + 1), reset(2 * n + 1)].concat());
+    vec![
+        ("streams that are reset", after_start(resets)),
+        ("streams without an end", after_start(many(2000, |n| open(0, 2 * n + 1)))),
+        ("20,000 settings", after_start(many(20_000, |_| frame(SETTINGS, 0, 0, &[])))),
+        ("20,000 pings", after_start(many(20_000, |_| frame(PING, 0, 0, &[7; 8])))),
+    ]
+}
+
+fn of_messages() -> Vec<Input> {
+    let zeros = many(200, |_| frame(DATA, 0, 1, &[0; 16_384]));
+    let empty = many(20_000, |_| frame(DATA, 0, 1, &[]));
+    let large = frame(DATA, 0, 1, &[0, 0xff, 0xff, 0xff, 0xff, 1, 2, 3]);
+    let half = [&[0, 0, 0x3f, 0, 0][..], &[1; 8000]].concat();
+    let halves = many(100, |n| [open(0, 2 * n + 1), frame(DATA, 0, 2 * n + 1, &half)].concat());
+    vec![
+        ("data over the window", after_start([open(0, 1), zeros].concat())),
+        ("empty data frames", after_start([open(0, 1), empty].concat())),
+        ("a message of 4 GiB", after_start([open(0, 1), large].concat())),
+        ("half a message on each of 100 streams", after_start(halves)),
     ]
 }
 

@@ -36,7 +36,10 @@ async fn whole_life_of_a_job_is_a_stream() {
     expected["status"] = json!("Processing");
     assert_eq!(client.record().await, expected);
     let data = job.started.recv().await.unwrap();
-    let whole = r#"{"hash":null,"id":null,"task":"SYMBOL1","status":null,"task_args":{"ingest":null,"ingest_type":"metadata","daterange":"2023-03-07","persistence":true}}"#;
+    let whole = concat!(
+        r#"{"hash":null,"id":null,"task":"SYMBOL1","status":null,"task_args":{"ingest":null,"#,
+        r#""ingest_type":"metadata","daterange":"2023-03-07","persistence":true}}"#
+    );
     assert_eq!(data, whole);
     job.end_one();
     expected["status"] = json!("Success");

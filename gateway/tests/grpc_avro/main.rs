@@ -6,18 +6,18 @@
     reason = "helpers of tests are tests, which clippy cannot tell"
 )]
 
-mod client;
 mod codec;
 mod door;
 mod faults;
 mod guide;
 mod hostile;
 mod life;
-mod python;
-mod raw;
+mod peers;
 mod refused;
 mod registry;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+
+use peers::{client, python, raw};

@@ -16,7 +16,7 @@
 //! |---|---|
 //! | null, boolean, int, long, string, array, map | the same |
 //! | float, double | the shortest digits that read back; NaN and infinities are refused |
-//! | bytes, fixed | a text, one character U+0000 to U+00FF per byte, as in Avro's own JSON encoding |
+//! | bytes, fixed | a text, one character U+0000 to U+00FF per byte, as in Avro's own JSON |
 //! | enum | its symbol |
 //! | record | an object with all fields, in order |
 //! | union | the value of its branch, without the branch's name |

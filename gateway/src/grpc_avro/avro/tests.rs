@@ -220,6 +220,15 @@ fn records_of_a_union_are_told_apart_by_their_fields() {
     }
 }
 
+#[test]
+fn exact_fit_of_the_parts_comes_before_the_order_of_branches() {
+    let schema = r#"[{"type":"map","values":"double"},
+        {"type":"record","name":"r","fields":[{"name":"x","type":"int"}]}]"#;
+    for (value, branch) in [(r#"{"x":1}"#, 1), (r#"{"x":1.0}"#, 0), (r#"{"y":1}"#, 0)] {
+        assert_eq!(written(schema, value).unwrap()[0], branch * 2, "{value}");
+    }
+}
+
 /// Two records on each of many levels, and a fault at the bottom: each level doubles the tries.
 #[test]
 fn search_for_branches_ends() {

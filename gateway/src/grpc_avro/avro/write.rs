@@ -130,6 +130,8 @@ struct Writer {
     out: Vec<u8>,
     unknown: Unknown,
     limit: usize,
+    /// `true` while only exact fits are tried.
+    is_exact: bool,
     /// How many more bytes of JSON may be read.
     readings: usize,
 }
@@ -137,13 +139,16 @@ struct Writer {
 impl Writer {
     fn new(value: &str, unknown: Unknown, limit: usize) -> Self {
         let readings = value.len().saturating_mul(READINGS).saturating_add(READINGS_BASE);
-        Self { out: Vec::new(), unknown, limit, readings }
+        Self { out: Vec::new(), unknown, limit, is_exact: false, readings }
     }
 
     /// Recurses as deep as the schema nests, which its parser bounds.
     fn value(&mut self, schema: &Schema, value: &str) -> Result<(), WriteError> {
         self.readings = self.readings.checked_sub(value.len()).ok_or(Fault::Readings)?;
         let expected = || Fault::Kind { expected: schema.name(), found: kind(value).name() };
+        if self.is_exact && fit(schema, value) == Fit::Loose {
+            return Err(expected().into());
+        }
         match (schema, kind(value)) {
             (Schema::Null, Kind::Null) => {}
             (Schema::Boolean, Kind::Boolean) => self.out.push(u8::from(value == "true")),
@@ -253,24 +258,31 @@ impl Writer {
     fn union(&mut self, branches: &[Schema], value: &str) -> Result<(), WriteError> {
         let fits: Vec<Fit> = branches.iter().map(|branch| fit(branch, value)).collect();
         let of = |wanted| fits.iter().position(|fit| *fit == wanted);
-        if let Some(position) = of(Fit::Exact).or_else(|| of(Fit::Loose)) {
+        let loose = || of(Fit::Loose).filter(|_| !self.is_exact);
+        if let Some(position) = of(Fit::Exact).or_else(loose) {
             self.position(position);
             return self.value(&branches[position], value);
         }
-        let mut error = WriteError::from(Fault::Branch(kind(value).name()));
-        let start = self.out.len();
-        for (position, branch) in branches.iter().enumerate() {
-            if fits[position] == Fit::Unknown {
-                self.position(position);
-                match self.value(branch, value) {
-                    Ok(()) => return Ok(()),
-                    Err(failed) if failed.is_final() => return Err(failed),
-                    Err(failed) => error = failed,
+        let tried: Vec<usize> =
+            (0..branches.len()).filter(|position| fits[*position] == Fit::Unknown).collect();
+        let outer = self.is_exact;
+        let mut result = Err(WriteError::from(Fault::Branch(kind(value).name())));
+        // Several arrays or objects are told apart by the exact fit of their parts, if possible.
+        let passes: &[bool] = if tried.len() > 1 && !outer { &[true, false] } else { &[outer] };
+        'tries: for is_exact in passes {
+            self.is_exact = *is_exact;
+            for position in &tried {
+                let start = self.out.len();
+                self.position(*position);
+                result = self.value(&branches[*position], value);
+                match &result {
+                    Err(error) if !error.is_final() => self.out.truncate(start),
+                    _ => break 'tries,
                 }
-                self.out.truncate(start);
             }
         }
-        Err(error)
+        self.is_exact = outer;
+        result
     }
 
     fn bytes(&mut self, bytes: &[u8]) {

@@ -37,7 +37,7 @@ impl GrpcClient {
         schemas: [&Path; 2],
         certificates: &[PathBuf],
     ) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/grpc_avro/client.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/grpc_avro/peers/client.py");
         let mut child = Command::new(python)
             .arg(script)
             .arg(target)
