@@ -1,6 +1,7 @@
-# Two images from one build. Needs neither BuildKit nor a network beyond crates.io and Debian.
+# Three images from one build. Needs neither BuildKit nor a network beyond crates.io and Debian.
 #
 #   docker build --target worker -t redcall .            redcall-worker and redcall
+#   docker build --target gateway -t redcall-gateway .   redcall-gateway
 #   docker build --target example -t redcall-example .   the example and Python, for Compose
 #
 # The first stage determines the dependencies: all manifests, and a stub for the main file of each
@@ -18,13 +19,15 @@ FROM rust:1.95-bookworm AS build
 ENV CARGO_TARGET_DIR=/target CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_PROFILE_RELEASE_DEBUG=false
 WORKDIR /src
 COPY --from=manifests /src .
-RUN cargo build --release --locked -p redcall-worker -p redcall-cli -p redcall-example
+RUN cargo build --release --locked -p redcall-worker -p redcall-gateway -p redcall-cli \
+      -p redcall-example
 COPY . .
 # Touched, since cargo would otherwise take the newer stubs as up to date. A stub builds without
 # errors, so the versions of the programs are checked.
 RUN find . -name '*.rs' -exec touch {} + \
- && cargo build --release --locked -p redcall-worker -p redcall-cli -p redcall-example \
- && for program in redcall-worker redcall example; do \
+ && cargo build --release --locked -p redcall-worker -p redcall-gateway -p redcall-cli \
+      -p redcall-example \
+ && for program in redcall-worker redcall-gateway redcall example; do \
       /target/release/$program --version | grep "^$program " || exit 1; done
 
 FROM debian:bookworm-slim AS runtime
@@ -50,6 +53,11 @@ USER 10001:10001
 # As process 1, without a shell, so that SIGTERM reaches it and it drains.
 ENTRYPOINT ["example"]
 CMD ["worker"]
+
+FROM runtime AS gateway
+COPY --from=build /target/release/redcall-gateway /usr/local/bin/
+USER 10001:10001
+ENTRYPOINT ["redcall-gateway"]
 
 FROM runtime AS worker
 COPY --from=build /target/release/redcall-worker /target/release/redcall /usr/local/bin/

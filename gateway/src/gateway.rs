@@ -74,7 +74,7 @@ impl Gateway {
     pub fn check(settings: &Settings) -> Vec<GatewayError> {
         let doors = settings.gateways.iter();
         let problem = |(name, door): (&String, &GatewaySettings)| {
-            let checked = door.listening.tls.as_ref().map(acceptor)?;
+            let checked = door.listening.tls.as_ref().map(|tls| acceptor(tls, &[]))?;
             let source = checked.err()?;
             Some(GatewayError::Door { door: name.clone(), source })
         };

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redcall_common::settings::ProtocolSettings;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -50,7 +51,15 @@ impl Listeners {
         door: &Door,
         addresses: &[(&'static str, SocketAddr)],
     ) -> Result<Self, DoorError> {
-        let tls = door.settings().listening.tls.as_ref().map(tls::acceptor).transpose()?;
+        let protocols = match door.settings().protocol {
+            ProtocolSettings::GrpcAvro(_) => tls::GRPC,
+            ProtocolSettings::Rq(_)
+            | ProtocolSettings::Pm(_)
+            | ProtocolSettings::Zmtp(_)
+            | ProtocolSettings::Bgpy(_) => &[],
+        };
+        let tls = door.settings().listening.tls.as_ref();
+        let tls = tls.map(|settings| tls::acceptor(settings, protocols)).transpose()?;
         let mut listeners = Vec::with_capacity(addresses.len());
         for (key, address) in addresses.iter().copied() {
             let refused = |source| DoorError::Listen { key, address, source };

@@ -7,16 +7,18 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use redcall_client::Code;
 use redcall_common::settings::{HandlerSettings, JobSettings, Settings};
-use redcall_worker::{HandlerError, Json, Request, Stop, Worker};
+use redcall_worker::{HandlerError, Json, Request, Stop, Worker, WorkerError};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Door, Failure};
 use crate::error::DoorError;
 
 /// How much longer the worker waits for a peer than the peer's own limit.
 const SLACK: Duration = Duration::from_secs(5);
+/// Pause before another start of a worker.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs jobs on the foreign side of a door.
 pub(crate) trait Peer: Send + Sync + 'static {
@@ -53,7 +55,7 @@ impl ForeignJob {
         self.request.headers()
     }
 
-    /// Returns how long the foreign side may take: what is left of the caller's time, the door's
+    /// Returns how long the foreign side may take: the rest of the caller's time, the door's
     /// `timeout` at most.
     pub(crate) fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
@@ -76,30 +78,54 @@ impl ForeignJob {
 impl Door {
     /// Leases the jobs of `serves` from `queues`, and has `peer` run them, until `until` completes
     /// or the door drains; then waits for the running ones, for `worker.drain_timeout` at most.
+    /// Tries again while Redis cannot be reached.
     ///
     /// # Errors
     ///
-    /// If the worker cannot start. It recovers lost connections.
+    /// If the worker cannot start for another reason.
     pub(crate) async fn run_jobs(
         &self,
         peer: Arc<dyn Peer>,
         until: impl Future<Output = ()>,
     ) -> Result<(), DoorError> {
+        let over = async {
+            tokio::select! {
+                () = until => {}
+                () = self.draining() => {}
+            }
+        };
+        let mut over = std::pin::pin!(over);
+        loop {
+            let (stop, stopped) = watch::channel(Stop::No);
+            let mut running = std::pin::pin!(self.worker(&peer)?.run_until(stopped));
+            tokio::select! {
+                ended = &mut running => match ended {
+                    Err(WorkerError::Store(error)) => {
+                        tracing::warn!(gateway = self.name, %error, "retrying to start a worker");
+                    }
+                    ended => return Ok(ended?),
+                },
+                () = &mut over => {
+                    stop.send_replace(Stop::Drain);
+                    return Ok(running.await?);
+                }
+            }
+            tokio::select! {
+                () = sleep(RESTART_PAUSE) => {}
+                () = &mut over => return Ok(()),
+            }
+        }
+    }
+
+    /// Returns the worker whose handlers are `peer`.
+    fn worker(&self, peer: &Arc<dyn Peer>) -> Result<Worker, WorkerError> {
         let mut worker = Worker::from_settings(self.worker_settings())?;
         for name in &self.settings.outward.serves {
             let (peer, timeout) = (peer.clone(), self.settings.timeout);
             let handler = move |request: Request| run(peer.clone(), request, timeout);
             worker = worker.handler(name, handler);
         }
-        let (stop, stopped) = watch::channel(Stop::No);
-        let mut running = std::pin::pin!(worker.run_until(stopped));
-        tokio::select! {
-            ended = &mut running => return Ok(ended?),
-            () = until => {}
-            () = self.draining() => {}
-        }
-        stop.send_replace(Stop::Drain);
-        Ok(running.await?)
+        Ok(worker)
     }
 
     /// Returns the settings of the worker: nothing but the jobs of `serves`, under their rules of
@@ -121,6 +147,8 @@ impl Door {
         settings.worker.queues.clone_from(&outward.queues);
         settings.worker.concurrency = outward.concurrency;
         settings.worker.name = Some(self.name.clone());
+        // It has returned its jobs before the gateway's own time is over.
+        settings.worker.drain_timeout = settings.worker.drain_timeout.mul_f32(0.9);
         settings.services.clear();
         settings.schedules.clear();
         settings.pools.clear();

@@ -13,12 +13,18 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::error::DoorError;
 
-/// Returns an acceptor with the certificates of `settings`.
+/// The application protocols of gRPC and of its schema registry. The other protocols have no name.
+pub(crate) const GRPC: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// Returns an acceptor with the certificates of `settings`, for these application protocols.
 ///
 /// # Errors
 ///
 /// [`DoorError::File`] with the file that cannot be used.
-pub(crate) fn acceptor(settings: &TlsSettings) -> Result<TlsAcceptor, DoorError> {
+pub(crate) fn acceptor(
+    settings: &TlsSettings,
+    protocols: &[&[u8]],
+) -> Result<TlsAcceptor, DoorError> {
     let TlsSettings { cert_file, key_file, client_ca_file } = settings;
     let provider = Arc::new(ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider.clone())
@@ -40,8 +46,7 @@ pub(crate) fn acceptor(settings: &TlsSettings) -> Result<TlsAcceptor, DoorError>
     let mut config = config
         .with_single_cert(certificates(cert_file)?, key)
         .map_err(|error| wrong(cert_file, &error))?;
-    // gRPC clients insist on it; other protocols name none.
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -38,6 +38,16 @@ async fn check_prints_the_doors_and_that_redis_answers() {
 }
 
 #[tokio::test]
+async fn settings_of_the_compose_file_open_their_doors() {
+    let stage = Stage::new().await;
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../example/gateway.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (code, stdout, stderr) = run(&stage, &text, &["check"]);
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    assert!(stdout.contains("gateway apps: pm; listen 0.0.0.0:9000"), "{stdout}");
+}
+
+#[tokio::test]
 async fn check_reports_each_problem_and_exits_with_2() {
     let stage = Stage::new().await;
     let (code, _, stderr) = run(&stage, "", &["check"]);

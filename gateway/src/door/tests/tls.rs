@@ -98,7 +98,7 @@ fn certificate_that_cannot_be_used_is_named() {
         client_ca_file: None,
     };
     let told = |cert_file, key_file| {
-        acceptor(&settings(cert_file, key_file)).map(drop).unwrap_err().to_string()
+        acceptor(&settings(cert_file, key_file), &[]).map(drop).unwrap_err().to_string()
     };
     let missing = certificates.ca().with_file_name("missing.pem");
     let error = told(missing.clone(), certificates.server_key());

@@ -10,7 +10,7 @@ use crate::support::Ran;
 /// Set to rewrite the document.
 const UPDATE: &str = "REDCALL_UPDATE_GOLDEN";
 /// The programs whose verbs, and their verbs, are recorded, too.
-const PROGRAMS: [&str; 2] = ["redcall", "redcall-worker"];
+const PROGRAMS: [&str; 3] = ["redcall", "redcall-worker", "redcall-gateway"];
 /// The document, below the repository's root.
 const DOCUMENT: &str = "docs/reference/cli.md";
 /// The lines around the recorded texts.
