@@ -80,7 +80,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// What ends the connection.
+    /// If the connection has failed, or the peer violates the protocol.
     pub(super) async fn message(&mut self) -> Option<Result<Vec<Bytes>, Violation>> {
         loop {
             if let Err(error) = self.write_pongs().await {

@@ -17,9 +17,6 @@ const LEASE: Duration = Duration::from_secs(6);
 /// Pause before another attempt to take the lease, or to connect.
 const PAUSE: Duration = Duration::from_secs(1);
 
-const EMERGENCY_TOPIC: u32 = 2001;
-const EVENT_TOPIC: u32 = 4001;
-
 /// Relays the events of `target` until the door drains.
 pub(super) async fn relay(door: &Door, target: &str) {
     // The name of a lease is short; those of doors and targets need not be.
@@ -27,7 +24,8 @@ pub(super) async fn relay(door: &Door, target: &str) {
     while !door.is_draining() {
         let lease = door.client().lease(&name, LEASE).await;
         let lease = lease.inspect_err(|error| {
-            tracing::warn!(gateway = door.name(), target, %error, "no lease on the device's events");
+            let gateway = door.name();
+            tracing::warn!(gateway, target, %error, "no lease on the device's events");
         });
         if let Ok(Some(lease)) = lease {
             tokio::select! {
@@ -120,10 +118,10 @@ async fn publish(
     if let Some(index) = event.index {
         relayed = relayed.index(index);
     }
-    if number == EMERGENCY_TOPIC && EMERGENCIES.contains(&event.kind) {
+    if number == Kind::EMERGENCY.0 && EMERGENCIES.contains(&event.kind) {
         *emergency = Some(same);
     }
-    if number == EVENT_TOPIC && emergency.take_if(|copy| *copy == same).is_some() {
+    if number == Kind::EVENT.0 && emergency.take_if(|copy| *copy == same).is_some() {
         relayed = relayed.without_copy();
     }
     let published = relayed.send().await;

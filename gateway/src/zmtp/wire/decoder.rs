@@ -14,7 +14,7 @@ const COMMAND_BYTES: usize = 4096;
 /// The most frames of one message: addresses, the delimiter, the body.
 const FRAMES: usize = 64;
 
-/// What a peer has sent.
+/// A message or a command of the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// The handshake is complete: the peer has announced the version 3.`minor`.
