@@ -1,5 +1,6 @@
 //! Events of a device, published as Redcall's, by the one gateway that has the lease.
 
+use std::io;
 use std::time::Duration;
 
 use redcall_client::{Kind, Lease};
@@ -14,6 +15,10 @@ use crate::zmtp::wire::{SocketType, Violation, encode};
 
 /// Time limit of the lease.
 const LEASE: Duration = Duration::from_secs(6);
+/// Period of PINGs, and the silence after which the connection is made again: a host that is gone
+/// closes nothing.
+const PING: Duration = Duration::from_secs(3);
+const SILENCE: Duration = Duration::from_secs(10);
 /// Pause before another attempt to take the lease, or to connect.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -76,8 +81,24 @@ async fn events(door: &Door, target: &str) -> Result<(), Violation> {
     link.send(&encode::subscribe(b"", minor)).await?;
     tracing::info!(gateway = door.name(), target, "subscribed to the device");
     let mut emergency = None;
-    while let Some(frames) = link.message().await {
-        let frames = frames?;
+    let mut pings = interval(PING);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let frames = tokio::select! {
+            // First, so that nothing that has arrived counts as silence.
+            biased;
+            frames = link.message() => match frames {
+                Some(frames) => frames?,
+                None => return Ok(()),
+            },
+            _ = pings.tick(), if minor > 0 => {
+                if link.heard.elapsed() > SILENCE {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "it is silent").into());
+                }
+                link.send(&encode::ping()).await?;
+                continue;
+            }
+        };
         let read = match &frames[..] {
             [topic, body] => <[u8; 4]>::try_from(&**topic).ok().and_then(|topic| {
                 let number = u32::from_le_bytes(topic);
@@ -93,7 +114,6 @@ async fn events(door: &Door, target: &str) -> Result<(), Violation> {
             door.metrics().dropped(1);
         }
     }
-    Ok(())
 }
 
 /// Publishes one event; returns `false` if that is not possible. `emergency` is the last event on

@@ -30,6 +30,8 @@ pub enum Incoming {
     Cancel(Bytes),
     /// To be answered with this context.
     Ping(Bytes),
+    /// The answer to our PING.
+    Pong,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +122,7 @@ impl Decoder {
                 Err(Violation::Command("a subscription to a socket that does not publish"))
             }
             Command::Ping(context) => Ok(Some(Incoming::Ping(context))),
+            Command::Pong => Ok(Some(Incoming::Pong)),
             Command::Other => Ok(None),
         }
     }
