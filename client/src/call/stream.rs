@@ -43,8 +43,8 @@ pub enum Update {
         data: Box<RawValue>,
         /// `true` if the end will also be published on the topic `command_result`.
         notify: bool,
-        /// When the request ends with `deadline_exceeded` if it is not settled: Redis time, ms since
-        /// the epoch. `None` if the worker has not set it.
+        /// When the request ends with `deadline_exceeded` if it is not settled: Redis time, ms
+        /// since the epoch. `None` if the worker has not set it.
         until_ms: Option<u64>,
     },
     /// Progress reported by the handler.

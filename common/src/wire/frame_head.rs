@@ -108,11 +108,10 @@ mod tests {
             format!(r#"{start}"result","seq":1,"attempt":1,"data":{{"answer":2}}}}"#)
         );
         let deferral = Deferral { notify: true, until_ms: 5 };
+        let end = r#""notify":true,"until_ms":5,"data":{"answer":2}}"#;
         assert_eq!(
             head.deferred(1, deferral, &data),
-            format!(
-                r#"{start}"deferred","seq":1,"attempt":1,"notify":true,"until_ms":5,"data":{{"answer":2}}}}"#
-            )
+            format!(r#"{start}"deferred","seq":1,"attempt":1,{end}"#)
         );
         let error = head.error(2, &WireError::new(Code::HandlerFailed, "no"));
         let wire = r#"{"code":"handler_failed","message":"no"}"#;

@@ -1,4 +1,4 @@
-//! What ZeroMQ peers of a gateway send: the bytes of a connection, and the JSON in its messages.
+//! ZeroMQ peers of a gateway: the bytes of a connection, and the JSON in its messages.
 //!
 //! - Bytes that arrive one by one are read like bytes that arrive at once.
 //! - No message is larger than its bound, and each is read again from what we write of it.

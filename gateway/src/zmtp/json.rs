@@ -58,7 +58,7 @@ pub(super) fn is_whole(text: &str) -> bool {
     !digits.is_empty() && !has_zero_in_front && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns `true` if a text in `json` has a half surrogate, which is no character: `"\ud800"`.
+/// Returns `true` if a text in `json` has a half surrogate, half of a character: `"\ud800"`.
 pub(super) fn has_half_surrogate(json: &str) -> bool {
     let bytes = json.as_bytes();
     let unit = |at: usize| {

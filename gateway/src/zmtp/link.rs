@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::codec::FramedRead;
 
 use super::wire::{Decoder, Incoming, SocketType, Violation, encode};
@@ -23,6 +23,8 @@ pub(super) struct Link {
     out: BytesMut,
     /// The peer has announced the version 3.`minor`.
     pub(super) minor: u8,
+    /// The last time at which the peer has sent something.
+    pub(super) heard: Instant,
 }
 
 impl Link {
@@ -45,7 +47,7 @@ impl Link {
             let mut read = FramedRead::new(read, Decoder::new(ours, largest));
             match read.next().await {
                 Some(Ok(Incoming::Ready { minor })) => {
-                    Ok(Self { read, write, out: BytesMut::new(), minor })
+                    Ok(Self::new(read, write, minor))
                 }
                 Some(Err(violation)) => Err(violation),
                 Some(Ok(_)) => Err(Violation::NotReady),
@@ -54,6 +56,14 @@ impl Link {
         };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long");
         timeout(HANDSHAKE_TIMEOUT, handshake).await.unwrap_or_else(|_| Err(late().into()))
+    }
+
+    fn new(
+        read: FramedRead<ReadHalf<Stream>, Decoder>,
+        write: WriteHalf<Stream>,
+        minor: u8,
+    ) -> Self {
+        Self { read, write, out: BytesMut::new(), minor, heard: Instant::now() }
     }
 
     /// Writes all of `bytes`.
@@ -80,13 +90,15 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// What ends the connection.
+    /// If the connection has failed, or the peer violates the protocol.
     pub(super) async fn message(&mut self) -> Option<Result<Vec<Bytes>, Violation>> {
         loop {
             if let Err(error) = self.write_pongs().await {
                 return Some(Err(error.into()));
             }
-            match self.read.next().await? {
+            let next = self.read.next().await?;
+            self.heard = Instant::now();
+            match next {
                 Ok(Incoming::Message(frames)) => return Some(Ok(frames)),
                 Ok(Incoming::Ping(context)) => self.out.extend(encode::pong(&context)),
                 Ok(_) => {}

@@ -106,8 +106,12 @@ async fn run(
     peer: &str,
     command: &Command,
 ) -> Result<(ResultKind, Box<RawValue>), Failure> {
-    let unknown = || Failure::unknown_job(&command.number.to_string());
-    let job = names.job_of(command).ok_or_else(unknown)?;
+    let Some(job) = names.job_of(command) else {
+        let number = command.number.to_string();
+        let failure = Failure::unknown_job(&number);
+        door.ended(&number, peer, "", Some(&failure));
+        return Err(failure);
+    };
     let mut id = String::new();
     let result = async {
         if has_half_surrogate(&command.data) {

@@ -83,7 +83,10 @@ mod tests {
     #[test]
     fn answer_has_all_members_in_the_recorded_form() {
         let reply = Reply::of("4", 99_999, ResultKind::Success, r#"{"seen": true}"#);
-        let recorded = r#"{"nonce": 4, "command": 99999, "result": 100, "data": {"seen": true}, "errorKind": 0, "errorCode": 0, "errorMessage": null}"#;
+        let recorded = concat!(
+            r#"{"nonce": 4, "command": 99999, "result": 100, "data": {"seen": true}, "#,
+            r#""errorKind": 0, "errorCode": 0, "errorMessage": null}"#,
+        );
         assert_eq!(reply.write(), recorded);
         assert_eq!(read(recorded.as_bytes(), "4").unwrap().get(), r#"{"seen": true}"#);
         let error_message = Some("no \"way\"\n");
@@ -98,9 +101,8 @@ mod tests {
     #[test]
     fn answers_of_devices_have_codes() {
         let of = |result: &str| {
-            let text = format!(
-                r#"{{"nonce": 3, "command": 1, "result": {result}, "errorCode": 5, "errorMessage": "no"}}"#
-            );
+            let error = r#""errorCode": 5, "errorMessage": "no""#;
+            let text = format!(r#"{{"nonce": 3, "command": 1, "result": {result}, {error}}}"#);
             read(text.as_bytes(), "3").map_err(Option::unwrap)
         };
         for result in ["100", "200", "201"] {

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use redcall_client::{Client, Code, EventItem, EventStream, Kind};
+use redcall_gateway::zmtp::wire::{SocketType, encode};
 use redcall_testkit::eventually;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::peers::{PATIENCE, Python, Version};
@@ -176,4 +179,20 @@ async fn bodies_that_do_not_parse_are_passed_over() {
     }
     kinds.retain(|kind| *kind != 3);
     assert_eq!(kinds, [4, 5]);
+}
+
+#[tokio::test]
+async fn silent_device_is_connected_to_again() {
+    let device = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = device.local_addr().unwrap().to_string();
+    let stage = Stage::new().await;
+    let text = format!("[gateways.lab]\nprotocol = \"zmtp\"\nconnect_events = [\"{at}\"]\n");
+    let _gateway = stage.gateway(&text).await;
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        // It is ready, and then says nothing, as a host that has lost its power.
+        let (mut stream, _) = timeout(PATIENCE, device.accept()).await.unwrap().unwrap();
+        stream.write_all(&encode::opening(SocketType::Pub)).await.unwrap();
+        connections.push(stream);
+    }
 }

@@ -25,7 +25,10 @@ async fn events_and_emergencies_arrive_at_a_subscriber_of_each_version() {
             event.when_ms(1_682_467_200_050).index(4_840).send().await.unwrap();
         };
         publish("event", 101, json!({"stop": true})).await;
-        let body = |kind: u32, context: Value| json!({"kind": kind, "when": 1_682_467_200.05, "index": 4_840, "context": context});
+        let body = |kind: u32, context: Value| {
+            let when = 1_682_467_200.05;
+            json!({"kind": kind, "when": when, "index": 4_840, "context": context})
+        };
         let nested = version == Version::V0_9;
         let of = |topic: &str, body: Value| json!([topic, nested, body]);
         let mut next = || loop {

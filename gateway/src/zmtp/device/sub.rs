@@ -1,5 +1,6 @@
 //! Events of a device, published as Redcall's, by the one gateway that has the lease.
 
+use std::io;
 use std::time::Duration;
 
 use redcall_client::{Kind, Lease};
@@ -14,11 +15,12 @@ use crate::zmtp::wire::{SocketType, Violation, encode};
 
 /// Time limit of the lease.
 const LEASE: Duration = Duration::from_secs(6);
+/// Period of PINGs, and the silence after which the connection is made again: a host that is gone
+/// closes nothing.
+const PING: Duration = Duration::from_secs(3);
+const SILENCE: Duration = Duration::from_secs(10);
 /// Pause before another attempt to take the lease, or to connect.
 const PAUSE: Duration = Duration::from_secs(1);
-
-const EMERGENCY_TOPIC: u32 = 2001;
-const EVENT_TOPIC: u32 = 4001;
 
 /// Relays the events of `target` until the door drains.
 pub(super) async fn relay(door: &Door, target: &str) {
@@ -27,7 +29,8 @@ pub(super) async fn relay(door: &Door, target: &str) {
     while !door.is_draining() {
         let lease = door.client().lease(&name, LEASE).await;
         let lease = lease.inspect_err(|error| {
-            tracing::warn!(gateway = door.name(), target, %error, "no lease on the device's events");
+            let gateway = door.name();
+            tracing::warn!(gateway, target, %error, "no lease on the device's events");
         });
         if let Ok(Some(lease)) = lease {
             tokio::select! {
@@ -78,8 +81,24 @@ async fn events(door: &Door, target: &str) -> Result<(), Violation> {
     link.send(&encode::subscribe(b"", minor)).await?;
     tracing::info!(gateway = door.name(), target, "subscribed to the device");
     let mut emergency = None;
-    while let Some(frames) = link.message().await {
-        let frames = frames?;
+    let mut pings = interval(PING);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let frames = tokio::select! {
+            // First, so that nothing that has arrived counts as silence.
+            biased;
+            frames = link.message() => match frames {
+                Some(frames) => frames?,
+                None => return Ok(()),
+            },
+            _ = pings.tick(), if minor > 0 => {
+                if link.heard.elapsed() > SILENCE {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "it is silent").into());
+                }
+                link.send(&encode::ping()).await?;
+                continue;
+            }
+        };
         let read = match &frames[..] {
             [topic, body] => <[u8; 4]>::try_from(&**topic).ok().and_then(|topic| {
                 let number = u32::from_le_bytes(topic);
@@ -95,7 +114,6 @@ async fn events(door: &Door, target: &str) -> Result<(), Violation> {
             door.metrics().dropped(1);
         }
     }
-    Ok(())
 }
 
 /// Publishes one event; returns `false` if that is not possible. `emergency` is the last event on
@@ -120,10 +138,10 @@ async fn publish(
     if let Some(index) = event.index {
         relayed = relayed.index(index);
     }
-    if number == EMERGENCY_TOPIC && EMERGENCIES.contains(&event.kind) {
+    if number == Kind::EMERGENCY.0 && EMERGENCIES.contains(&event.kind) {
         *emergency = Some(same);
     }
-    if number == EVENT_TOPIC && emergency.take_if(|copy| *copy == same).is_some() {
+    if number == Kind::EVENT.0 && emergency.take_if(|copy| *copy == same).is_some() {
         relayed = relayed.without_copy();
     }
     let published = relayed.send().await;

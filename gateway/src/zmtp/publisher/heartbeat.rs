@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redcall_client::WorkerInfo;
+use redcall_client::{Kind, WorkerInfo};
 use redcall_common::time::now_ms;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -10,8 +10,6 @@ use super::Publisher;
 use crate::zmtp::event;
 
 const PERIOD: Duration = Duration::from_secs(5);
-
-const HEARTBEAT_TOPIC: u32 = 1001;
 
 /// Publishes heartbeats; never ends.
 pub(super) async fn run(publisher: &Publisher<'_>) {
@@ -22,7 +20,7 @@ pub(super) async fn run(publisher: &Publisher<'_>) {
         let Some(worker) = live_worker(publisher).await else { continue };
         let identifier = publisher.settings.identifier.as_deref().unwrap_or(&worker.name);
         let beat = event::heartbeat(identifier, publisher.version(), now_ms());
-        publisher.send(HEARTBEAT_TOPIC, beat);
+        publisher.send(Kind::HEARTBEAT.0, beat);
     }
 }
 

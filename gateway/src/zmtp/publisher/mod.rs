@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redcall_client::{Event, EventItem, EventStream};
+use redcall_client::{Event, EventItem, EventStream, Kind};
 use redcall_common::event::{COMMAND_RESULT, EMERGENCY, HEARTBEAT, topic};
 use redcall_common::settings::{ZmtpDialect, ZmtpSettings};
 use tokio::time::sleep;
@@ -29,10 +29,9 @@ use crate::door::{Door, Listener};
 /// Pause after a failed subscription.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The topics of all doors: the number of each on the wire.
-const TOPICS: [u32; 5] = [1001, 2001, 4001, 5001, 6001];
-const EMERGENCY_TOPIC: u32 = 2001;
-const EVENT_TOPIC: u32 = 4001;
+/// The topics of all doors. A topic has the number of the kind of its name.
+const TOPICS: [Kind; 5] =
+    [Kind::HEARTBEAT, Kind::EMERGENCY, Kind::EVENT, Kind::PROPERTY_CHANGE, Kind::COMMAND_RESULT];
 
 /// Publishes until the door drains.
 pub(super) async fn serve(
@@ -45,7 +44,8 @@ pub(super) async fn serve(
         return;
     }
     let publisher = Publisher { door: &door, hub: Hub::new(), names: &names, settings };
-    let mut topics: Vec<u32> = TOPICS.iter().chain(&settings.topics).copied().collect();
+    let mut topics: Vec<u32> =
+        TOPICS.map(|kind| kind.0).into_iter().chain(settings.topics.clone()).collect();
     topics.sort_unstable();
     topics.dedup();
     let publishing = async {
@@ -69,7 +69,7 @@ pub(super) async fn serve(
     }
 }
 
-/// What the tasks of one door share.
+/// The state that the tasks of one door share.
 struct Publisher<'a> {
     door: &'a Arc<Door>,
     hub: Arc<Hub>,
@@ -141,13 +141,13 @@ impl Publisher<'_> {
             _ => Some(event::body(event)),
         };
         let Some(body) = body else { return self.door.metrics().dropped(1) };
-        if number == EVENT_TOPIC && EMERGENCIES.contains(&event.kind) {
-            self.send(EMERGENCY_TOPIC, body.clone());
+        if number == Kind::EVENT.0 && EMERGENCIES.contains(&event.kind) {
+            self.send(Kind::EMERGENCY.0, body.clone());
         }
         self.send(number, body);
     }
 
-    /// Returns the dialect in which the version of heartbeats is known.
+    /// Returns the version of the package whose dialect the door speaks, for heartbeats.
     fn version(&self) -> &'static str {
         match self.settings.dialect {
             ZmtpDialect::V0_9 => "0.9.7",

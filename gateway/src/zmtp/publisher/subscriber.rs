@@ -53,7 +53,7 @@ async fn receive(
             Incoming::Cancel(prefix) => joined.cancel(&prefix),
             Incoming::Ping(context) => joined.add(encode::pong(&context)),
             // The decoder passes on no messages to a publisher.
-            Incoming::Ready { .. } | Incoming::Message(_) => {}
+            Incoming::Ready { .. } | Incoming::Message(_) | Incoming::Pong => {}
         }
     }
     Ok(())

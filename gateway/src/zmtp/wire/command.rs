@@ -21,7 +21,9 @@ pub enum Command {
     Cancel(Bytes),
     /// To be answered with this context.
     Ping(Bytes),
-    /// Any other: a PONG, or one of a later version.
+    /// The answer to our PING.
+    Pong,
+    /// One of a later version.
     Other,
 }
 
@@ -46,6 +48,7 @@ impl Command {
                 body.advance(2); // the ttl: how long the peer waits is its own affair
                 Self::Ping(body)
             }
+            b"PONG" => Self::Pong,
             _ => Self::Other,
         })
     }

@@ -14,7 +14,7 @@ const COMMAND_BYTES: usize = 4096;
 /// The most frames of one message: addresses, the delimiter, the body.
 const FRAMES: usize = 64;
 
-/// What a peer has sent.
+/// A message or a command of the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// The handshake is complete: the peer has announced the version 3.`minor`.
@@ -30,6 +30,8 @@ pub enum Incoming {
     Cancel(Bytes),
     /// To be answered with this context.
     Ping(Bytes),
+    /// The answer to our PING.
+    Pong,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +122,7 @@ impl Decoder {
                 Err(Violation::Command("a subscription to a socket that does not publish"))
             }
             Command::Ping(context) => Ok(Some(Incoming::Ping(context))),
+            Command::Pong => Ok(Some(Incoming::Pong)),
             Command::Other => Ok(None),
         }
     }

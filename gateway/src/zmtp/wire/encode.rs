@@ -30,6 +30,12 @@ pub fn ready(ours: SocketType) -> Vec<u8> {
     command("READY", &body)
 }
 
+/// Returns a PING, without a limit of its own for the answer.
+#[must_use]
+pub fn ping() -> Vec<u8> {
+    command("PING", &[0, 0])
+}
+
 /// Returns the answer to a PING.
 #[must_use]
 pub fn pong(context: &[u8]) -> Vec<u8> {

@@ -152,7 +152,8 @@ fn subscriptions_of_both_versions_are_understood() {
 fn ping_is_answered_with_its_context_and_unknown_commands_are_ignored() {
     let peer = from_peer("DEALER", b"\x04\x05\x04PONG\x04\x04\x03NEW\x04\x0a\x04PING\0\x64abc");
     let read = read(SocketType::Rep, &[peer]).unwrap();
-    assert_eq!(read[1..], [Incoming::Ping(Bytes::from_static(b"abc"))]);
+    assert_eq!(read[1..], [Incoming::Pong, Incoming::Ping(Bytes::from_static(b"abc"))]);
+    assert_eq!(encode::ping(), b"\x04\x07\x04PING\0\0");
     assert_eq!(encode::pong(b"abc"), b"\x04\x08\x04PONGabc");
 }
 
