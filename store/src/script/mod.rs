@@ -187,6 +187,23 @@ impl Script {
         StoreError::of_driver(error).of_script(self.name)
     }
 
+    /// Returns the same error with the place at which the script failed. Reads the types of the
+    /// call's keys if one of them is wrong.
+    pub(crate) async fn failed_at(
+        &self,
+        conn: &mut MultiplexedConnection,
+        call: &Cmd,
+        error: redis::RedisError,
+    ) -> StoreError {
+        let line = error.detail().and_then(|detail| place::line_of(&self.text, detail));
+        let failed = self.failed(error);
+        let keys = match failed.is_of_the_key() {
+            true => wrong_types(conn, call).await,
+            false => String::new(),
+        };
+        failed.at(&(line.unwrap_or_default() + &keys))
+    }
+
     /// Loads the script into Redis.
     pub(crate) async fn load(&self, conn: &mut MultiplexedConnection) -> Result<(), StoreError> {
         tracing::debug!(script = self.name, "loading");

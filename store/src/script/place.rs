@@ -4,38 +4,18 @@
 use redis::aio::MultiplexedConnection;
 use redis::{Arg, Cmd, RedisResult};
 
-use super::Script;
-use crate::error::StoreError;
 use redcall_common::keys::type_of;
 
 /// The maximum number of keys whose types are read.
 const MAX_KEYS: usize = 64;
 
-impl Script {
-    /// Returns the error of a failed call of this script, with its place. Reads the types of the
-    /// call's keys if one of them is wrong.
-    pub(crate) async fn failed_at(
-        &self,
-        conn: &mut MultiplexedConnection,
-        call: &Cmd,
-        error: redis::RedisError,
-    ) -> StoreError {
-        let line = error.detail().and_then(|detail| self.line_of(detail));
-        let failed = self.failed(error);
-        let keys = match failed.is_of_the_key() {
-            true => wrong_types(conn, call).await,
-            false => String::new(),
-        };
-        failed.at(&(line.unwrap_or_default() + &keys))
-    }
-
-    /// Returns the line that an error names, as `script: <hash>, on @user_script:<line>.`
-    fn line_of(&self, detail: &str) -> Option<String> {
-        let (_, behind) = detail.rsplit_once("@user_script:")?;
-        let number = behind.trim_end_matches('.').parse::<usize>().ok()?;
-        let line = self.text.lines().nth(number.checked_sub(1)?)?;
-        Some(format!("; at `{}`", line.trim()))
-    }
+/// Returns the line of a script's `text` that an error names, as `script: <hash>, on
+/// @user_script:<line>.`; as the end of a sentence.
+pub(super) fn line_of(text: &str, detail: &str) -> Option<String> {
+    let (_, behind) = detail.rsplit_once("@user_script:")?;
+    let number = behind.trim_end_matches('.').parse::<usize>().ok()?;
+    let line = text.lines().nth(number.checked_sub(1)?)?;
+    Some(format!("; at `{}`", line.trim()))
 }
 
 /// Returns the keys of a script's call that have a value of another type than Redcall's, as the end

@@ -103,9 +103,9 @@ impl Heartbeats {
         }
     }
 
-    /// Has this worker wait for the heartbeats of others, if their leases may have ended: the server
-    /// was restarted or is another one, or this worker has missed a heartbeat too. Without this
-    /// distinction, connections that break again and again would delay each take-over.
+    /// Has this worker wait for the heartbeats of others, if their leases may have ended: the
+    /// server was restarted or is another one, or this worker has missed a heartbeat too. Without
+    /// this distinction, connections that break again and again would delay each take-over.
     fn note_reconnect(&mut self, setup: &Setup) {
         let now = setup.heartbeat_conn.standing();
         let known = self.connection.as_ref().zip(now.as_ref());
@@ -204,11 +204,11 @@ impl Heartbeats {
     }
 }
 
-/// Returns `true` if other workers may have lost their leases before a reconnect. `stored`: the time
-/// since this worker's last heartbeat.
+/// Returns `true` if other workers may have lost their leases before a reconnect. `stored`: the
+/// time since this worker's last heartbeat.
 ///
-/// Heartbeats come every third of a lease. If the last one is not much older, the outage was shorter
-/// than that, and every lease has another quarter at least.
+/// Heartbeats come every third of a lease. If the last one is not much older, the outage was
+/// shorter than that, and every lease has another quarter at least.
 fn may_have_lost_leases(is_same_run: bool, stored: Duration, lease: Duration) -> bool {
     !is_same_run || stored > lease * 5 / 12
 }

@@ -4,8 +4,8 @@
 -- KEYS: 1 workers (zset), 2 names (zset), 3 ticks (hash), 4 deferred (zset), 5 schedule (zset),
 --   6 attempts (hash), 7 cancelled (zset)
 -- ARGV: 1 '1' to correct them, '0' only to check, 2 base of the queue's keys, 3 lease of the caller
---   (ms), 4 longest lease that settings allow (ms), 5 longest TTL of a tombstone, 6 of a deferral, 7
---   of a retry's delay (ms)
+--   (ms), 4 longest lease that settings allow (ms), 5 longest TTL of a tombstone (ms), 6 longest
+--   deferral (ms), 7 longest delay of a retry (ms)
 -- Returns: {key, member, ahead, ...}: the key's member that was, or is, this number of ms ahead of
 --   now.
 -- Derived keys: worker:<worker>, deferred:<id>, live.
@@ -72,8 +72,8 @@ for i = 1, #ticks, 2 do
   end
 end
 
--- Deferred requests: not beyond the timeout that their handlers set; workers of earlier versions did
--- not store it.
+-- Deferred requests: not beyond the timeout that their handlers set. Workers of earlier versions
+-- did not store it.
 local deferred = read('ZRANDMEMBER', KEYS[4], 64, 'WITHSCORES')
 for i = 1, #deferred, 2 do
   local record, at = base .. ':deferred:' .. deferred[i], tonumber(deferred[i + 1])
@@ -87,8 +87,8 @@ for i = 1, #deferred, 2 do
 end
 
 -- Retries: not beyond their delay, which workers of earlier versions did not store. Scheduled
--- requests are skipped: callers choose their times. So are those with the id of a request that runs,
--- to which the record belongs.
+-- requests are skipped: callers choose their times. So are those with the id of a running request:
+-- the record is that one's.
 local delayed = redis.call('EXISTS', KEYS[6]) == 1
   and read('ZRANDMEMBER', KEYS[5], 64, 'WITHSCORES') or {}
 for i = 1, #delayed, 2 do

@@ -150,9 +150,9 @@ pub trait AnswerOps {
     ) -> impl Future<Output = Result<Option<usize>, StoreError>> + Send;
 
     /// Removes the frames at `key` before the one that has been `read`, by its attempt and `seq`;
-    /// it stays. Returns attempt and `seq` of the first remaining frame; `None` if there is none, or
-    /// if it is much larger than 8 MiB and than `largest`, the size of the largest frame that this
-    /// process has received (bytes).
+    /// it stays. Returns attempt and `seq` of the first remaining frame; `None` if there is none,
+    /// or if it is much larger than 8 MiB and than `largest`, the size of the largest frame that
+    /// this process has received (bytes).
     ///
     /// # Errors
     ///
