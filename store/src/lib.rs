@@ -36,6 +36,7 @@
 mod connection;
 mod control;
 pub mod dead;
+mod driver;
 pub mod embedded;
 mod error;
 pub mod inspect;

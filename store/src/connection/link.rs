@@ -16,7 +16,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{self, sleep};
 
 use super::connector::{Connector, Peer, hedged};
-use crate::error::{Cause, OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::{Cause, StoreError};
 use crate::script::{self, Script};
 use redcall_common::backoff::Backoff;
 use redcall_common::time::millis;

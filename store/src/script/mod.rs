@@ -10,7 +10,8 @@ mod role;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 
-use crate::error::{OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::StoreError;
 
 pub use reading::Reading;
 pub use role::Role;
