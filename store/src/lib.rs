@@ -37,6 +37,7 @@
 mod connection;
 mod control;
 pub mod dead;
+mod driver;
 pub mod embedded;
 mod error;
 pub mod inspect;

@@ -10,7 +10,8 @@ use tokio::time::timeout;
 
 use super::connector::{Connector, Peer, hedged};
 use super::link::Connection;
-use crate::error::{OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::StoreError;
 use crate::script::Script;
 
 /// The time after the blocking command's own timeout at which the connection counts as dead. A

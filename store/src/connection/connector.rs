@@ -18,7 +18,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::sentinel::{Primary, Sentinels};
-use crate::error::{Cause, OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::{Cause, StoreError};
 use redcall_common::settings::{RedisSettings, SentinelUrl};
 
 /// First script on every connection: if Redis refuses it, nothing can be queued or settled. It

@@ -1,8 +1,8 @@
 //! The dead letters of a queue: reading, retrying, purging.
 //!
-//! For operators, over the operations of the seam ([`DeadOps`]). Workers write dead letters in their
-//! settling script. Each command reads or changes at most 1,000 letters and 8 MiB, which bounds the
-//! time it blocks Redis; larger selections run in batches.
+//! For operators, over the operations of the seam ([`DeadOps`]). Workers write dead letters in
+//! their settling script. Each command reads or changes at most 1,000 letters and 8 MiB, which
+//! bounds the time it blocks Redis; larger selections run in batches.
 
 mod envelope;
 pub(crate) mod letter;

@@ -51,7 +51,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    pub(super) fn new(
+    pub(crate) fn new(
         class: CauseClass,
         code: &str,
         detail: &str,

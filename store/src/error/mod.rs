@@ -3,7 +3,6 @@
 //! The sources are kept; no decision depends on the text of a message.
 
 mod cause;
-mod driver;
 
 use std::sync::Arc;
 
@@ -14,7 +13,6 @@ use redcall_common::failure::{Failure, UNREACHABLE};
 use redcall_common::report::Problem;
 
 pub use cause::{Cause, CauseClass};
-pub(crate) use driver::OrStore;
 
 /// A failure at the Redis boundary.
 #[derive(Debug, Clone, thiserror::Error)]

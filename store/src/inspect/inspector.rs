@@ -12,7 +12,8 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::connection::{Connector, Peer};
-use crate::error::{OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::StoreError;
 use crate::ops::reply::millis;
 use crate::ops::worker::upkeep::times::LONGEST_LEASE;
 use redcall_common::keys::{Keys, QueueKeys};

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::inspector::{Inspector, QueueInfo, read_queue};
-use crate::error::{OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::StoreError;
 use crate::ops::shared::names::{live_names, names_call};
 
 /// The number of keys that one `SCAN` visits: less than a millisecond of the server's time.

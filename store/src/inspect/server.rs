@@ -11,7 +11,8 @@ use redis::aio::MultiplexedConnection;
 
 use super::inspector::Inspector;
 use crate::connection::Connection;
-use crate::error::{OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::StoreError;
 use crate::ops::reply::millis;
 
 /// The facts that a server reports.

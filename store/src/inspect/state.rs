@@ -1,7 +1,8 @@
 //! The state of a service's instance.
 
 use super::inspector::Inspector;
-use crate::error::{OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::StoreError;
 use crate::ops::shared::state::{InstanceState, call, found};
 
 impl Inspector {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::inspector::Inspector;
 use super::listing::KEYS_PER_SCAN;
-use crate::error::{OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::StoreError;
 use crate::ops::reply::millis;
 use redcall_common::keys::Bound;
 

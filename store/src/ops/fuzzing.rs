@@ -13,7 +13,8 @@ use super::client::send::served;
 use super::scripts;
 use super::shared::state;
 use super::worker::polls::held;
-use crate::error::{OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::StoreError;
 use crate::script::Reader;
 
 pub use crate::script::Reading;

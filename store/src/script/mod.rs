@@ -11,7 +11,8 @@ mod role;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 
-use crate::error::{OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::StoreError;
 
 pub(crate) use place::wrong_types;
 pub use reading::Reading;

@@ -1,8 +1,8 @@
 //! A broker in memory, outside of the store: it enqueues, leases, settles and announces.
 //!
-//! Not covered, and refused as unexpected: outcomes other than answers, dead letters and ends without
-//! an answer; placements, cancels, deferred requests, states, take-overs, limits, events. Leases never end,
-//! and answers have no TTL.
+//! Not covered, and refused as unexpected: outcomes other than answers, dead letters and ends
+//! without an answer; placements, cancels, deferred requests, states, take-overs, limits, events.
+//! Leases never end, and answers have no TTL.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};

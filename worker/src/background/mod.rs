@@ -20,8 +20,8 @@
 //! | `signals.rs` | stop signals |
 //!
 //! The dispatcher's round of heartbeats and its repairs are a [`Background`] each, too: they end by
-//! themselves, and the next heartbeat starts the next ones. `safety.rs` has one check at the start, in a
-//! task of its own.
+//! themselves, and the next heartbeat starts the next ones. `safety.rs` has one check at the start,
+//! in a task of its own.
 
 pub(crate) mod heartbeat_events;
 pub(crate) mod pops;

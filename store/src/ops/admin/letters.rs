@@ -4,7 +4,8 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 
 use crate::dead::letter::DeadLetter;
-use crate::error::{OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::StoreError;
 use crate::ops::reply::{StreamEntry, read};
 use crate::script::{Reading, script};
 use redcall_common::keys::QueueKeys;

@@ -16,7 +16,8 @@ use redis::{Cmd, Value};
 use tokio::time::{Instant, sleep};
 
 use crate::connection::{Blocking, Connector, Unblocker, Use};
-use crate::error::{OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::StoreError;
 use crate::ops::worker::polls::poll::{LimitRule, POLL, PollReply, QueuePoll, WorkerKeys, reply};
 use crate::ops::worker::polls::poll_fast::POLL_FAST;
 use crate::ops::worker::polls::round::first_reply;

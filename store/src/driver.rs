@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use super::StoreError;
-use super::cause::{Cause, CauseClass};
+use crate::error::{Cause, CauseClass, StoreError};
 
 impl Cause {
     pub(crate) fn of_driver(error: RedisError) -> Arc<Self> {
