@@ -15,14 +15,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{self, sleep};
 
-<<<<<<< HEAD
 use super::connector::{Connector, Peer, hedged, run_id};
-use crate::error::{Cause, OrStore, StoreError};
-=======
-use super::connector::{Connector, Peer, hedged};
 use crate::driver::OrStore;
 use crate::error::{Cause, StoreError};
->>>>>>> edges
 use crate::script::{self, Script};
 use redcall_common::backoff::Backoff;
 use redcall_common::time::millis;

@@ -14,7 +14,8 @@ use redis::{Pipeline, Value};
 use tokio::time::Instant;
 
 use crate::connection::{Blocking, Connector, Use};
-use crate::error::{OrStore, StoreError};
+use crate::driver::OrStore;
+use crate::error::StoreError;
 
 /// Moves nothing: a wait of a connection that was given up is harmless.
 const USE: Use = Use { scripts: &[], cuts: false };
