@@ -1,4 +1,4 @@
 //! The codecs, for the fuzz targets of `dev/fuzz`. Not for programs.
 
-pub use crate::pm::wire as pm;
 pub use crate::bgpy::wire as bgpy;
+pub use crate::pm::wire as pm;

@@ -13,8 +13,8 @@
 pub mod avro;
 pub mod envelope;
 pub mod frames;
-pub mod gateway_pm;
 pub mod gateway_bgpy;
+pub mod gateway_pm;
 pub mod pickle;
 pub mod script_results;
 pub mod settings;

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::TryFutureExt;
@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{self, sleep};
 
+use super::clock::{clock_offset, monotonic_ms};
 use super::connector::{Connector, Peer, hedged, run_id};
 use crate::driver::OrStore;
 use crate::error::{Cause, StoreError};
@@ -359,17 +360,6 @@ fn generation(state: &ConnectionState) -> Option<u64> {
     }
 }
 
-/// Returns the monotonic time of this process, ms.
-fn monotonic_ms() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    millis(START.elapsed())
-}
-
-/// Returns the offset from our monotonic clock to Redis's. Any Redis time is valid: none may panic.
-fn clock_offset(redis_ms: i64, read_at: u64) -> i64 {
-    redis_ms.saturating_sub(i64::try_from(read_at).unwrap_or(i64::MAX))
-}
-
 impl Shared {
     fn channels(&self) -> MutexGuard<'_, HashSet<String>> {
         // A set is consistent even if a thread panicked while it held the lock.
@@ -488,17 +478,5 @@ async fn watch_over(shared: &Shared) {
             () = &mut moved => return,
             measured = shared.measure_clock(&mut conn) => if measured.is_err() { return },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn absurd_clock_is_clamped() {
-        assert_eq!(clock_offset(1000, 400), 600);
-        assert_eq!(clock_offset(i64::MIN, 400), i64::MIN);
-        assert_eq!(clock_offset(i64::MAX, u64::MAX), 0);
     }
 }

@@ -3,11 +3,13 @@
 //! | file | holds |
 //! |---|---|
 //! | `connector.rs` | opening connections |
+//! | `clock.rs` | the offset of Redis's clock |
 //! | `sentinel.rs` | which server is the primary |
 //! | `link.rs` | a connection that reconnects |
 //! | `blocking.rs` | a connection for blocking commands |
 
 mod blocking;
+mod clock;
 mod connector;
 mod link;
 mod sentinel;

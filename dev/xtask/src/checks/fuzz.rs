@@ -14,8 +14,17 @@ use crate::checks::steps::Steps;
 use crate::workspace::{Workspace, run as succeeds, runs};
 
 /// The targets, `dev/fuzz/src/<name>.rs` each.
-const TARGETS: &[&str] =
-    &["avro", "envelope", "frames", "gateway_bgpy", "gateway_pm", "pickle", "script_results", "settings", "zmtp"];
+const TARGETS: &[&str] = &[
+    "avro",
+    "envelope",
+    "frames",
+    "gateway_bgpy",
+    "gateway_pm",
+    "pickle",
+    "script_results",
+    "settings",
+    "zmtp",
+];
 
 /// The instrumentation by which libFuzzer learns the parts of the program that an input has
 /// reached.
