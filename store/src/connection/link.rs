@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::TryFutureExt;
 use redis::aio::MultiplexedConnection;
@@ -21,7 +21,6 @@ use crate::driver::OrStore;
 use crate::error::{Cause, StoreError};
 use crate::script::{self, Script};
 use redcall_common::backoff::Backoff;
-use redcall_common::time::millis;
 
 /// The period of clock measurements, which also find half-open connections.
 const CLOCK_PERIOD: Duration = Duration::from_secs(5);
