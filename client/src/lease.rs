@@ -57,7 +57,7 @@ impl Client {
             return invalid(format!("`{name}` is not the name of a lease"));
         }
         if !(SHORTEST..=LONGEST).contains(&time_limit) {
-            return invalid("a lease is taken for 100 ms to 1 hour".to_owned());
+            return invalid("the time limit of a lease is from 100 ms to 1 hour".to_owned());
         }
         let key = self.inner.keys.lease(name);
         let lease = Lease { client: self.clone(), key, owner: new_id(), time_limit };

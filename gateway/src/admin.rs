@@ -1,4 +1,4 @@
-//! The gateway's probes and metrics: what they report. The crate `redcall-probes` serves them.
+//! The reports of the gateway's probes and its metrics. The crate `redcall-probes` serves them.
 
 use std::fmt;
 use std::sync::Arc;

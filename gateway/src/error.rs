@@ -55,7 +55,7 @@ pub enum DoorError {
     File {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
     /// Redis cannot be used.

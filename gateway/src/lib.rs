@@ -10,9 +10,9 @@
 //! | `gateway.rs` | [`Gateway`]: opens all doors, runs them, drains |
 //! | `door/` | the pipeline that all protocols share, see below |
 //! | `protocols.rs` | the one match from a door's settings to its protocol |
-//! | `rq/`, `pm/`, `grpc_avro/`, `zmtp/`, `bgpy/` | one protocol each: framing, codec, names, errors |
+//! | `rq/`, `pm/`, `grpc_avro/`, `zmtp/`, `bgpy/` | one protocol each |
 //! | `pickle/` | Python pickles, which `rq` and `bgpy` share |
-//! | `admin.rs` | what probes and metrics report |
+//! | `admin.rs` | the reports of probes and metrics |
 //! | `overview.rs` | the doors as `redcall-gateway check` prints them |
 //! | `error.rs` | errors at the start and the end of doors |
 //!
@@ -27,17 +27,17 @@
 //! | to | use |
 //! |---|---|
 //! | read the door's settings | `door.settings()`: [`GatewaySettings`]; its own keys: `.protocol` |
-//! | serve connections | `listeners.take("listen")`, `Listener::serve` with a function per connection |
+//! | serve connections | `listeners.take("listen")`, `Listener::serve` with a function |
 //! | read and write a connection | `Stream`: a write that stalls for 10 s fails |
 //! | wait for the next message | `door.next(reading)`: ends at `idle` and when the door drains |
 //! | dial another program | `Stream::connect` |
 //! | compare a token | `door.admits(bytes)` |
 //! | name the job of a foreign name | `door.job_of(foreign)` |
-//! | call it and wait | `door.waited_request(job, data, peer)`, then `door.wait(job, peer, request)` |
-//! | enqueue it | `door.request(job, data, peer)`, then `door.send(job, peer, request)` |
+//! | call it and wait | `door.waited_request(…)`, then `door.wait(…)` |
+//! | enqueue it | `door.request(…)`, then `door.send(…)` |
 //! | follow it as a stream | `door.waited_request(…)?.stream()`, and `door.ended(…)` at its end |
 //! | use services, events, status, monitors | `door.client()`: the Redcall client of the door |
-//! | map errors | `Failure`: code, public message, data; one exhaustive match per protocol, in its `errors.rs` |
+//! | map errors | `Failure`; one exhaustive match per protocol, in its `errors.rs` |
 //! | run the jobs of `serves` | implement `Peer`, then `door.run_jobs(peer, until)` |
 //! | read the job's deadline, push progress | `ForeignJob` |
 //! | stop | `door.draining()`; `door.is_draining()` |

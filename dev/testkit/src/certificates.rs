@@ -1,4 +1,5 @@
-//! A certificate authority that exists for one test, with a server and a client certificate from it.
+//! A certificate authority that exists for one test, and two certificates from it: of a server and
+//! of a client.
 
 use std::path::{Path, PathBuf};
 

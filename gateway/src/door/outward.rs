@@ -55,7 +55,7 @@ impl ForeignJob {
         self.request.headers()
     }
 
-    /// Returns how long the foreign side may take: what is left of the caller's time, the door's
+    /// Returns how long the foreign side may take: the rest of the caller's time, the door's
     /// `timeout` at most.
     pub(crate) fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())

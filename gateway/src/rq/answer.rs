@@ -55,7 +55,8 @@ mod tests {
     fn answer_has_the_bytes_that_python_writes() {
         let key = "11111111-2222-4333-8444-555555555555";
         let written = write(&data(r#"{"answer":42}"#), "ad13d8cf", key);
-        let recorded = r#"{"data": {"answer": 42}, "id": "ad13d8cf", "response_key": "11111111-2222-4333-8444-555555555555"}"#;
+        let recorded = "{\"data\": {\"answer\": 42}, \"id\": \"ad13d8cf\", \
+            \"response_key\": \"11111111-2222-4333-8444-555555555555\"}";
         assert_eq!(written, recorded);
     }
 

@@ -35,7 +35,7 @@ const WITHIN: Duration = Duration::from_secs(3);
 /// The pause after an error.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What the tasks of the loop share.
+/// The state that the tasks of the loop share.
 struct Shared {
     door: Arc<Door>,
     inbox: Arc<RqInbox>,

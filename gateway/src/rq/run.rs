@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How often the end of a job is written that rq's Redis refuses; a lost connection counts too.
 const ATTEMPTS: usize = 2400;
 
-/// What jobs of one door share.
+/// The state that all jobs of one door share.
 pub(super) struct Context {
     pub(super) door: Arc<Door>,
     pub(super) settings: Arc<RqSettings>,

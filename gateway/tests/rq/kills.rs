@@ -1,8 +1,10 @@
 //! Gateways, workers and rq's Redis that end in the middle of a call: one run, one answer.
 
+use std::time::{Duration, Instant};
+
 use redcall_gateway::{Gateway, Stop};
 use redcall_testkit::redis::AsyncCommands as _;
-use redcall_testkit::{FaultProxy, RestartableRedis, eventually};
+use redcall_testkit::{FaultProxy, RestartableRedis, TestRedis, eventually};
 use redcall_worker::Worker;
 use rustix::process::Signal;
 use serde_json::json;
@@ -89,14 +91,15 @@ async fn stalled_gateway_does_not_answer_a_job_that_was_taken_over() {
 async fn drained_gateway_leaves_its_running_calls_to_the_next() {
     let stage = Stage::new().await;
     let (_worker, mut gate) = gated(&stage).await;
-    let first = stage.program(&format!("{DOOR}\n[worker]\ndrain_timeout = \"100ms\"\n"));
+    let drain = "\n[worker]\ndrain_timeout = \"100ms\"\n";
+    let first = stage.gateway(&format!("{DOOR}{drain}")).await;
     let mut rq = RqRedis::of(&stage).await;
     let key = rq.call("default", "gate", "{\"n\": 1}").await;
     gate.started.recv().await.unwrap();
     let inboxes = rq.keys(INBOXES).await;
-    first.signal(Signal::TERM);
-    first.wait();
-    let _second = stage.program(DOOR);
+    // Its client lives on in this process, and would withdraw what it drops.
+    first.end().await.unwrap();
+    let _second = stage.gateway(DOOR).await;
     taken_over(&mut rq, &inboxes).await;
     gate.end_one();
     was_answered_once(&mut rq, &key, &gate).await;
@@ -222,7 +225,65 @@ async fn lost_reply_to_an_answer_is_answered_once() {
     gate.end_one();
     let key = rq.call("default", "gate", "{\"n\": 1}").await;
     lost.await;
-    was_answered_once(&mut rq, &key, &gate).await;
+    // The next attempt, after its effect.
+    let again = proxy.hold_reply(|exchange| exchange.asks("finished")).await;
     let answers: usize = rq.0.llen(&key).await.unwrap();
-    assert_eq!(answers, 0);
+    assert_eq!(answers, 1);
+    drop(again);
+    was_answered_once(&mut rq, &key, &gate).await;
+}
+
+#[tokio::test]
+async fn queued_call_of_a_killed_gateway_runs_once() {
+    let stage = Stage::new().await;
+    let (_worker, mut gate) = gated(&stage).await;
+    let proxy = FaultProxy::start(&stage.redis);
+    let first = stage.gateway(&format!("{DOOR}url = \"{}\"\n", proxy.url())).await;
+    let mut rq = RqRedis::of(&stage).await;
+    // Its end does not reach rq: the call is queued, and the job is still in the inbox.
+    let held = proxy.hold_request(|exchange| exchange.asks("finished"));
+    let id = uuid();
+    rq.enqueue("default", &id, &call("gate", "0", None)).await;
+    gate.started.recv().await.unwrap();
+    let held = held.await;
+    first.kill().await;
+    proxy.refuse();
+    proxy.cut().await;
+    drop(held);
+    let _second = stage.gateway(DOOR).await;
+    rq.ends(&id, "finished").await;
+    rq.inboxes_are_empty().await;
+    gate.end_one();
+    assert_eq!(gate.runs(), 1);
+}
+
+#[tokio::test]
+async fn call_ends_in_time_while_redcalls_redis_is_away() {
+    let stage = Stage::new().await;
+    let proxy = FaultProxy::start(&stage.redis);
+    let rq_redis = TestRedis::start().await;
+    let url = format!("url = \"{}\"\n[client]\ntimeout = \"300ms\"\n", rq_redis.url());
+    let door = DOOR.replace("20s", "2s") + &url;
+    let mut settings = stage.settings(&door);
+    settings.redis.url = proxy.url();
+    let gateway = Gateway::open(settings).await.unwrap();
+    let _gateway = RunningGateway::start(gateway, Stop::No);
+    let mut rq = RqRedis(rq_redis.connection().await);
+    proxy.refuse();
+    proxy.cut().await;
+    // A call without an answer, whose attempts fail meanwhile.
+    let id = uuid();
+    rq.enqueue("high", &id, &call("gate", "0", None)).await;
+    let (began, key) = (Instant::now(), rq.call("low", "add", "{}").await);
+    let data = rq.answer(&key).await;
+    let took = began.elapsed();
+    assert_eq!(data["error"]["code"], "unavailable", "{data}");
+    // The timeout and a second, and three more for a machine that runs many tests at once.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(rq.status(&id).await.as_deref(), Some("queued"));
+    proxy.pass();
+    let (_worker, mut gate) = gated(&stage).await;
+    gate.started.recv().await.unwrap();
+    gate.end_one();
+    rq.ends(&id, "finished").await;
 }

@@ -9,7 +9,9 @@
 mod support;
 
 mod answers;
+mod guide;
 mod hostile;
+mod inbox;
 mod kills;
 mod outward;
 mod python;

@@ -213,3 +213,20 @@ async fn many_jobs_share_one_connection() {
     let connections = clients.matches("name=redcall-gateway-to-python ").count();
     assert_eq!(connections, 1, "{clients}");
 }
+
+#[tokio::test]
+async fn call_of_a_killed_gateway_is_sent_again() {
+    let stage = Stage::new().await;
+    // First: it writes the settings file too.
+    let (client, mut rq) = (stage.client().await, RqRedis::of(&stage).await);
+    let first = stage.program(DOOR);
+    let calling = call(&client, "[1]");
+    let lost = Taken::next(&mut rq).await;
+    first.signal(rustix::process::Signal::KILL);
+    first.wait();
+    let _second = stage.gateway(DOOR).await;
+    let job = Taken::next(&mut rq).await;
+    assert_eq!((job.data.as_str(), job.id == lost.id), ("[1]", false));
+    job.answer(&mut rq, "{\"data\": 2}").await;
+    assert_eq!(calling.await.unwrap().unwrap(), json!(2));
+}

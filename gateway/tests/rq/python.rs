@@ -27,7 +27,7 @@ timeout = \"20s\"
 
 /// Returns the interpreters that `cargo xtask test` has prepared, else those that an earlier run
 /// has left below the target directory.
-fn pythons() -> Vec<(&'static str, PathBuf)> {
+pub(crate) fn pythons() -> Vec<(&'static str, PathBuf)> {
     let mut found = Vec::new();
     for (version, variable, folder) in VERSIONS {
         let named = std::env::var_os(variable).map(PathBuf::from);
@@ -46,7 +46,7 @@ fn scripts() -> PathBuf {
 }
 
 /// The address of a stage's Redis, as redis-py writes it.
-fn address(stage: &Stage) -> String {
+pub(crate) fn address(stage: &Stage) -> String {
     stage.redis.url().replace("redis+unix://", "unix://")
 }
 

@@ -157,8 +157,8 @@ impl RqJobs {
         }
     }
 
-    /// Removes a job that has ended or whose caller is gone, and its answer. A worker that has begun
-    /// it is not disturbed.
+    /// Removes a job that has ended or whose caller is gone, and its answer. A worker that runs it
+    /// is not disturbed.
     ///
     /// # Errors
     ///

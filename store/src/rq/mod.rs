@@ -21,11 +21,3 @@ pub use inbox::{JobEnd, RqEnded, RqInbox, TakenJob, Unreadable};
 pub use jobs::{NewJob, RqAnswer, RqJobs};
 pub use keys::{MAX_JOB_ID, RqKeys};
 pub use signal::QueueSignal;
-
-/// Returns the scripts that run at rq's Redis, for tests that need a case for each.
-#[doc(hidden)]
-pub fn scripts() -> impl Iterator<Item = crate::ScriptText> {
-    script::all()
-        .into_iter()
-        .map(|script| crate::ScriptText { name: script.name(), text: script.text() })
-}

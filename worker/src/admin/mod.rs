@@ -1,4 +1,4 @@
-//! The worker's probes and metrics: what they report. The crate `redcall-probes` serves them.
+//! The reports of the worker's probes and its metrics. The crate `redcall-probes` serves them.
 //!
 //! | file | holds |
 //! |---|---|

@@ -8,7 +8,6 @@ mod dead;
 mod deferred;
 mod events;
 mod failures;
-mod leases;
 mod place;
 mod states;
 mod status;
@@ -29,6 +28,7 @@ mod polls {
 /// The scripts by which workers keep a queue in order, and faults of their server.
 mod upkeep {
     mod flush;
+    mod leases;
     mod probe;
     pub(super) mod registry;
     mod robust;

@@ -32,8 +32,8 @@ fn worker(opened: &Opened, queue: &str) -> watch::Sender<Stop> {
 
 #[tokio::test]
 async fn foreign_name_becomes_a_job_by_table_then_by_prefix() {
-    let keys = "protocol = 'pm'\nlisten = '127.0.0.1:0'\nnames = { add = 'math.add', sub = 'sub' }\n\
-                prefix = 'py.'\njobs = ['math.*', 'py.a*']";
+    let keys = "protocol = 'pm'\nlisten = '127.0.0.1:0'\nprefix = 'py.'\n\
+                names = { add = 'math.add', sub = 'sub' }\njobs = ['math.*', 'py.a*']";
     let opened = open_as(&format!("[gateways.g]\n{keys}")).await;
     let job = |foreign: &str| opened.door.job_of(foreign).map_err(|failure| failure.code);
     assert_eq!(job("add"), Ok("math.add".to_owned()));

@@ -36,7 +36,7 @@ pub struct GrpcAvroSettings {
 pub struct GrpcMethod {
     /// The path of the method, `/package.Service/method`.
     pub path: String,
-    /// What a call does.
+    /// The effect of a call.
     pub does: GrpcDoes,
     /// The job's name.
     pub job: String,
@@ -55,7 +55,7 @@ pub struct GrpcMethod {
     pub kept: Duration,
 }
 
-/// What a gRPC method does.
+/// The effect of a call of a gRPC method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrpcDoes {
     /// `does = "init"`: Enqueues a job and returns its id.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use config::Value;
 
+pub(crate) use crate::settings::sections::admin::listen as address;
 use crate::settings::sections::auth::Secret;
 use crate::settings::source::entry::Entry;
 use crate::settings::source::error::SettingsError;
@@ -116,14 +117,6 @@ fn tls(door: &mut Section<'_>) -> Option<TlsSettings> {
     let client_ca_file = file("client_ca_file");
     tls.finish();
     Some(TlsSettings { cert_file: cert_file?, key_file: key_file?, client_ca_file })
-}
-
-/// Reads an address of this machine to listen on.
-pub(crate) fn address(entry: &Entry) -> Result<SocketAddr, SettingsError> {
-    const FORM: &str = "an IP address with a port";
-    const HELP: &str = "write this machine's address and a port, such as \"127.0.0.1:9000\", \
-                        \"[::1]:9000\", or \"0.0.0.0:9000\" for all of its addresses";
-    entry.text(HELP)?.trim().parse().map_err(|_| entry.not_a(FORM, HELP))
 }
 
 /// Reads several addresses to listen on.

@@ -21,7 +21,7 @@ pub struct RqSettings {
     pub take: Vec<String>,
     /// The function that rq's jobs name. Default `rpc.python_rq_backend.dispatch`.
     pub function: String,
-    /// What a caller gets if its job fails. Default `answer`.
+    /// The answer to a caller whose job fails. Default `answer`.
     pub errors: RqErrors,
     /// The rq queue of the jobs in `serves`. Default `default`.
     pub to: String,

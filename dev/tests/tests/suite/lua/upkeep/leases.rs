@@ -7,7 +7,7 @@ use redcall_store::LeaseChange::{self, Release, Renew, Take};
 use redcall_store::LeaseOps as _;
 use redis::AsyncCommands;
 
-use super::{LONG, Store, WITHIN};
+use super::super::{LONG, Store, WITHIN};
 
 impl Store {
     async fn change(&self, owner: &str, change: LeaseChange, limit: Duration) -> bool {
