@@ -55,6 +55,8 @@ mod admin;
 mod bgpy;
 mod door;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod grpc_avro;
 mod overview;

@@ -12,6 +12,7 @@
 
 pub mod envelope;
 pub mod frames;
+pub mod gateway_bgpy;
 pub mod pickle;
 pub mod script_results;
 pub mod settings;

@@ -28,6 +28,11 @@ fn frames() {
 }
 
 #[test]
+fn messages_of_bgpy() {
+    replay("gateway_bgpy", redcall_fuzz::gateway_bgpy::check);
+}
+
+#[test]
 fn pickles() {
     replay("pickle", redcall_fuzz::pickle::check);
 }

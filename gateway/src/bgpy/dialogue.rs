@@ -4,17 +4,46 @@ use std::sync::Arc;
 
 use redcall_client::ServiceOp;
 use redcall_common::settings::BgpySettings;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
-use super::framing::FrameError;
 use super::link::Link;
-use super::message::{self, Call, Message, Tasks, type_name};
 use super::reply::{Reply, WRONG_TOKEN};
 use super::service::Calls;
+use super::wire::framing::FrameError;
+use super::wire::message::{self, Call, Message, Tasks, type_name};
 use crate::door::{Connection, Door};
-use crate::pickle::Bounds;
+use crate::pickle::{Bounds, Refused};
 
 /// The largest first message, bytes: it is read before the token is known.
 const FIRST: usize = 4 << 10;
+
+/// A message above this size is read by one thread for all connections, bytes: a hostile one takes
+/// tens of milliseconds and up to forty times its size of memory.
+const LARGE: usize = 64 << 10;
+
+/// The parts of the door that its connections share.
+pub(super) struct Shared {
+    pub(super) own: BgpySettings,
+    /// Held while a large message is read.
+    large: Semaphore,
+}
+
+impl Shared {
+    pub(super) fn new(own: BgpySettings) -> Self {
+        Self { own, large: Semaphore::new(1) }
+    }
+
+    async fn read(&self, pickle: Vec<u8>, bounds: Bounds) -> Result<Message, Refused> {
+        if pickle.len() <= LARGE {
+            return message::message(&pickle, &bounds);
+        }
+        // The semaphore is never closed.
+        let _permit = self.large.acquire().await;
+        let read = spawn_blocking(move || message::message(&pickle, &bounds)).await;
+        read.unwrap_or(Err(Refused::Shape("not readable")))
+    }
+}
 
 /// Why a connection is closed by us.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +71,11 @@ impl Closed {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn converse(door: Arc<Door>, own: Arc<BgpySettings>, connection: Connection) {
+pub(super) async fn converse(door: Arc<Door>, shared: Arc<Shared>, connection: Connection) {
     let Connection { stream, peer, open } = connection;
-    let link = Link::new(stream, FIRST, own.pace);
-    let calls = Calls::new(&door, &own, &peer);
-    let mut dialogue = Dialogue { door: &door, own: &own, calls, link };
+    let link = Link::new(stream, FIRST, shared.own.pace);
+    let calls = Calls::new(&door, &shared.own, &peer);
+    let mut dialogue = Dialogue { door: &door, shared: &shared, calls, link };
     let ended = dialogue.run().await;
     if let Err(closed) = ended
         && let Some(why) = closed.why()
@@ -59,7 +88,7 @@ pub(super) async fn converse(door: Arc<Door>, own: Arc<BgpySettings>, connection
 
 struct Dialogue<'a> {
     door: &'a Door,
-    own: &'a BgpySettings,
+    shared: &'a Shared,
     calls: Calls<'a>,
     link: Link,
 }
@@ -73,7 +102,7 @@ impl Dialogue<'_> {
         self.link.set_limit(limit);
         let bounds = Bounds { bytes: limit, depth: self.door.all_settings().limits.depth };
         while let Some(pickle) = self.next().await? {
-            match message::message(&pickle, &bounds) {
+            match self.shared.read(pickle, bounds).await {
                 Ok(Message::Auth(token)) => self.authenticate(token.as_deref()).await?,
                 Ok(Message::Init(tasks)) => self.initialize(tasks).await?,
                 Ok(Message::Call(call)) if call.awaits => self.call(call).await?,
@@ -113,7 +142,7 @@ impl Dialogue<'_> {
 
     async fn initialize(&mut self, tasks: Option<Tasks>) -> Result<(), Closed> {
         self.link.send(&Reply::receipt(type_name(ServiceOp::Init))).await?;
-        let served = |tasks: &Tasks| self.own.tasks.as_ref().is_none_or(|own| own == tasks);
+        let served = |tasks: &Tasks| self.shared.own.tasks.as_ref().is_none_or(|own| own == tasks);
         let reply = match tasks.filter(served) {
             None => Reply::refused("These tasks are not served here."),
             Some(tasks) => {
@@ -138,7 +167,7 @@ impl Dialogue<'_> {
         }
     }
 
-    /// Enqueues a task, then says so: what is receipted is not lost.
+    /// Enqueues a task, then sends the receipt: a receipted task is not lost.
     async fn enqueue(&mut self, call: Call) -> Result<(), Closed> {
         let reply = match self.calls.enqueue(&call).await {
             Ok(()) => Reply::receipt(type_name(call.op)),

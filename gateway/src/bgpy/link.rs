@@ -7,9 +7,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::FramedRead;
 
-use super::framing::{FrameError, Frames, frame};
-use super::message;
 use super::reply::Reply;
+use super::wire::framing::{FrameError, Frames, frame};
+use super::wire::message;
 use crate::door::Stream;
 
 /// How long a client's receipt of an answer is waited for.

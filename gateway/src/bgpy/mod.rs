@@ -2,8 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `framing.rs` | frames: a length and base64 |
-//! | `message.rs` | messages: pickled objects with a type and arguments |
+//! | `wire/` | the codec: frames, and the messages in them |
 //! | `reply.rs` | the arguments of our messages, and the texts of errors |
 //! | `link.rs` | one connection: messages in, and out at the client's pace |
 //! | `service.rs` | requests to the service |
@@ -13,11 +12,10 @@
 //! may serve one instance.
 
 mod dialogue;
-mod framing;
 mod link;
-mod message;
 mod reply;
 mod service;
+pub mod wire;
 
 use std::sync::Arc;
 
@@ -32,11 +30,11 @@ pub(crate) async fn serve(door: Arc<Door>, mut listeners: Listeners) -> Result<(
     let ProtocolSettings::Bgpy(own) = &door.settings().protocol else {
         return Err(DoorError::Protocol("not settings of bgpy".to_owned()));
     };
-    let own = Arc::new(own.clone());
+    let shared = Arc::new(dialogue::Shared::new(own.clone()));
     let serving = listeners.take("listen").into_iter().map(|listener| {
-        let (at, own) = (door.clone(), own.clone());
+        let (at, shared) = (door.clone(), shared.clone());
         listener.serve(door.clone(), move |connection| {
-            dialogue::converse(at.clone(), own.clone(), connection)
+            dialogue::converse(at.clone(), shared.clone(), connection)
         })
     });
     join_all(serving).await;

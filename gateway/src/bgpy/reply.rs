@@ -4,7 +4,7 @@ use redcall_client::Code;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::message::Outcome;
+use super::wire::message::Outcome;
 use crate::door::Failure;
 
 /// A message to a client.

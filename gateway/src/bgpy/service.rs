@@ -3,9 +3,10 @@
 use redcall_client::{Code, RequestBuilder, Service, ServiceOp};
 use redcall_common::settings::BgpySettings;
 use serde::Serialize;
+use tokio::time::timeout;
 
-use super::message::{Call, Tasks};
 use super::reply::Reply;
+use super::wire::message::{Call, Tasks};
 use crate::door::{Door, Failure};
 
 /// The text of a conflict of INIT.
@@ -62,13 +63,20 @@ impl<'a> Calls<'a> {
     pub(super) async fn enqueue(&self, call: &Call) -> Result<(), Reply> {
         let failed = |failure| Reply::failed(&failure, NOT_YET);
         let args = call.args.as_ref().map_err(not_plain).map_err(failed)?;
-        let state = self.service.state(self.door.settings().timeout).await;
-        if state.map_err(|error| failed(error.into()))?.is_none() {
-            return Err(Reply::refused(NOT_YET));
-        }
-        let request = self.request(call.op, args).map_err(failed)?;
-        let sent = self.door.send(self.name, self.peer, request).await;
-        sent.map(drop).map_err(failed)
+        let within = self.door.settings().timeout;
+        let enqueue = async {
+            let state = self.service.state(within).await;
+            if state.map_err(|error| failed(error.into()))?.is_none() {
+                return Err(Reply::refused(NOT_YET));
+            }
+            let request = self.request(call.op, args).map_err(failed)?;
+            let sent = self.door.send(self.name, self.peer, request).await;
+            sent.map(drop).map_err(failed)
+        };
+        timeout(within, enqueue).await.unwrap_or_else(|_| {
+            let message = "Redis did not confirm the request; it may be queued";
+            Err(failed(Failure::new(Code::Unavailable, message)))
+        })
     }
 
     async fn waited<T: Serialize + ?Sized>(

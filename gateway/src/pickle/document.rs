@@ -63,7 +63,7 @@ impl<'a> Document<'a> {
         if !instance.is_none() {
             return Err(Refused::Shape("a call of a method"));
         }
-        let arguments = arguments.items().ok_or(Refused::Shape("arguments that are no tuple"))?;
+        let arguments = arguments.items().ok_or(Refused::Shape("arguments outside of a tuple"))?;
         match keywords.entries() {
             Some(keywords) if keywords.is_empty() => Ok(Call { function, arguments }),
             _ => Err(Refused::Shape("keyword arguments")),

@@ -12,7 +12,7 @@ pub(super) struct Stack {
     values: Vec<Value>,
     marks: Vec<u32>,
     bytes: usize,
-    /// What the values that are still to come may need at least as JSON, in bytes.
+    /// The bytes that further values may need as JSON.
     left: usize,
     pushed: usize,
 }

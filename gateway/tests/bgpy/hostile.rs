@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
+use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::client::{Client, frame, kind, message, pickle};
 use crate::service;
 use crate::session::hex;
+use crate::support::Stage;
 
 const REFUSE: &str = include_str!("../vectors/bgpy/refuse.json");
 
@@ -88,11 +90,13 @@ async fn arguments_that_are_not_plain_are_answered_by_errors() {
         frame(&[start, &args, b"u\x86b."].concat())
     };
     client.send(&with_reference(b"\x89")).await;
-    let error = r#"{"message":"JSON does not have this value: a reference","code":"invalid_data","await_response":false}"#;
-    client.receives(kind::ERROR, error).await;
+    let message = "JSON does not have this value: a reference";
+    let error =
+        format!(r#"{{"message":"{message}","code":"invalid_data","await_response":false}}"#);
+    client.receives(kind::ERROR, &error).await;
     client.send(&with_reference(b"\x88")).await;
     client.receives(kind::OK, r#"{"message":"Received 'EXEC'"}"#).await;
-    client.receives(kind::ERROR, error).await;
+    client.receives(kind::ERROR, &error).await;
     client.receipt("ERROR").await;
 
     // Bytes: it cannot be read whether the client waits, so both messages are the error.
@@ -105,6 +109,41 @@ async fn arguments_that_are_not_plain_are_answered_by_errors() {
     }
     client.receipt("ERROR").await;
     assert_eq!(client.closed().await, b"");
+}
+
+/// Prints its figures.
+#[tokio::test]
+async fn hostile_messages_need_bounded_memory() {
+    let stage = Stage::new().await;
+    let _worker = service::worker(&stage).await;
+    let gateway = stage.program(&service::door("idle = \"60s\""));
+    let address = gateway.address("counter", "listen").await;
+    let mut other = Client::authenticated(address).await;
+    other.initialize().await;
+    let (idle, mut most) = (gateway.rss(), 0);
+
+    // Frames that do not come to their end, before the token.
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        let mut client = Client::connect(address).await;
+        client.send(format!("{:<16}{}", 4096, "A".repeat(4095)).as_bytes()).await;
+        silent.push(client);
+    }
+    // The largest messages, after it: each part is repeated up to the bound.
+    for part in [&b"]"[..], b"(", b")\x94", b"]\x85"] {
+        let pickle = [b"\x80\x04", &*part.repeat((1 << 20) / part.len()), b"."].concat();
+        let bytes = frame(&pickle);
+        let sent = (0..2).map(async |_| {
+            let mut client = Client::authenticated(address).await;
+            client.send(&bytes).await;
+            assert_eq!(client.receive().await.0, kind::ERROR);
+            gateway.rss()
+        });
+        most = join_all(sent).await.into_iter().max().unwrap_or_default().max(most);
+    }
+    eprintln!("RSS: {} MiB idle, {} MiB at most", idle >> 20, most >> 20);
+    assert!(most < 256 << 20, "{} MiB", most >> 20);
+    assert_served(&mut other, address).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ const HELPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../python/redcall_pro
 
 /// Returns the Python that `cargo xtask test` provides, which has bgpy.
 fn python() -> Option<OsString> {
-    std::env::var_os("REDCALL_PYTHON")
+    std::env::var_os("REDCALL_PYTHON_BGPY")
 }
 
 /// Returns block `number` of the page's code in `language`.
@@ -165,7 +165,7 @@ async fn flow_ends_with_910_although_worker_and_gateway_are_killed() {
     })
     .await;
 
-    // What was receipted is not lost with the gateway either.
+    // A receipted call is not lost with the gateway either.
     gateway.signal(Signal::KILL);
     drop(gateway);
     let gateway = stage.program(&settings);
@@ -193,8 +193,10 @@ async fn client_gets_errors_and_any_plain_data() {
         assert_eq!(steps.call(address, TOKEN, &call("")), not_yet);
         assert_eq!(steps.call(address, TOKEN, "execute({})"), message("Not yet initialized."));
         assert_eq!(steps.call(address, TOKEN, init), message("Initialization successful."));
-        let x = "'zażółć \\x00 \\U0001F600', [2**70, -2**70, 1.5, 1e-7, -0.0], {'': {}, 1: None}, (True,)";
-        let echoed = steps.call(address, TOKEN, &call(&format!("'command': 'echo', 'x': [{x}]")));
+        let values = "['zażółć \\x00 \\U0001F600', [2**70, -2**70, 1.5, 1e-7, -0.0], \
+                      {'': {}, 1: None}, (True,)]";
+        let echo = call(&format!("'command': 'echo', 'x': {values}"));
+        let echoed = steps.call(address, TOKEN, &echo);
         let expected = serde_json::json!([
             "zażółć \0 😀", [1_180_591_620_717_411_303_424_f64, -1_180_591_620_717_411_303_424_f64,
             1.5, 1e-7, -0.0], {"": {}, "1": null}, [true],

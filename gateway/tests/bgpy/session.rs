@@ -22,8 +22,8 @@ pub(crate) fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(digits).collect()
 }
 
-/// What the gateway sends where it differs from bgpy's server, by connection and number of the
-/// message. bgpy ignores EXEC before INIT, and answers clients that do not wait.
+/// The messages that differ from those of bgpy's server, by connection and number of the message.
+/// bgpy ignores EXEC before INIT, and answers clients that do not wait.
 fn instead(connection: u32, number: usize) -> Option<Option<Received>> {
     let error = r#"{"message":"Not yet initialized.","await_response":false}"#;
     match (connection, number) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod bounds;
+mod python;
 mod python_rules;
 mod random;
 mod vectors;

@@ -1,4 +1,4 @@
-//! Rules that are Python's: equal keys, marks, what instructions may touch.
+//! Rules that are Python's: equal keys, marks, the reach of instructions.
 
 use redcall_gateway::pickle::{Refused, read};
 

@@ -14,7 +14,8 @@ use crate::checks::steps::Steps;
 use crate::workspace::{Workspace, run as succeeds, runs};
 
 /// The targets, `dev/fuzz/src/<name>.rs` each.
-const TARGETS: &[&str] = &["envelope", "frames", "pickle", "script_results", "settings"];
+const TARGETS: &[&str] =
+    &["envelope", "frames", "gateway_bgpy", "pickle", "script_results", "settings"];
 
 /// The instrumentation by which libFuzzer learns the parts of the program that an input has
 /// reached.

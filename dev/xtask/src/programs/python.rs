@@ -23,6 +23,12 @@ pub(crate) struct Packages {
 /// The environments of the gateway's tests.
 pub(crate) const GATEWAY: &[Packages] = &[
     Packages {
+        variable: "REDCALL_PYTHON_BGPY",
+        folder: "venv-bgpy",
+        requirements: "gateway/tests/bgpy/requirements.txt",
+        interpreters: &["python3"],
+    },
+    Packages {
         variable: "REDCALL_PYTHON_RQ",
         folder: "venv-rq",
         requirements: "gateway/tests/rq/requirements.txt",

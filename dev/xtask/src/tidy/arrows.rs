@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Both ends only with its feature `example`, for the documentation examples of either.
     (TESTKIT, &["redcall-client", "redcall-common", STORE, "redcall-worker"]),
     (TESTS, &["redcall-client", "redcall-common", STORE, TESTKIT, "redcall-worker"]),
-    ("redcall-fuzz", &["redcall-client", "redcall-common", STORE]),
+    ("redcall-fuzz", &["redcall-client", "redcall-common", "redcall-gateway", STORE]),
     ("xtask", &["redcall-common", STORE, TESTKIT]),
 ];
 

@@ -14,7 +14,7 @@ const LINE: usize = 76;
 
 /// Takes frames apart. Memory grows with the bytes that have arrived.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub struct Frames {
     /// The largest frame, bytes without its header.
     limit: usize,
     /// The length of the frame whose header was read.
@@ -23,25 +23,35 @@ pub(super) struct Frames {
 
 /// Why a connection cannot be read any further.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FrameError {
+pub enum FrameError {
+    /// Its header is not a length.
     #[error("the header is not a length")]
     Header,
+    /// The frame is larger than the door's bound.
     #[error("a frame of {length} bytes exceeds {limit} bytes")]
-    TooLarge { length: usize, limit: usize },
+    TooLarge {
+        /// Its length, bytes.
+        length: usize,
+        /// The bound, bytes.
+        limit: usize,
+    },
+    /// The frame is not base64.
     #[error("the frame is not base64")]
     Base64,
+    /// The connection failed, or ended within a frame.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Frames {
     /// Accepts frames of at most `limit` bytes.
-    pub(super) fn up_to(limit: usize) -> Self {
+    #[must_use]
+    pub fn up_to(limit: usize) -> Self {
         Self { limit, body: None }
     }
 
     /// Accepts frames of at most `limit` bytes from the next one on.
-    pub(super) fn set_limit(&mut self, limit: usize) {
+    pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 }
@@ -83,7 +93,8 @@ fn length(header: &[u8]) -> Option<usize> {
 }
 
 /// Writes a frame around a pickle.
-pub(super) fn frame(pickle: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn frame(pickle: &[u8]) -> Vec<u8> {
     let base64 = STANDARD.encode(pickle);
     let length = base64.len() + base64.len().div_ceil(LINE);
     let mut frame = format!("{length:<HEADER$}").into_bytes();

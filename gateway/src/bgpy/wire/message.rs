@@ -25,11 +25,11 @@ mod kind {
 }
 
 /// The names of a service's three tasks: init, execute, exit.
-pub(super) type Tasks = [String; 3];
+pub type Tasks = [String; 3];
 
 /// A message of a client.
 #[derive(Debug)]
-pub(super) enum Message {
+pub enum Message {
     /// A token; none if the client has none.
     Auth(Option<String>),
     /// Create the state with these tasks; `None` if it does not name three.
@@ -42,12 +42,13 @@ pub(super) enum Message {
 
 /// A request to run the task `execute` or `exit`.
 #[derive(Debug)]
-pub(super) struct Call {
-    pub(super) op: ServiceOp,
+pub struct Call {
+    /// The task.
+    pub op: ServiceOp,
     /// The arguments as JSON; an error if they are not plain data.
-    pub(super) args: Result<Box<RawValue>, Refused>,
+    pub args: Result<Box<RawValue>, Refused>,
     /// `true` if the client waits for an answer.
-    pub(super) awaits: bool,
+    pub awaits: bool,
 }
 
 /// Reads the token from a connection's first message. Nothing else of the message is looked at,
@@ -56,7 +57,7 @@ pub(super) struct Call {
 /// # Errors
 ///
 /// If it is not an AUTH message of at most 4 KiB.
-pub(super) fn token(pickle: &[u8]) -> Result<Option<String>, Refused> {
+pub fn token(pickle: &[u8]) -> Result<Option<String>, Refused> {
     let document = read_objects(pickle, &FIRST, &CLASSES)?;
     match parts(document.root())? {
         (kind::AUTH, args) => Ok(text(args, "token")),
@@ -69,7 +70,7 @@ pub(super) fn token(pickle: &[u8]) -> Result<Option<String>, Refused> {
 /// # Errors
 ///
 /// If it is not a message, or holds anything but plain data and references.
-pub(super) fn message(pickle: &[u8], bounds: &Bounds) -> Result<Message, Refused> {
+pub fn message(pickle: &[u8], bounds: &Bounds) -> Result<Message, Refused> {
     let document = read_objects(pickle, bounds, &CLASSES)?;
     let (kind, args) = parts(document.root())?;
     let call = |op| {
@@ -109,10 +110,12 @@ fn tasks(args: Node<'_>) -> Option<Tasks> {
     Some([task("init_task")?, task("exec_task")?, task("exit_task")?])
 }
 
-/// A message to a client.
+/// The types of messages to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub enum Outcome {
+    /// A receipt, or a success.
     Ok,
+    /// An error.
     Error,
 }
 
@@ -121,7 +124,7 @@ pub(super) enum Outcome {
 /// # Errors
 ///
 /// If a value cannot be written, such as half of a surrogate pair.
-pub(super) fn write(outcome: Outcome, args: &RawValue) -> Result<Vec<u8>, Refused> {
+pub fn write(outcome: Outcome, args: &RawValue) -> Result<Vec<u8>, Refused> {
     let kind = match outcome {
         Outcome::Ok => kind::OK,
         Outcome::Error => kind::ERROR,
@@ -135,7 +138,8 @@ pub(super) fn write(outcome: Outcome, args: &RawValue) -> Result<Vec<u8>, Refuse
 }
 
 /// Returns the name of a call's type, as receipts have it.
-pub(super) fn type_name(op: ServiceOp) -> &'static str {
+#[must_use]
+pub fn type_name(op: ServiceOp) -> &'static str {
     match op {
         ServiceOp::Init => "INIT",
         ServiceOp::Execute => "EXEC",
