@@ -82,6 +82,8 @@ pub(super) async fn run(
     while let Some(ended) = jobs.join_next().await {
         log_panic(door, ended);
     }
+    // Before the lease ends: none of them may renew it.
+    background.shutdown().await;
     if let Err(error) = inbox.leave(WITHIN).await {
         tracing::debug!(gateway = door.name(), %error, "the lease at rq's Redis ends by time");
     }

@@ -12,7 +12,7 @@ use redcall_common::settings::{RqErrors, RqSettings};
 use redcall_store::StoreError;
 use redcall_store::rq::{JobEnd, MAX_JOB_ID, RqEnded, RqInbox, TakenJob, Unreadable};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::call::Call;
@@ -62,8 +62,9 @@ enum End {
 
 /// Runs a job, and writes its end.
 pub(super) async fn run(context: Arc<Context>, mut job: TakenJob) {
+    let taken = Instant::now();
     let data = std::mem::replace(&mut job.data, Err(Unreadable::Empty));
-    let end = end_of(&context, &job, data).await;
+    let end = end_of(&context, (&job, taken), data).await;
     let answer_id = Uuid::new_v4().to_string();
     let (status, answer) = match end {
         End::Answered(key, data) => (FINISHED, Some((answer::write(&data, &answer_id, &key), key))),
@@ -84,7 +85,11 @@ pub(super) async fn run(context: Arc<Context>, mut job: TakenJob) {
     finish(&context, &end).await;
 }
 
-async fn end_of(context: &Arc<Context>, job: &TakenJob, data: Result<Vec<u8>, Unreadable>) -> End {
+async fn end_of(
+    context: &Arc<Context>,
+    (job, taken): (&TakenJob, Instant),
+    data: Result<Vec<u8>, Unreadable>,
+) -> End {
     let (door, peer) = (&context.door, context.peer.as_str());
     let Some(id) = std::str::from_utf8(&job.id).ok().filter(|id| is_job_id(id)) else {
         return refused(context, "unreadable id", &"the id is not a text");
@@ -101,8 +106,9 @@ async fn end_of(context: &Arc<Context>, job: &TakenJob, data: Result<Vec<u8>, Un
     let Call { name, data, response_key } = call;
     let request = |waits: bool| -> Result<(String, RequestBuilder), Failure> {
         let job_name = door.job_of(&name)?;
+        let left = left(door, job.age.saturating_add(taken.elapsed()));
         let request = match waits {
-            true => door.waited_request(&job_name, &data, peer)?.timeout(left(door, job)),
+            true => door.waited_request(&job_name, &data, peer)?.timeout(left),
             false => door.request(&job_name, &data, peer)?,
         };
         let request = request.idempotency_key(&idempotency_key(id)).header("rq_job", id);
@@ -189,10 +195,10 @@ fn report(gateway: &str, id: &str, error: &StoreError) {
     }
 }
 
-/// Returns what is left of the caller's time: it began when the first gateway took the job.
-fn left(door: &Door, job: &TakenJob) -> Duration {
+/// Returns the rest of the caller's time, `age` after the first gateway took the job.
+fn left(door: &Door, age: Duration) -> Duration {
     let timeout = door.settings().timeout;
-    timeout.saturating_sub(job.age).max(SHORTEST.min(timeout))
+    timeout.saturating_sub(age).max(SHORTEST.min(timeout))
 }
 
 fn is_job_id(id: &str) -> bool {

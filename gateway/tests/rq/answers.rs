@@ -123,3 +123,22 @@ async fn handler_sees_the_door_and_the_job_of_rq() {
     assert_eq!(data["rq_job"], id.as_str(), "{data}");
     assert!(data["peer"].as_str().is_some_and(|peer| !peer.is_empty()), "{data}");
 }
+
+#[tokio::test]
+async fn call_that_is_taken_over_has_the_rest_of_its_time() {
+    let stage = Stage::new().await;
+    let (_worker, gate) = gated(&stage).await;
+    let mut rq = RqRedis::of(&stage).await;
+    let (id, key) = (uuid(), uuid());
+    rq.enqueue("default", &id, &call("gate", "{}", Some(&key))).await;
+    // Another gateway took it before: of 20 s, one is left.
+    let (now, _): (u64, u64) =
+        redcall_testkit::redis::cmd("TIME").query_async(&mut rq.0).await.unwrap();
+    let taken = (now - 19) * 1000;
+    let () = rq.0.hset(format!("rq:job:{id}"), "redcall_taken_at", taken).await.unwrap();
+    let began = Instant::now();
+    let _gateway = stage.gateway(DOOR).await;
+    assert_eq!(rq.answer(&key).await["error"]["code"], "deadline_exceeded");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    gate.end_one();
+}
