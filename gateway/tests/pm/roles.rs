@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use redcall_testkit::eventually;
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::raw::{Peer, result, server};
 use crate::support::Stage;
@@ -125,8 +127,9 @@ async fn connection_that_is_soon_closed_gets_no_jobs() {
     let (closed, mut connections) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         // A busy server: it closes further connections, though not within a moment.
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let read = timeout(Duration::from_millis(100), stream.read_u8()).await;
+            assert!(read.is_err(), "a connection that is soon closed got a message");
             drop(stream);
             closed.send(()).unwrap();
         }
