@@ -283,10 +283,12 @@ fn open_door_needs_credentials_or_a_word() {
     good("[gateways.g]\nprotocol = 'pm'\nlisten = '[::ffff:127.0.0.1]:9'");
 }
 
+fn only(protocol: &str, rest: &str) -> String {
+    format!("[gateways.g]\nprotocol = '{protocol}'\n{rest}")
+}
+
 #[test]
-fn protocol_is_incomplete() {
-    let only =
-        |protocol: &str, rest: &str| format!("[gateways.g]\nprotocol = '{protocol}'\n{rest}");
+fn rq_or_pm_is_incomplete() {
     bad(
         &only("rq", ""),
         "gateways.g: has neither take nor serves",
@@ -319,6 +321,10 @@ fn protocol_is_incomplete() {
         "gateways.g.connect: must be a host and a port, such as \"127.0.0.1:9000\", but is \"h\"",
         "write a host and a port, such as \"127.0.0.1:9000\"",
     );
+}
+
+#[test]
+fn zmtp_or_bgpy_or_grpc_is_incomplete() {
     bad(
         &only("zmtp", ""),
         "gateways.g: has none of listen_commands, listen_events, connect_commands, connect_events",

@@ -51,9 +51,9 @@ fn both_ways(schema: &Schema, input: &[u8]) {
         && let Some(datum) = written(schema, json)
     {
         let bounds = ReadBounds { message: 1 << 16, json: 1 << 20 };
-        let json = read(schema, &datum, bounds);
-        let json = json.unwrap_or_else(|error| panic!("the written {datum:?} is refused: {error}"));
-        assert_eq!(written(schema, &json).as_deref(), Some(&datum[..]));
+        let again = read(schema, &datum, bounds);
+        let again = again.unwrap_or_else(|error| panic!("{json} as {datum:?}: {error}"));
+        assert_eq!(written(schema, &again).as_deref(), Some(&datum[..]), "{json}");
     }
 }
 

@@ -98,7 +98,7 @@ async fn abandoned_stream_ends_its_subscription_and_not_its_job() {
 }
 
 /// The number of jobs whose status a client follows, as Redis counts its subscribed channels.
-async fn followed_jobs(stage: &Stage) -> usize {
+pub(crate) async fn followed_jobs(stage: &Stage) -> usize {
     let url = stage.redis.url();
     let path = url.split_once("://").expect("a scheme").1;
     let path = path.split('?').next().expect("a path");
@@ -203,4 +203,19 @@ async fn connection_has_100_streams_and_the_next_waits() {
     drop(open.pop());
     let response = timeout(Duration::from_secs(10), next).await.expect("an answer").unwrap();
     assert_eq!(raw::read(response).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn idle_connection_is_closed_and_one_with_a_stream_is_not() {
+    let stage = Stage::new().await;
+    let gateway = stage.gateway(&door("idle = \"300ms\"")).await;
+    let address = gateway.address("scix", "listen");
+    let mut busy = connect(address, WIDE).await;
+    let body = busy.send_request(raw::init(true, &[])).await.unwrap();
+    let mut idle = connect(address, WIDE).await;
+    assert_eq!(ask(&mut idle, raw::init(false, &[])).await.code, Some(0));
+    eventually("the idle connection to end", async || idle.is_closed().then_some(())).await;
+    assert!(!busy.is_closed());
+    drop(body);
+    eventually("the other one to end", async || busy.is_closed().then_some(())).await;
 }
