@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::client::TOKEN;
-use crate::support::{Program, Stage};
+use crate::support::Stage;
 
 const PAGE: &str = include_str!("../../../docs/guide/gateway-bgpy.md");
 const HELPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../python/redcall_process.py");
@@ -223,11 +223,12 @@ async fn two_gateways_serve_one_service_to_many_clients() {
     let Some(python) = python() else { return };
     let stage = Stage::new().await;
     let _worker = crate::service::worker(&stage).await;
-    let gateways =
-        [stage.program(&crate::service::door("")), stage.program(&crate::service::door(""))];
-    let mut addresses = Vec::new();
-    for gateway in &gateways {
-        addresses.push(Program::address(gateway, "counter", "listen").await);
+    // One after the other: both read the same file.
+    let (mut gateways, mut addresses) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let gateway = stage.program(&crate::service::door(""));
+        addresses.push(gateway.address("counter", "listen").await);
+        gateways.push(gateway);
     }
     let folder = stage.folder().to_owned();
     let mut steps = Steps::start(&python, &folder);
