@@ -15,7 +15,7 @@ use redcall_common::keys::{Keys, QueueKeys};
 /// The check of one queue.
 struct RightsCheck {
     keys: QueueKeys,
-    commands: Vec<String>,
+    commands: &'static [String],
 }
 
 impl RightsCheck {
@@ -30,7 +30,7 @@ impl RightsCheck {
     fn missing(&self, value: Value) -> Result<BTreeSet<MissingRight>, StoreError> {
         let refused = refused(value)?.into_iter();
         let refused = refused.filter_map(|place| self.commands.get(place.checked_sub(1)?));
-        Ok(missing(&self.keys, &self.commands, &refused.map(String::as_str).collect()))
+        Ok(missing(&self.keys, self.commands, &refused.map(String::as_str).collect()))
     }
 }
 

@@ -3,6 +3,7 @@
 //! The commands of scripts are read from the scripts, so that the lists stay complete.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use crate::ops::scripts;
 pub use crate::script::Role;
@@ -99,7 +100,19 @@ const CHOSEN: &[(&str, &[&str])] = &[("letters", &["xrange", "xrevrange"])];
 impl Role {
     /// Returns the commands that it uses, in lower case and sorted; `a|b` for a subcommand.
     #[must_use]
-    pub fn commands(self) -> Vec<String> {
+    pub fn commands(self) -> &'static [String] {
+        // Workers check their rights again and again, and the scripts stay the same.
+        static KNOWN: [OnceLock<Vec<String>>; 3] = [const { OnceLock::new() }; 3];
+        let at = match self {
+            Self::Worker => 0,
+            Self::Client => 1,
+            Self::Admin => 2,
+        };
+        KNOWN[at].get_or_init(|| self.read_commands())
+    }
+
+    /// Reads them from the scripts.
+    fn read_commands(self) -> Vec<String> {
         let own: &[&[&str]] = match self {
             Self::Worker => &[WORKER, QUEUES],
             Self::Client => &[CLIENT],
@@ -133,7 +146,7 @@ impl Role {
     #[must_use]
     pub fn acl_line(self, user: &str, prefix: &str) -> String {
         let commands: Vec<String> =
-            self.commands().into_iter().map(|command| format!("+{command}")).collect();
+            self.commands().iter().map(|command| format!("+{command}")).collect();
         let commands = commands.join(" ");
         format!("ACL SETUSER {user} on >SECRET ~{prefix}:* &{prefix}:* {commands}")
     }
