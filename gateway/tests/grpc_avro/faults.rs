@@ -11,7 +11,6 @@ use serde_json::json;
 use crate::client::{CALL, GrpcClient, INIT, monitor, record};
 use crate::door::{Template, door, template};
 use crate::python::python;
-use crate::streams::followed_jobs;
 use crate::support::{RunningGateway, RunningWorker, Stage};
 
 async fn worker(stage: &Stage) -> (RunningWorker, Template) {
@@ -156,12 +155,14 @@ async fn draining_gateway_ends_its_streams_as_unavailable() {
     let mut client = GrpcClient::of(&python, gateway.address("scix", "listen"));
     client.begin(json!({"path": INIT, "record": record(true)})).await;
     client.record().await;
-    eventually("the stream to follow its job", async || {
-        (followed_jobs(&stage).await == 1).then_some(())
-    })
-    .await;
+    // After this frame, the stream waits for the next state.
+    let (_worker, _job) = worker(&stage).await;
+    assert_eq!(client.state().await, "Processing");
     let began = Instant::now();
     gateway.end().await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert_eq!(client.code().await, "UNAVAILABLE");
+    let end = client.next().await;
+    // A status, not a cut connection.
+    let details = "the gateway shuts down; the job goes on: monitor it again";
+    assert_eq!(end, json!({"code": "UNAVAILABLE", "details": details}));
 }

@@ -98,7 +98,7 @@ async fn abandoned_stream_ends_its_subscription_and_not_its_job() {
 }
 
 /// The number of jobs whose status a client follows, as Redis counts its subscribed channels.
-pub(crate) async fn followed_jobs(stage: &Stage) -> usize {
+async fn followed_jobs(stage: &Stage) -> usize {
     let url = stage.redis.url();
     let path = url.split_once("://").expect("a scheme").1;
     let path = path.split('?').next().expect("a path");
