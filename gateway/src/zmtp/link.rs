@@ -46,9 +46,7 @@ impl Link {
             write.flush().await?;
             let mut read = FramedRead::new(read, Decoder::new(ours, largest));
             match read.next().await {
-                Some(Ok(Incoming::Ready { minor })) => {
-                    Ok(Self::new(read, write, minor))
-                }
+                Some(Ok(Incoming::Ready { minor })) => Ok(Self::new(read, write, minor)),
                 Some(Err(violation)) => Err(violation),
                 Some(Ok(_)) => Err(Violation::NotReady),
                 None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),

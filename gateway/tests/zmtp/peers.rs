@@ -186,8 +186,9 @@ impl Raw {
     pub(crate) async fn subscriber(at: SocketAddr) -> Self {
         let mut raw = Self::connect(at, SocketType::Sub).await;
         raw.write(&encode::subscribe(b"", 1)).await;
-        // Answered in order: the subscription is known then.
-        raw.write(b"\x04\x07\x04PING\0\0").await;
+        // Answered in order: the subscription is known then. A heartbeat may come before.
+        raw.write(&encode::ping()).await;
+        while raw.next().await.unwrap().unwrap() != Incoming::Pong {}
         raw
     }
 
