@@ -1,5 +1,9 @@
 //! Foreign peers: Python programs with libzmq, and connections whose bytes a test writes itself.
-#![allow(clippy::unwrap_used, reason = "a peer that cannot be made fails its test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests, which clippy cannot tell"
+)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
