@@ -1,4 +1,9 @@
 //! Commands of consoles.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests, which clippy cannot tell"
+)]
 
 use std::time::{Duration, Instant};
 

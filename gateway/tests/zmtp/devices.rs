@@ -1,4 +1,9 @@
 //! Devices to which the door connects: the packages' own services, and sockets of libzmq.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests, which clippy cannot tell"
+)]
 
 use std::time::Duration;
 

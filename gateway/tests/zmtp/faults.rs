@@ -1,4 +1,9 @@
 //! Gateways, workers and Redis that end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests, which clippy cannot tell"
+)]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

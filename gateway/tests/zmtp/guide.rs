@@ -1,4 +1,9 @@
 //! The run of docs/guide/gateway-zmtp.md.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests, which clippy cannot tell"
+)]
 
 use serde_json::json;
 

@@ -1,4 +1,9 @@
 //! Hostile input ends its connection, and nothing else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests, which clippy cannot tell"
+)]
 
 use redcall_gateway::zmtp::wire::{SocketType, encode, greeting};
 use redcall_testkit::eventually;

@@ -1,5 +1,9 @@
 //! A device behind a gateway: a worker of the queue `device`, and a door.
-#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made fails its test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests, which clippy cannot tell"
+)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
