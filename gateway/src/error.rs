@@ -60,13 +60,13 @@ pub enum DoorError {
     },
     /// Redis cannot be used.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
     /// Redis cannot be used by the door's client.
     #[error(transparent)]
-    Client(#[from] CallError),
+    Client(Box<CallError>),
     /// The worker of the jobs in `serves` cannot run.
     #[error(transparent)]
-    Worker(#[from] WorkerError),
+    Worker(Box<WorkerError>),
     /// A task of the door panicked; the log has the message.
     #[error("a task of the door panicked (a bug in Redcall): see the log")]
     Panicked,
@@ -79,5 +79,23 @@ impl DoorError {
     /// Returns its message in one line, for the message of the whole error.
     fn summary(&self) -> String {
         self.to_string()
+    }
+}
+
+impl From<StoreError> for DoorError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl From<CallError> for DoorError {
+    fn from(error: CallError) -> Self {
+        Self::Client(Box::new(error))
+    }
+}
+
+impl From<WorkerError> for DoorError {
+    fn from(error: WorkerError) -> Self {
+        Self::Worker(Box::new(error))
     }
 }

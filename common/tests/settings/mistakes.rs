@@ -20,7 +20,9 @@ const SECTIONS: &str = "sections: redis, client, worker, pools, jobs, limits, se
 #[test]
 fn a_section_is_not_known() {
     bad("[wroker]", "wroker: unknown section", &format!("did you mean `worker`? {SECTIONS}"));
-    bad("[gateway]\nlisten = ':1'", "gateway: unknown section", SECTIONS);
+    bad("[http]\nlisten = ':1'", "http: unknown section", SECTIONS);
+    let hint = format!("did you mean `gateways`? {SECTIONS}");
+    bad("[gateway.g]\nprotocol = 'rq'", "gateway: unknown section", &hint);
     bad("timeout = '5s'", "timeout: unknown key outside of a section", SECTIONS);
 }
 

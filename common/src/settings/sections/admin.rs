@@ -21,7 +21,8 @@ pub(crate) fn read(mut section: Section<'_>) -> AdminSettings {
     settings
 }
 
-/// Reads an address of this machine to listen on. Not a host name, which may change, or have several addresses.
+/// Reads an address of this machine to listen on. Not a host name, which may change, or have several
+/// addresses.
 pub(crate) fn listen(entry: &Entry) -> Result<SocketAddr, SettingsError> {
     const FORM: &str = "an IP address with a port";
     const HELP: &str = "write this machine's address and a port, such as \"127.0.0.1:9090\", \

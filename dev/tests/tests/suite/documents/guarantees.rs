@@ -19,8 +19,15 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Where tests are; each module of tests is a file there, or `tests` in the file of its module.
-const FOLDERS: [&str; 5] =
-    ["dev/tests/tests/suite", "common/src", "common/tests", "store/src", "dev/model/tests"];
+const FOLDERS: [&str; 7] = [
+    "dev/tests/tests/suite",
+    "common/src",
+    "common/tests",
+    "store/src",
+    "dev/model/tests",
+    "gateway/src",
+    "gateway/tests",
+];
 
 /// Returns `true` if there is a test of this name below `folder` of the suite, or in another crate.
 fn exists(folder: &str, name: &str) -> bool {
