@@ -21,7 +21,7 @@ pub(crate) fn read(mut section: Section<'_>) -> AdminSettings {
     settings
 }
 
-/// Reads an address of this machine to listen on. Not a host name, which may change, or have several
+/// Reads an address of this machine to listen on. Not a host name, which may change or have several
 /// addresses.
 pub(crate) fn listen(entry: &Entry) -> Result<SocketAddr, SettingsError> {
     const FORM: &str = "an IP address with a port";
