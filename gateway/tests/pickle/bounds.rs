@@ -9,8 +9,8 @@ use crate::{ALLOCATOR, processor_time};
 /// A quarter of a gateway's default: a debug build is slow.
 const BOUNDS: Bounds = Bounds { bytes: 512 << 10, depth: 64 };
 
-/// Reads and writes a pickle of the bound's size in at most 64 times its memory, and in 1 s: the time
-/// of a debug build.
+/// Reads and writes a pickle of the bound's size in at most 64 times its memory, and in 1 s: the
+/// time of a debug build.
 #[track_caller]
 fn assert_bounded(pickle: &[u8]) -> Refused {
     let mut refused = None;
