@@ -49,6 +49,10 @@ impl Shutdown {
     /// Completes with the next step. Cancel safe.
     pub(super) async fn next(&mut self) -> ShutdownStep {
         let level = self.level;
+        if level == Stop::No {
+            // The loop polls this once per iteration: without the other branches, which never end.
+            return ShutdownStep::Begin(self.requests.above(level).await);
+        }
         tokio::select! {
             biased;
             level = self.requests.above(level), if level < Stop::Now => ShutdownStep::Begin(level),
