@@ -11,8 +11,6 @@
 //! | `tls.rs` | certificates |
 //! | `metrics.rs` | the counters of doors |
 
-#![allow(dead_code, unused_imports, reason = "until all protocols use it")]
-
 mod failure;
 mod inward;
 mod listener;

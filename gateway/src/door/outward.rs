@@ -67,12 +67,6 @@ impl ForeignJob {
             tracing::debug!(id = self.id(), %error, "dropped the progress of a job");
         }
     }
-
-    /// Completes when the job is abandoned. A peer that has called this is not dropped at once, and
-    /// gets `worker.cancel_grace` to end in order. Cancel safe.
-    pub(crate) async fn cancelled(&self) {
-        self.request.cancelled().await;
-    }
 }
 
 impl Door {

@@ -24,7 +24,7 @@ impl Python {
     /// Starts it; `None` if there is no Python.
     fn start(role: &str, address: &str) -> Option<Self> {
         // `cargo xtask test` makes it, and prints a line if it cannot.
-        let python = PathBuf::from(std::env::var_os("REDCALL_PYTHON")?);
+        let python = PathBuf::from(std::env::var_os("REDCALL_PYTHON_PM")?);
         let (host, port) = address.rsplit_once(':').unwrap();
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pm/peer.py");
         let mut command = Command::new(python);
