@@ -4,7 +4,7 @@
 //!
 //! | step | call |
 //! |---|---|
-//! | decompress a job of rq | [`inflate`] |
+//! | decompress a job of rq | [`inflate()`] |
 //! | read a pickle of plain data | [`read`] |
 //! | read one with the message objects of a protocol | [`read_objects`] |
 //! | take the parts of an outer tuple or dict | [`Node::items`], [`Node::get`], [`Node::text`] |

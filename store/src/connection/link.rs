@@ -27,9 +27,9 @@ const CLOCK_PERIOD: Duration = Duration::from_secs(5);
 /// Pauses between attempts to connect.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 
-/// Called with channel and payload of each message on a subscribed channel; of a
-/// [`Connection::open_tracking`], with an empty channel and each changed key, or with no key if any
-/// may have changed. Must not block.
+/// Called with channel and payload of each message on a subscribed channel; on a connection that
+/// tracks keys, with an empty channel and each changed key, or with no key if any may have changed.
+/// Must not block.
 pub type PushHandler = Arc<dyn Fn(&[u8], &[u8]) + Send + Sync>;
 
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! ZMTP 3.x with the mechanism NULL, without I/O: bytes in, [`Incoming`] out.
 //!
-//! One [`Decoder`] reads one connection. Our side writes [`greeting`](encode::greeting) and
-//! [`ready`](encode::ready) without waiting for the peer, since libzmq waits for the first bytes.
+//! One [`Decoder`] reads one connection. Our side writes greeting and READY
+//! ([`encode::opening`]) without waiting for the peer, since libzmq waits for the first bytes.
 //! Every length is checked against its bound before a byte of the frame is stored, and the buffer
 //! grows with the bytes that have arrived.
 
