@@ -136,9 +136,9 @@ fn attack(place: &Place, rig: &Rig) -> miette::Result<Held> {
     for input in &inputs {
         held.extend(hold(&door, input, 4)?);
     }
-    // A text of 8,000 characters, and no other value.
+    // A text of 8,000 characters, and no other value; as many as fit into the gateway's window.
     let record = [&[0, 0x80, 0x7d][..], &[b'x'; 8000], &[2, 0, 0, 0, 0, 0, 2]].concat();
-    let no_window = start(&[0, 4, 0, 0, 0, 0], &streams(100, |stream| whole(stream, &record)));
-    held.extend(unread(&door, &no_window, &[], 0, 50)?);
+    let no_window = start(&[0, 4, 0, 0, 0, 0], &streams(7, |stream| whole(stream, &record)));
+    held.extend(unread(&door, &no_window, &[], 0, 400)?);
     Ok(held)
 }

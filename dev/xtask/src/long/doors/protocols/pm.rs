@@ -50,7 +50,7 @@ fn attack(place: &Place, rig: &Rig) -> miette::Result<Held> {
         // The next one would be closed at once before.
         rig.wait("the link to end", || Ok(rig.logged("a link has ended") > number))?;
     }
-    let large = "x".repeat(1 << 19);
+    let large = "x".repeat(1_900_000);
     let request = format!(
         r#"{{"jsonrpc": "2.0", "id": 1, "method": "custom_echo", "params": {{"a": "{large}"}}}}"#
     );

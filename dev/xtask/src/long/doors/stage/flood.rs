@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use miette::IntoDiagnostic as _;
+use miette::{IntoDiagnostic as _, miette};
 
 /// Connections that are open as long as this.
 pub(crate) type Held = Vec<TcpStream>;
@@ -12,7 +12,7 @@ pub(crate) type Held = Vec<TcpStream>;
 /// How long a connection may stay open that costs nothing.
 const STAYS: Duration = Duration::from_secs(2);
 /// After this without progress, the gateway takes no more from a connection.
-const BLOCKED: Duration = Duration::from_millis(300);
+const BLOCKED: Duration = Duration::from_secs(2);
 
 fn connect(address: &str) -> miette::Result<TcpStream> {
     let stream = TcpStream::connect(address).into_diagnostic()?;
@@ -57,7 +57,7 @@ pub(crate) fn unread(
     most: usize,
     count: usize,
 ) -> miette::Result<Held> {
-    let open = |_| {
+    let open = || {
         let mut stream = connect(address)?;
         let mut taken = stream.write_all(begin).is_ok();
         for _ in 0..most {
@@ -65,5 +65,9 @@ pub(crate) fn unread(
         }
         Ok(stream)
     };
-    (0..count).map(open).collect()
+    std::thread::scope(|scope| {
+        let opened: Vec<_> = (0..count).map(|_| scope.spawn(open)).collect();
+        let joined = opened.into_iter().map(std::thread::ScopedJoinHandle::join);
+        joined.map(|one| one.map_err(|_| miette!("a sender has panicked"))?).collect()
+    })
 }
