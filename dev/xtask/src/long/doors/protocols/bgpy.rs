@@ -19,7 +19,7 @@ pub(crate) const BGPY: Protocol = Protocol {
     address: |rig| rig.address("door", "listen"),
     original: |place, protocol, _| Original::start(place, protocol, &[]),
     attack,
-    bound: 128.0,
+    bound: 320.0,
 };
 
 /// The guide's service runs bgpy's tasks. The token is that of the recorded session.

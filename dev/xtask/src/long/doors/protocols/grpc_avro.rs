@@ -19,7 +19,7 @@ pub(crate) const GRPC_AVRO: Protocol = Protocol {
         Original::start(place, protocol, &["-", case, &schema])
     },
     attack,
-    bound: 128.0,
+    bound: 448.0,
 };
 
 /// The schema of all messages, below `gateway/tests/`.

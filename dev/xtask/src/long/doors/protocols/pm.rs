@@ -20,7 +20,7 @@ pub(crate) const PM: Protocol = Protocol {
     address: |rig| rig.address("good", "listen"),
     original,
     attack,
-    bound: 64.0,
+    bound: 800.0,
 };
 
 /// Two doors: one application at a time is connected to each.

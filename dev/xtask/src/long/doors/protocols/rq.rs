@@ -18,7 +18,7 @@ pub(crate) const RQ: Protocol = Protocol {
     address: |rig| Ok(address(rig.redis())),
     original,
     attack,
-    bound: 64.0,
+    bound: 512.0,
 };
 
 /// The largest message by default, bytes.

@@ -16,7 +16,7 @@ pub(crate) const ZMTP: Protocol = Protocol {
     address: |rig| rig.address("door", "listen_commands"),
     original: |place, protocol, case| Original::start(place, protocol, &["-", case]),
     attack,
-    bound: 64.0,
+    bound: 256.0,
 };
 
 fn settings(_: &Place, _: &Path) -> miette::Result<String> {

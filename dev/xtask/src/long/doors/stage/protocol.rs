@@ -24,7 +24,8 @@ pub(crate) struct Protocol {
     pub(crate) original: fn(&Place, &Protocol, &str) -> miette::Result<Original>,
     /// Sends all hostile inputs; returns the connections that stay open.
     pub(crate) attack: fn(&Place, &Rig) -> miette::Result<Held>,
-    /// By how much hostile inputs may raise the gateway's memory, MB.
+    /// By how much hostile inputs may raise the gateway's memory, MB: at least half more than they
+    /// did when this was written, with default settings.
     pub(crate) bound: f64,
 }
 
