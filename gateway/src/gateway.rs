@@ -59,7 +59,7 @@ impl Gateway {
             let refused = |source| GatewayError::Door { door: name.clone(), source };
             protocols::check(&door_settings.protocol, &settings).map_err(refused)?;
             let addresses = protocols::addresses(&door_settings.protocol);
-            let listeners = Listeners::bind(&door, &addresses).await;
+            let listeners = Listeners::bind(&door, &addresses);
             doors.push((door, listeners.map_err(refused)?));
         }
         let any = clients.into_values().next().ok_or(GatewayError::NoDoors)?;

@@ -154,6 +154,30 @@ fn method_of_grpc_has_schemas_beside_the_settings_file() {
 }
 
 #[test]
+fn monitor_without_a_job_has_that_of_the_init_methods() {
+    let fields = "request = 'r', key = 'k', status = 's'";
+    let method = |name: &str, does: &str, job: &str| {
+        format!("methods.{name} = {{ path = '/a/{name}', does = '{does}', {job}{fields} }}\n")
+    };
+    let monitor = method("m", "monitor", "");
+    let text = |inits: &[String]| {
+        let head = "[gateways.g]\nprotocol = 'grpc-avro'\nlisten = '127.0.0.1:1'\n";
+        format!("{head}{}{monitor}", inits.concat())
+    };
+    let one = method("i", "init", "job = 'x', ");
+    let settings = good(&text(std::slice::from_ref(&one)));
+    let ProtocolSettings::GrpcAvro(grpc) = &settings.gateways["g"].protocol else { panic!() };
+    assert_eq!(grpc.methods["m"].job, "x");
+    for inits in [&[][..], &[one, method("j", "init", "job = 'y', ")]] {
+        bad(
+            &text(inits),
+            "gateways.g.methods: has no job in the method m",
+            "add job = \"JOB\", the job that it monitors",
+        );
+    }
+}
+
+#[test]
 fn token_comes_from_the_text_from_a_file_or_from_the_environment() {
     let place = Place::with("redcall.toml", door("bgpy", "token_file = 't'"));
     place.write("t", "top secret\r\n");

@@ -7,11 +7,13 @@
 //! | `failure.rs` | [`Failure`]: an error as protocols map it |
 //! | `outward.rs` | the worker of the jobs that the foreign side runs |
 //! | `listener.rs` | accepting connections: their number, their tasks, their end |
+//! | `guard.rs` | a panic ends one task, and no door |
 //! | `stream.rs` | [`Stream`]: one connection, whose writes end in time |
 //! | `tls.rs` | certificates |
 //! | `metrics.rs` | the counters of doors |
 
 mod failure;
+mod guard;
 mod inward;
 mod listener;
 mod metrics;

@@ -1,11 +1,9 @@
 //! One connection: HTTP/2, bounded.
 
 use std::io::Cursor;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -141,10 +139,7 @@ where
     fn execute(&self, stream: F) {
         let Self { door, broken } = self.clone();
         tokio::spawn(async move {
-            let stream = AssertUnwindSafe(stream).catch_unwind();
-            if let Some(Err(_)) = broken.run_until_cancelled(stream).await {
-                door.metrics().refused("panic");
-                tracing::error!(gateway = door.name(), "the task of a stream panicked");
+            if let Some(None) = broken.run_until_cancelled(door.guarded(stream)).await {
                 broken.cancel();
             }
         });

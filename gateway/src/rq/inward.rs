@@ -78,7 +78,11 @@ pub(super) async fn run(
         readers: Semaphore::new(READERS),
     });
     let mut jobs = JoinSet::new();
-    take(&shared, &context, &mut jobs).await;
+    tokio::select! {
+        () = take(&shared, &context, &mut jobs) => {}
+        // They have no end but a panic. Without them no job is found, and no lease renewed.
+        Some(_) = background.join_next() => return Err(DoorError::Panicked),
+    }
     while let Some(ended) = jobs.join_next().await {
         log_panic(door, ended);
     }
@@ -185,7 +189,7 @@ fn report(door: &Door, error: &StoreError, what: &'static str) {
 
 fn log_panic(door: &Door, ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
-        door.metrics().refused("panicked");
+        door.metrics().refused("panic");
         tracing::error!(gateway = door.name(), %error, "a job of rq panicked (a bug in Redcall)");
     }
 }

@@ -64,7 +64,8 @@ enum End {
 pub(super) async fn run(context: Arc<Context>, mut job: TakenJob) {
     let taken = Instant::now();
     let data = std::mem::replace(&mut job.data, Err(Unreadable::Empty));
-    let end = end_of(&context, (&job, taken), data).await;
+    let running = context.door.guarded(end_of(&context, (&job, taken), data));
+    let end = running.await.unwrap_or(End::Refused);
     let answer_id = Uuid::new_v4().to_string();
     let (status, answer) = match end {
         End::Answered(key, data) => (FINISHED, Some((answer::write(&data, &answer_id, &key), key))),
@@ -101,18 +102,20 @@ async fn end_of(
     let call = match call {
         Ok(Ok(call)) => call,
         Ok(Err(why)) => return refused(context, "malformed", &why),
-        Err(panic) => return refused(context, "panicked", &panic),
+        Err(panic) => return refused(context, "panic", &panic),
     };
     let Call { name, data, response_key } = call;
     let request = |waits: bool| -> Result<(String, RequestBuilder), Failure> {
-        let job_name = door.job_of(&name)?;
         let left = left(door, job.age.saturating_add(taken.elapsed()));
-        let request = match waits {
-            true => door.waited_request(&job_name, &data, peer)?.timeout(left),
-            false => door.request(&job_name, &data, peer)?,
-        };
-        let request = request.idempotency_key(&idempotency_key(id)).header("rq_job", id);
-        Ok((job_name, request))
+        let made = door.job_of(&name).and_then(|job_name| {
+            let request = match waits {
+                true => door.waited_request(&job_name, &data, peer)?.timeout(left),
+                false => door.request(&job_name, &data, peer)?,
+            };
+            let request = request.idempotency_key(&idempotency_key(id)).header("rq_job", id);
+            Ok((job_name, request))
+        });
+        made.map_err(|failure| door.rejected(&name, peer, failure))
     };
     let Some(key) = response_key else {
         return match queue(context, || request(false)).await {
@@ -125,10 +128,7 @@ async fn end_of(
             let (door, peer) = (door.clone(), context.peer.clone());
             Detached::new(async move { door.wait(&job_name, &peer, request).await }).await
         }
-        Err(failure) => {
-            door.ended(&name, peer, id, Some(&failure));
-            Err(failure)
-        }
+        Err(failure) => Err(failure),
     };
     match waited {
         Ok(response) => End::Answered(key, response.data),

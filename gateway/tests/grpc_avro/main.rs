@@ -12,6 +12,7 @@ mod faults;
 mod guide;
 mod hostile;
 mod life;
+mod many;
 mod peers;
 mod refused;
 mod registry;

@@ -22,7 +22,7 @@ timeout = \"20s\"
 ";
 
 /// A job as an rq worker takes it.
-struct Taken {
+pub(crate) struct Taken {
     id: String,
     fields: HashMap<String, Vec<u8>>,
     response_key: String,
@@ -31,7 +31,7 @@ struct Taken {
 
 impl Taken {
     /// Takes the next job.
-    async fn next(rq: &mut RqRedis) -> Self {
+    pub(crate) async fn next(rq: &mut RqRedis) -> Self {
         let popped: Option<(String, String)> = rq.0.blpop("rq:queue:default", 20.0).await.unwrap();
         let id = popped.expect("a job in the queue").1;
         let fields: HashMap<String, Vec<u8>> = rq.0.hgetall(format!("rq:job:{id}")).await.unwrap();
@@ -47,7 +47,7 @@ impl Taken {
         Self { id, data, response_key, fields }
     }
 
-    async fn answer(&self, rq: &mut RqRedis, element: &str) {
+    pub(crate) async fn answer(&self, rq: &mut RqRedis, element: &str) {
         let () = rq.0.lpush(&self.response_key, element).await.unwrap();
     }
 }

@@ -120,13 +120,16 @@ async fn fail(link: &Link, id: &Id, sid: Option<&str>, failure: &Failure) {
 /// Runs a call to its end, and passes on its progress. Dropping the future withdraws the request.
 async fn follow(link: &Link, call: &Call) -> Result<Response, Failure> {
     let (door, peer) = (&link.door, &link.peer);
-    let job = door.job_of(&call.method)?;
-    let request = with_session(door.waited_request(&job, &call.data, peer)?, call);
-    let mut id = String::new();
-    let ended = timeout(door.settings().timeout + SLACK, updates(link, call, request, &mut id));
-    let ended = ended.await.unwrap_or_else(|_| {
-        Err(Failure::new(Code::DeadlineExceeded, "no answer in time; the job may have run"))
-    });
+    let (mut job, mut id) = (call.method.clone(), String::new());
+    let ended = async {
+        job = door.job_of(&call.method)?;
+        let request = with_session(door.waited_request(&job, &call.data, peer)?, call);
+        let updates = updates(link, call, request, &mut id);
+        timeout(door.settings().timeout + SLACK, updates).await.unwrap_or_else(|_| {
+            Err(Failure::new(Code::DeadlineExceeded, "no answer in time; the job may have run"))
+        })
+    }
+    .await;
     door.ended(&job, peer, &id, ended.as_ref().err());
     ended
 }

@@ -159,17 +159,17 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
                     is_draining = true;
                 }
                 Some(ended) = self.calls.join_next() => {
-                    if ended.is_err_and(|error| error.is_panic()) {
-                        door.refuse(&self.link.peer, "panic");
-                        return End::Panicked;
+                    if ended.is_err() {
+                        return self.panicked();
                     }
                 }
-                Some(_) = jobs.join_next() => {}
-                // It ends after the link, unless it panics.
-                Some(_) = notifications.join_next() => {
-                    door.refuse(&self.link.peer, "panic");
-                    return End::Panicked;
+                Some(ended) = jobs.join_next() => {
+                    if ended.is_err() {
+                        return self.panicked();
+                    }
                 }
+                // It ends after the link, unless it panics.
+                Some(_) = notifications.join_next() => return self.panicked(),
                 frame = self.frames.next() => match frame {
                     None => return End::Closed,
                     Some(Err(error)) => {
@@ -193,6 +193,11 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
                 }
             }
         }
+    }
+
+    fn panicked(&self) -> End {
+        self.link.door.refuse(&self.link.peer, "panic");
+        End::Panicked
     }
 
     /// Handles one message; returns why the link ends, if it does.

@@ -67,7 +67,7 @@ async fn held(lease: &Lease) {
 /// Publishes events until the lease has ended; connects again and again.
 async fn subscribed(door: &Door, target: &str) {
     loop {
-        if let Err(error) = events(door, target).await {
+        if let Some(Err(error)) = door.guarded(events(door, target)).await {
             tracing::info!(gateway = door.name(), target, %error, "no events of the device");
         }
         sleep(PAUSE).await;
