@@ -162,7 +162,7 @@ impl Dispatcher {
             let state = (&self.setup, &*self.queues, &self.jobs);
             self.checks.answer(state, self.shutdown.has_begun());
         }
-        self.setup.metrics.slots(self.jobs.len(), self.jobs.concurrency());
+        self.setup.metrics.capacity(self.jobs.len(), self.jobs.concurrency());
     }
 
     fn io_event(&mut self, event: IoEvent) {
