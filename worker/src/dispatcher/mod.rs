@@ -12,7 +12,7 @@
 //! | `heartbeats/` | rounds of heartbeats, reconnects |
 //! | `readiness/` | readiness checks, the probe, the known rights |
 //! | `shutdown.rs` | the level of a stop, the end of the drain, the last settling |
-//! | `setup.rs` | what all of them read: connections, mapping, identity |
+//! | `setup.rs` | the values that all of them read: connections, mapping, identity |
 //! | `inputs.rs`, `io_event.rs` | the receivers of the loop, and the messages of its tasks |
 
 mod heartbeats;

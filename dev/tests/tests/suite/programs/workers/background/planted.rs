@@ -57,7 +57,7 @@ async fn number_that_is_used_again_is_not_signalled() {
         let (ran, innocent) = stopped(|note| replaced(note, at, text)).await;
         assert_eq!((ran.code, &*ran.stdout), (1, ""), "{ran:?}");
         ran.says(&format!("process {} is not the worker that wrote", innocent.0.id()));
-        ran.says("Nothing was signalled");
+        ran.says("No process was signalled");
         innocent.is_unharmed();
     }
 }
