@@ -61,7 +61,7 @@ pub enum Update {
 /// started it never does, and a running handler is notified. The request's timeout does the same
 /// and ends the stream with an error; if that says that nothing is queued, nothing will be.
 /// [`FrameStream::detach`] ends the stream and not the job. A request followed by
-/// [`Client::follow`] goes on.
+/// [`Client::follow`] continues.
 ///
 /// Delivered frames are trimmed from Redis, in batches; the handler blocks while too many are
 /// unread. With several readers of one request, each trims; a reader that falls behind another ends

@@ -6,7 +6,7 @@
 //! - Waiting ends with a final frame that misses nothing.
 //! - A frame that is read and written again reads the same.
 
-use redcall_client::fuzzing::{frame, hear, response};
+use redcall_client::fuzzing::{frame, receive, response};
 use redcall_common::frame::{Frame, FrameType};
 use redcall_common::frame_head::FrameHead;
 
@@ -20,19 +20,19 @@ const KEY: &str = "redcall:{q}:response:x1";
 /// If one of the module's assertions fails.
 pub fn check(input: &[u8]) {
     let pieces = || input.split(|byte| *byte == b'\n');
-    let heard = hear(ID, pieces());
-    if let Some(end) = &heard.end {
+    let received = receive(ID, pieces());
+    if let Some(end) = &received.end {
         assert!(end.id == ID && end.kind.ends(), "{end:?}");
         // As a program sees it: an answer or an error, by the type alone.
         let seen = response(end.clone(), KEY);
         assert_eq!(seen.is_ok(), end.kind == FrameType::Result);
         assert!(seen.is_ok_and(|seen| seen.id == ID) || end.kind == FrameType::Error);
     }
-    followed(&heard.followed);
+    followed(&received.followed);
     // A caller receives the end whatever is missing, a follower only after all earlier frames.
-    let is_ended = heard.followed.last().is_some_and(|frame| frame.kind.ends());
-    assert!(!is_ended || heard.end.is_some(), "only a follower has received the end");
-    assert_eq!(heard.waiting, heard.end.is_none() || !is_ended);
+    let is_ended = received.followed.last().is_some_and(|frame| frame.kind.ends());
+    assert!(!is_ended || received.end.is_some(), "only a follower has received the end");
+    assert_eq!(received.waiting, received.end.is_none() || !is_ended);
 
     for piece in pieces() {
         if let Some(frame) = frame(piece) {

@@ -104,7 +104,7 @@ async fn check_start(job: &Job) -> Result<(), NotRun> {
 
 /// Checks that a signed request runs once. A takeover or a retry counts as the same request.
 async fn check_not_repeated(job: &Job, verified: &Verified) -> Result<(), NotRun> {
-    // Unique among all runs, and stable when Redis is asked again.
+    // Unique among all runs, and stable when Redis is queried again.
     let run = format!("{}-{}", job.shared.worker, job.serial);
     let refusal = loop {
         // The start is stored in any case: an earlier worker may have died before storing it.
@@ -157,7 +157,7 @@ async fn read_state(job: &Job, rules: ServiceRules) -> Result<(), NotRun> {
     Ok(())
 }
 
-/// Pushes a frame that the task begins, if its caller asked for that. Once: only in the first run.
+/// Pushes a frame that the task begins, if its caller requested that. Once: only in the first run.
 async fn push_receipt(job: &Job, call: &ServiceCall) {
     if call.receipt && job.attempt() == 1 {
         let data = to_raw_value(&serde_json::json!({ "task": call.task }));
@@ -210,7 +210,7 @@ async fn claim(job: &Job) -> Result<(), NotRun> {
             refuse(Code::Conflict, "the idempotency key was used before, with other data")
         }
         Claimed::TooManyWaiters => {
-            refuse(Code::Overloaded, "too many callers wait for this call already")
+            refuse(Code::Overloaded, "100 callers already wait for this call; retry later")
         }
         Claimed::LeaseLost => Err(NotRun::Lost),
     }
@@ -289,7 +289,7 @@ async fn note_start(job: &Job, ttl_ms: u64) -> Result<(), NotRun> {
     }
 }
 
-/// Waits before Redis is asked again. The job's deadline bounds this: the future is dropped then.
+/// Waits before Redis is queried again. The job's deadline bounds this: the future is dropped then.
 async fn pause(job: &Job, error: StoreError) {
     tracing::debug!(%error, id = job.request.id, "retrying the checks before the start");
     sleep(REDIS_PAUSE).await;

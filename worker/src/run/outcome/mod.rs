@@ -187,7 +187,7 @@ pub(crate) fn deferred(
             notify,
         },
         reply: request.reply.clone(),
-        late: end(Code::DeadlineExceeded, "it was not settled in time"),
+        late: end(Code::DeadlineExceeded, "the deferred answer was not settled in time"),
         gone: end(Code::Cancelled, "the call was cancelled"),
         dead_letter: request.reply.is_none() || job.rules.retries.max > 0,
         status_ttl_ms: request.status_ttl_ms,

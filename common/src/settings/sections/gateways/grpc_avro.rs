@@ -48,7 +48,7 @@ pub struct GrpcMethod {
     pub key: Option<String>,
     /// The field with the job's state. Default none; required for `init` and `monitor`.
     pub status: Option<String>,
-    /// The field that asks for a stream up to the end, with dots between nested names. Default
+    /// The field that requests a stream up to the end, with dots between nested names. Default
     /// none: one frame.
     pub follow: Option<String>,
     /// How long the state of a job is kept, 1 s to 7 days. Default 7 days.

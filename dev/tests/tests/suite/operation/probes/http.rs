@@ -51,7 +51,7 @@ async fn it_is_served_while_the_worker_drains_and_no_longer() {
     served.becomes(200).await;
     let call = tokio::spawn(client.request("held").wait());
     held.runs().await;
-    served.counts(r#"redcall_slots{state="busy"}"#, 1.0).await;
+    served.counts(r#"redcall_capacity{state="busy"}"#, 1.0).await;
     served.program.signal(Signal::TERM);
     let answer = served.becomes(503).await;
     assert_eq!(answer.reasons(), ["draining"]);
@@ -121,7 +121,7 @@ async fn endless_http_request_is_closed_without_blocking_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mute_connections_are_closed_for_probes_to_come_in() {
+async fn silent_connections_are_closed_for_new_probes() {
     let bench = Bench::new().await;
     let mut env = bench.environment();
     // Parallel tests must not make it unready.
