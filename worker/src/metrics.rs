@@ -82,7 +82,7 @@ impl Metrics {
         registry.register("job_seconds", "Run time", seconds.clone());
         let help = "Requests refused before a handler started, by error code";
         registry.register("refused", help, refused.clone());
-        registry.register("capacity", "Jobs that run, and free capacity", capacity);
+        registry.register("slots", "Jobs that run, and free capacity", capacity);
         let help = "Requests taken over from workers that died";
         registry.register("takeovers", help, takeovers.clone());
         let help = "Reconnections to Redis";

@@ -156,7 +156,7 @@ async fn unread_log_delays_neither_jobs_nor_signals() {
     assert_eq!(try_get(worker.admin, "/live").await.unwrap().status, 200);
     let busy = async || {
         let metrics = values(&try_get(worker.admin, "/metrics").await?.body);
-        Some(metrics["redcall_capacity{state=\"busy\"}"])
+        Some(metrics["redcall_slots{state=\"busy\"}"])
     };
     eventually("its slot to be free", async || (busy().await? == 0.0).then_some(())).await;
     // A drain waits for this one, and not for the log.

@@ -51,7 +51,7 @@ async fn it_is_served_while_the_worker_drains_and_no_longer() {
     served.becomes(200).await;
     let call = tokio::spawn(client.request("held").wait());
     held.runs().await;
-    served.counts(r#"redcall_capacity{state="busy"}"#, 1.0).await;
+    served.counts(r#"redcall_slots{state="busy"}"#, 1.0).await;
     served.program.signal(Signal::TERM);
     let answer = served.becomes(503).await;
     assert_eq!(answer.reasons(), ["draining"]);

@@ -65,8 +65,8 @@ async fn jobs_are_counted_by_how_they_ended() {
     let runs =
         runs.map(|(job, count)| (format!(r#"redcall_job_seconds_count{{job="{job}"}}"#), count));
     assert_eq!(of("redcall_job_seconds_count"), runs, "a job that did not run has no time");
-    let capacity = |state| format!(r#"redcall_capacity{{state="{state}"}}"#);
-    assert_eq!(of("redcall_capacity"), [(capacity("busy"), 0.0), (capacity("free"), 64.0)]);
+    let capacity = |state| format!(r#"redcall_slots{{state="{state}"}}"#);
+    assert_eq!(of("redcall_slots"), [(capacity("busy"), 0.0), (capacity("free"), 64.0)]);
     assert_eq!(of("redcall_takeovers"), [("redcall_takeovers_total".to_owned(), 0.0)]);
     assert_eq!(of("redcall_reconnects"), [("redcall_reconnects_total".to_owned(), 0.0)]);
 }

@@ -95,7 +95,7 @@ async fn worker_at_full_capacity_is_ready() {
     let client = bench.client().await;
     client.call("sleep", &json!({"ms": 600_000})).await.unwrap();
     client.call("sleep", &json!({"ms": 600_000})).await.unwrap();
-    served.counts(r#"redcall_capacity{state="free"}"#, 0.0).await;
+    served.counts(r#"redcall_slots{state="free"}"#, 0.0).await;
     let report = served.becomes(200).await.json();
     assert!(report["queues"]["low"]["seen_ms_ago"].as_f64().unwrap() < MUCH, "{report}");
     served.counts(r#"redcall_queue_length{queue="default"}"#, 1.0).await;
@@ -129,7 +129,7 @@ async fn handlers_that_block_all_their_threads_stall_no_probe() {
     for _ in 0..3 {
         assert_eq!(served.get("/live").await.status, 200);
         assert_eq!(served.get("/ready").await.status, 200);
-        served.counts(r#"redcall_capacity{state="busy"}"#, threads as f64).await;
+        served.counts(r#"redcall_slots{state="busy"}"#, threads as f64).await;
     }
 }
 

@@ -177,7 +177,7 @@ async fn readiness_is_red_without_redis_and_green_a_second_after() {
     .await;
     assert_eq!(served.get("/live").await.status, 200);
     let metrics = served.metrics().await;
-    assert!(metrics.contains_key(r#"redcall_capacity{state="free"}"#), "{metrics:?}");
+    assert!(metrics.contains_key(r#"redcall_slots{state="free"}"#), "{metrics:?}");
     assert!(!metrics.keys().any(|name| name.starts_with("redcall_queue")), "{metrics:?}");
     redis.start_again().await;
     let begun = Instant::now();
