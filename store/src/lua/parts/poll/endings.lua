@@ -80,7 +80,9 @@ end
 
 -- Ends a request that was deferred just now, if it was cancelled, which its worker does not know.
 local function end_cancelled_deferred(id)
-  if not (has_cancelled and redis.call('ZSCORE', KEYS[12], id)) then return end
+  -- A failure here would leave the other outcomes of the poll unfinished.
+  local cancelled = has_cancelled and redis.pcall('ZSCORE', KEYS[12], id)
+  if type(cancelled) ~= 'string' then return end
   local before = outbox_size
   if not attempt(end_deferred, base, id, read_deferred(base, id), 'gone', 'cancelled') then
     outbox_size = before
