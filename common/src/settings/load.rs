@@ -132,8 +132,7 @@ fn read(mut root: Section<'_>) -> Settings {
     let schedules = schedules::read(root.section("schedules"), &limits);
     let queues = queues::read(root.section("queues"));
     let auth = root.table("auth", "[auth] and its keys below").map(auth::read);
-    let others =
-        gateways::Others { redis: &redis, client: &client, limits: &limits, auth: auth.as_ref() };
+    let others = gateways::Others { client: &client, limits: &limits, auth: auth.as_ref() };
     let gateways = gateways::read(root.section("gateways"), &others);
     let settings = Settings {
         redis,

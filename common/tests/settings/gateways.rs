@@ -348,31 +348,6 @@ fn rq_or_pm_is_incomplete() {
 }
 
 #[test]
-fn rq_door_does_not_take_the_jobs_for_rq_workers() {
-    let (taker, server) = ("take = ['a', 'b']", "[gateways.h]\nprotocol = 'rq'\nserves = ['j']\n");
-    let both = |of_taker: &str, of_server: &str| {
-        format!("{}\n{of_taker}\n{server}{of_server}", only("rq", taker))
-    };
-    let again = |text: &str, name: &str| {
-        bad(
-            text,
-            &format!(
-                "gateways: `{name}` sends its jobs to the rq queue `b`, from which `g` takes them"
-            ),
-            &format!("set `to` of `{name}` to a queue that only rq workers serve"),
-        );
-    };
-    again(&both("", "to = 'b'"), "h");
-    again(&both("url = 'redis://h:1'", "to = 'b'\nurl = 'redis://h:1/0'"), "h");
-    let redis = "[redis]\nurl = 'redis://h:1/0'\n";
-    again(&format!("{redis}{}", both("url = 'redis://h:1'", "to = 'b'")), "h");
-    again(&only("rq", "take = ['b']\nserves = ['j']\nto = 'b'"), "g");
-    good(&both("", "to = 'c'"));
-    good(&both("", "to = 'b'\nurl = 'redis://h:1'"));
-    good(&both("url = 'redis://h:1/1'", "to = 'b'\nurl = 'redis://h:1/0'"));
-}
-
-#[test]
 fn zmtp_or_bgpy_or_grpc_is_incomplete() {
     bad(
         &only("zmtp", ""),

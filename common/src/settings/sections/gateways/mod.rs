@@ -31,10 +31,9 @@ use self::outward::OutwardSettings;
 use self::pm::PmSettings;
 use self::rq::RqSettings;
 use self::zmtp::ZmtpSettings;
-use super::auth::{AuthSettings, Secret};
+use super::auth::AuthSettings;
 use super::client::ClientSettings;
 use super::limits::{LARGEST, SMALLEST};
-use super::redis::RedisSettings;
 use crate::rules::limits::Limits;
 use crate::rules::name::is_plain;
 use crate::settings::source::section::Section;
@@ -109,7 +108,6 @@ const PROTOCOLS: [(&str, Protocol); 5] = [
 
 /// The settings outside of `[gateways]` that give defaults and known names.
 pub(crate) struct Others<'a> {
-    pub(crate) redis: &'a RedisSettings,
     pub(crate) client: &'a ClientSettings,
     pub(crate) limits: &'a Limits,
     pub(crate) auth: Option<&'a AuthSettings>,
@@ -128,42 +126,7 @@ pub(crate) fn read(
             gateways.insert(name, gateway);
         }
     }
-    check_rq_queues(&section, &gateways, &others.redis.url);
     gateways
-}
-
-/// Reports each door whose jobs in `serves` would be taken from rq again, by another door or by
-/// itself: no rq worker gets them.
-fn check_rq_queues(
-    gateways: &Section<'_>,
-    doors: &BTreeMap<String, GatewaySettings>,
-    redis_url: &str,
-) {
-    let rq = || {
-        doors.iter().filter_map(|(name, door)| match &door.protocol {
-            ProtocolSettings::Rq(own) => Some((name, door, own)),
-            _ => None,
-        })
-    };
-    let server = |own: &RqSettings| {
-        let url = own.url.as_ref().map_or(redis_url, Secret::reveal);
-        // The default database.
-        url.trim_end_matches('/').trim_end_matches("/0").to_owned()
-    };
-    for (name, _, own) in rq().filter(|(_, door, _)| !door.outward.serves.is_empty()) {
-        let takes =
-            |other: &RqSettings| other.take.contains(&own.to) && server(other) == server(own);
-        if let Some((taker, ..)) = rq().find(|(_, _, other)| takes(other)) {
-            let (name, taker) = (name.escape_debug(), taker.escape_debug());
-            gateways.wrong(
-                format!(
-                    "`{name}` sends its jobs to the rq queue `{}`, from which `{taker}` takes them",
-                    own.to
-                ),
-                format!("set `to` of `{name}` to a queue that only rq workers serve"),
-            );
-        }
-    }
 }
 
 /// Reads one door; `None` if its mistakes leave nothing to open.

@@ -23,8 +23,7 @@ pub struct RqSettings {
     pub function: String,
     /// The answer to a caller whose job fails. Default `answer`.
     pub errors: RqErrors,
-    /// The rq queue of the jobs in `serves`. A queue of `take` at the same Redis is a mistake.
-    /// Default `default`.
+    /// The rq queue of the jobs in `serves`. Default `default`.
     pub to: String,
     /// How long rq keeps the record of a job that has ended, 1 s to 1 year. Default 500 s.
     pub result_ttl: Duration,
