@@ -94,6 +94,20 @@ impl Gateway {
         Ok(settings.redis.redacted_url())
     }
 
+    /// Connects to each Redis that a door has beside Redcall's. Returns the name of the door and
+    /// the address, without the password, or the problem.
+    pub async fn check_doors(settings: &Settings) -> Vec<Result<(String, String), GatewayError>> {
+        let mut found = Vec::new();
+        for (name, door) in &settings.gateways {
+            match protocols::check_redis(&door.protocol, settings, name).await {
+                Ok(None) => {}
+                Ok(Some(address)) => found.push(Ok((name.clone(), address))),
+                Err(source) => found.push(Err(GatewayError::Door { door: name.clone(), source })),
+            }
+        }
+        found
+    }
+
     /// Returns the addresses on which the doors listen.
     #[must_use]
     pub fn addresses(&self) -> Vec<DoorAddress> {

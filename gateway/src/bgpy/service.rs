@@ -12,7 +12,7 @@ use crate::door::{Door, Failure};
 /// The text of a conflict of INIT.
 const ALREADY: &str = "Already initialized.";
 /// The text of a conflict of EXEC and EXIT.
-const NOT_YET: &str = "Not yet initialized.";
+pub(super) const NOT_YET: &str = "Not yet initialized.";
 
 /// The calls of one connection.
 pub(super) struct Calls<'a> {

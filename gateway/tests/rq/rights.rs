@@ -14,17 +14,8 @@ use crate::support::Stage;
 const PAGE: &str = include_str!("../../../docs/guide/gateway-rq.md");
 
 /// The commands that only a door with `serves` needs, by the guide.
-const SERVES: &[&str] = &[
-    "client|caching",
-    "client|tracking",
-    "del",
-    "exec",
-    "exists",
-    "hmset",
-    "multi",
-    "rpush",
-    "sadd",
-];
+const SERVES: &[&str] =
+    &["client|caching", "client|tracking", "del", "exec", "exists", "hmset", "multi", "sadd"];
 
 /// The words of the command in the guide.
 fn acl() -> Vec<&'static str> {
