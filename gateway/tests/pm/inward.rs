@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::raw::{Peer, error, result, server};
+use crate::raw::{Peer, error, framed, result, server};
 use crate::support::{RunningGateway, RunningWorker, Stage};
 
 const LISTEN: &str = "[gateways.apps]\nprotocol = \"pm\"\nlisten = \"127.0.0.1:0\"\n";
@@ -198,6 +198,27 @@ async fn notifications_are_enqueued_in_their_order() {
         assert_eq!(request["headers"]["sid"], "S");
         assert_eq!(request["response_key"], json!(null));
     }
+}
+
+#[tokio::test]
+async fn burst_of_notifications_is_enqueued_whole() {
+    const COUNT: usize = 500;
+    let stage = Stage::new().await;
+    let gateway = stage.gateway(&format!("{LISTEN}queue = \"notes\"\nconcurrency = 4\n")).await;
+    let mut peer = Peer::connect(gateway.address("apps", "listen")).await;
+    let note = |number: usize| {
+        let params = json!({"sid": "S", "params": {"number": number}});
+        framed(&json!({"jsonrpc": "2.0", "method": "note", "params": params}).to_string())
+    };
+    peer.write(&(0..COUNT).flat_map(note).collect::<Vec<u8>>()).await;
+    // It is answered after them: they were all received.
+    peer.call(1, "s\n", json!({})).await;
+    let client = stage.client().await;
+    eventually("all of them in the queue", async || {
+        let queue = client.inspect().queue("notes").await.ok()?;
+        (queue.length as usize == COUNT).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

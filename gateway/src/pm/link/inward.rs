@@ -170,13 +170,15 @@ fn cancel_others(link: &Link, call: &Call) {
     }
 }
 
-/// Hands progress to its job, and other notifications to their task.
-pub(super) fn notification(link: &Link, call: Call) {
+/// Hands progress to its job, and other notifications to their task. While that has too many, the
+/// peer's further messages wait in its connection, for the door's `timeout` at most.
+pub(super) async fn notification(link: &Link, call: Call) {
     let was_taken = if call.method == PROGRESS {
         link.open.progressed(call.sid.as_deref(), &call.data)
     } else {
         cancel_others(link, &call);
-        link.notifications.try_send(call).is_ok()
+        let taking = timeout(link.door.settings().timeout, link.notifications.send(call));
+        taking.await.is_ok_and(|taken| taken.is_ok())
     };
     if !was_taken {
         link.door.metrics().dropped(1);

@@ -214,7 +214,7 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
             }
             Ok(Incoming::Notification(call)) => {
                 link.saw(call.sid.as_deref(), &call.method);
-                inward::notification(link, call);
+                inward::notification(link, call).await;
                 None
             }
             Ok(Incoming::Answer(answer)) => {
