@@ -139,6 +139,7 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
+        let stream = self.door.tracked(stream);
         let Self { door, broken } = self.clone();
         tokio::spawn(async move {
             let stream = AssertUnwindSafe(stream).catch_unwind();

@@ -11,3 +11,4 @@ mod support;
 
 mod program;
 mod readiness;
+mod withdrawal;

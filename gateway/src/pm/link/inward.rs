@@ -84,7 +84,9 @@ pub(super) async fn request(link: &Arc<Link>, (id, call): (Id, Call), tasks: &mu
     // Before the next message is read: it may cancel this one.
     let begun = Calls::begin(link, &call);
     let link = link.clone();
+    let running = link.door.tasks().token();
     tasks.spawn(async move {
+        let _running = running;
         let _permit = permit;
         let ended = tokio::select! {
             biased;
