@@ -243,23 +243,36 @@ async fn peer_without_sessions_gets_bare_answers() {
 }
 
 #[tokio::test]
-async fn typed_door_wraps_results_that_have_no_type() {
+async fn typed_door_wraps_only_results_that_need_a_type() {
     let stage = Stage::new().await;
     let _worker = stage.worker(jobs).await;
     let (listener, address) = server().await;
-    let door = format!("[gateways.pm]\nprotocol = \"pm\"\nconnect = \"{address}\"\n");
+    let names = r#"custom_add = "add", custom_work = "work", custom_same = "same""#;
+    let lists = r#"app_capabilities_get = "same", nodes_on_change = "same""#;
+    let door = format!(
+        "[gateways.pm]\nprotocol = \"pm\"\nconnect = \"{address}\"\n\
+         names = {{ {names}, {lists} }}\n"
+    );
     let _gateway = stage.gateway(&door).await;
     let mut peer = Peer::accept(&listener).await;
     let typed = json!({"type": 0, "content": {"answer": 3}});
-    assert_eq!(peer.call(1, "add", json!({"a": 1, "b": 2})).await, result(1, "S", &typed));
-    peer.request(2, "work", "S", json!({})).await;
+    assert_eq!(peer.call(1, "custom_add", json!({"a": 1, "b": 2})).await, result(1, "S", &typed));
+    let empty = result(1, "S", &json!({"type": 0}));
+    assert_eq!(peer.call(1, "custom_same", json!(null)).await, empty);
+    // Pipeline Manager's browser rejects a type here.
+    let list = json!([{"name": "Run", "procedureName": "dataflow_run"}]);
+    let capabilities = peer.call(1, "app_capabilities_get", list.clone()).await;
+    assert_eq!(capabilities, result(1, "S", &list));
+    let noticed = peer.call(1, "nodes_on_change", json!(null)).await;
+    assert_eq!(noticed, result(1, "S", &json!(null)));
+    peer.request(2, "custom_work", "S", json!({})).await;
     let mut last = peer.next().await;
     while last["method"] == "progress_change" {
         last = peer.next().await;
     }
     assert_eq!(last, result(2, "S", &json!({"type": 1, "content": "done"})));
     // The order of the members is that of an application.
-    peer.request(3, "echo", "S", json!({})).await;
+    peer.request(3, "custom_same", "S", json!({})).await;
     let wanted = concat!(
         r#"{"result": {"sid": "S", "result": {"type": 0, "content": {}}}, "#,
         r#""id": 3, "jsonrpc": "2.0"}"#

@@ -99,7 +99,7 @@ pub(super) async fn request(link: &Arc<Link>, (id, call): (Id, Call), tasks: &mu
         let sid = call.sid.as_deref();
         match ended {
             Ok(response) => {
-                let data = answers::result(link.settings.answers, &response.data);
+                let data = answers::result(link.settings.answers, &call.method, &response.data);
                 let sid = link.answer_session(sid);
                 link.outgoing.send(link.writer.result(&id, sid, &data)).await;
             }
