@@ -19,5 +19,6 @@ mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod windows;
 
 use peers::{client, python, raw};
