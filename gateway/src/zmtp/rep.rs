@@ -122,6 +122,9 @@ async fn run(
         let request = door.waited_request(&job, &data, peer)?;
         let request = request.header(redcall_common::result_kind::NONCE, &command.nonce);
         let request = request.header(COMMAND, &command.number.to_string());
+        // A gateway that is killed withdraws nothing: its commands must not start when their
+        // consoles have given up, and perhaps repeated them.
+        let request = request.start_within(door.settings().timeout);
         let request = request.require_worker().job_timeout(JOB_TIMEOUT);
         let stream = request.stream().await?;
         stream.id().clone_into(&mut id);
