@@ -6,7 +6,7 @@ use redcall_client::{CallError, Client, Code, RequestBuilder, Update};
 use redcall_testkit::eventually;
 use serde_json::{Value, json};
 
-use crate::raw::{Peer, result, server};
+use crate::raw::{Peer, error, result, server};
 use crate::support::{RunningGateway, Stage};
 
 /// A door whose application is `peer`.
@@ -245,6 +245,11 @@ async fn draining_gateway_waits_for_its_running_calls() {
     let asked = door.peer.next().await;
     let ending = tokio::spawn(door.gateway.end());
     let mut answers = vec![door.peer.next().await];
+    // Requests are refused, except those from inside a job that runs.
+    assert_eq!(error(&door.peer.call(2, "echo", json!({})).await).0, -2);
+    let inside = asked["params"]["sid"].as_str().unwrap().to_owned();
+    door.peer.request(3, "echo", &inside, json!({"of": 1})).await;
+    assert_eq!(door.peer.next().await, result(3, &inside, &json!({"of": 1})));
     door.peer.answer(&asked, json!(1)).await;
     call.await.unwrap().unwrap();
     ending.await.unwrap().unwrap();

@@ -205,7 +205,8 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
         match message {
             Ok(Incoming::Request(id, call)) => {
                 link.saw(call.sid.as_deref(), &call.method);
-                if is_draining {
+                // A job that runs may need its answer.
+                if is_draining && !link.open.is_asked_in(call.sid.as_deref()) {
                     inward::refuse_draining(link, &id, call.sid.as_deref()).await;
                 } else {
                     inward::request(link, (id, call), &mut self.calls).await;
