@@ -3,6 +3,7 @@
 //! A console that closes its connection withdraws its command. A command whose answer is deferred
 //! is answered at once, and goes on without its console.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,43 @@ pub(super) async fn serve(door: Arc<Door>, names: Arc<Names>, connection: Connec
     }
 }
 
+/// The most messages that wait on one connection.
+const EARLY: usize = 16;
+
+/// Messages that have come before the answer to an earlier one. A DEALER sends them; a REQ waits.
+struct Early {
+    messages: VecDeque<Vec<Bytes>>,
+    /// Bytes of all of them, and their bound, which the last message may exceed.
+    size: usize,
+    largest: usize,
+}
+
+impl Early {
+    fn new(largest: usize) -> Self {
+        Self { messages: VecDeque::new(), size: 0, largest }
+    }
+
+    /// Returns `true` if the connection may be read while a command runs.
+    fn has_room(&self) -> bool {
+        self.messages.len() < EARLY && self.size < self.largest
+    }
+
+    fn add(&mut self, message: Vec<Bytes>) {
+        self.size += size(&message);
+        self.messages.push_back(message);
+    }
+
+    fn next(&mut self) -> Option<Vec<Bytes>> {
+        let message = self.messages.pop_front()?;
+        self.size -= size(&message);
+        Some(message)
+    }
+}
+
+fn size(message: &[Bytes]) -> usize {
+    message.iter().map(Bytes::len).sum()
+}
+
 /// One connection of a console.
 struct Console<'a> {
     door: &'a Door,
@@ -52,9 +90,9 @@ struct Console<'a> {
 
 impl Console<'_> {
     async fn talk(mut self) -> Result<(), Violation> {
-        let mut early = None;
+        let mut early = Early::new(self.door.settings().message);
         loop {
-            let frames = match early.take() {
+            let frames = match early.next() {
                 Some(frames) => frames,
                 None => match self.door.next(self.link.message()).await {
                     Ok(Some(frames)) => frames?,
@@ -72,9 +110,9 @@ impl Console<'_> {
                 tokio::select! {
                     biased;
                     reply = &mut answering => break reply,
-                    // Notices that the console has gone; a message that comes early has to wait.
-                    next = self.link.message(), if early.is_none() => match next {
-                        Some(frames) => early = Some(frames?),
+                    // Notices that the console has gone; messages that come early have to wait.
+                    next = self.link.message(), if early.has_room() => match next {
+                        Some(frames) => early.add(frames?),
                         None => return Ok(()),
                     },
                 }
@@ -152,4 +190,27 @@ async fn followed(mut stream: FrameStream) -> Result<(ResultKind, Box<RawValue>)
         }
     }
     Err(Failure::new(Code::Internal, "the call ended without an answer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn early_messages_are_bounded_in_number_and_bytes() {
+        let message = |size| vec![Bytes::new(), Bytes::from(vec![0; size])];
+        let mut early = Early::new(100);
+        for _ in 0..EARLY {
+            assert!(early.has_room());
+            early.add(message(1));
+        }
+        assert!(!early.has_room());
+        assert_eq!(early.next(), Some(message(1)));
+        assert!(early.has_room());
+        early.add(message(100));
+        while early.next().is_some() {}
+        assert!(early.has_room());
+        early.add(message(100));
+        assert!(!early.has_room());
+    }
 }
