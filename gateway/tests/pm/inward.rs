@@ -243,6 +243,14 @@ async fn peer_without_sessions_gets_bare_answers() {
 }
 
 #[tokio::test]
+async fn application_that_asks_outside_of_a_session_gets_an_envelope() {
+    let mut door = listening("").await;
+    // The order of its library, which reads only envelopes.
+    door.peer.send_text(r#"{"method": "same", "params": [1], "id": 0, "jsonrpc": "2.0"}"#).await;
+    assert_eq!(door.peer.next().await, result(0, "", &json!([1])));
+}
+
+#[tokio::test]
 async fn typed_door_wraps_only_results_that_need_a_type() {
     let stage = Stage::new().await;
     let _worker = stage.worker(jobs).await;

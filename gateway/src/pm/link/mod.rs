@@ -31,7 +31,7 @@ use tokio_util::codec::FramedRead;
 use self::outgoing::{Outgoing, write};
 use self::peer::Link;
 use super::errors::{INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR};
-use super::wire::{FrameError, Frames, Incoming, Refusal, read};
+use super::wire::{FrameError, Frames, Incoming, Refusal, ends_with_version, read};
 use crate::door::{Door, Stream};
 
 /// A connection that ends within this time, without a message, was refused by its peer.
@@ -201,6 +201,9 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
         let message = read(frame, link.door.all_settings().limits.depth);
         if message.is_ok() {
             link.hear();
+            if link.role == Role::Server && ends_with_version(frame) {
+                link.has_sessions();
+            }
         }
         match message {
             Ok(Incoming::Request(id, call)) => {
