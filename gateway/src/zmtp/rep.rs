@@ -11,7 +11,7 @@ use bytes::Bytes;
 use redcall_client::{Code, FrameStream, ResultKind, Update};
 use serde_json::value::RawValue;
 
-use super::command::Command;
+use super::command::{COMMAND, Command};
 use super::errors;
 use super::json::has_half_surrogate;
 use super::link::Link;
@@ -24,9 +24,6 @@ use crate::door::{Connection, Door, Failure};
 /// The own time of a command's job: as long as a deferred answer may take. Its console waits for
 /// the door's `timeout`.
 const JOB_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// The header with the number of a command.
-const COMMAND: &str = "command";
 
 /// Serves one console until it closes its connection or the door drains.
 pub(super) async fn serve(door: Arc<Door>, names: Arc<Names>, connection: Connection) {

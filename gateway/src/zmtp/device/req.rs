@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::door::{Failure, ForeignJob, Peer, Stream};
-use crate::zmtp::command::Command;
+use crate::zmtp::command::{COMMAND, CUSTOM, Command};
 use crate::zmtp::json::is_whole;
 use crate::zmtp::link::Link;
 use crate::zmtp::names::Names;
@@ -124,7 +124,9 @@ impl Device {
                 timeout(ready, connecting).await.unwrap_or_else(|_| Err(late().into()))?
             }
         };
-        let command = Command::write(number, &nonce, job.data());
+        let is_custom =
+            job.headers().get(COMMAND).is_some_and(|number| *number == CUSTOM.to_string());
+        let command = Command::write(number, is_custom, &nonce, job.data());
         let answered = exchange(&mut link, &command, &nonce).await;
         if !matches!(answered, Err(None)) {
             *slot = Some(link);
