@@ -240,6 +240,26 @@ async fn unreachable() -> (TcpListener, Vec<TcpStream>) {
 }
 
 #[tokio::test]
+async fn device_gets_the_callers_nonce_if_it_can_read_it() {
+    let stage = Stage::new().await;
+    let client = stage.client().await;
+    let _gateway = console(&stage, &device().await, "").await;
+    served(&client).await;
+    let ask = async |name: &str, headers: &[(&str, &str)]| -> Value {
+        let mut request = client.request(name);
+        for (header, value) in headers {
+            request = request.header(header, value);
+        }
+        request.wait().await.unwrap().json().unwrap()
+    };
+    assert_eq!(ask("status", &[("nonce", "5")]).await["nonce"], 5);
+    assert_eq!(ask("status", &[("nonce", "-5")]).await["nonce"], 1, "counted");
+    let custom = ask("command.7", &[("nonce", "6"), ("command", "99999")]).await;
+    assert_eq!(custom, json!({"command": 99999, "customCommand": 7, "nonce": 6}));
+    assert_eq!(ask("command.7", &[("nonce", "8")]).await, json!({"command": 7, "nonce": 8}));
+}
+
+#[tokio::test]
 async fn command_goes_to_the_next_device_if_one_is_not_ready() {
     let stage = Stage::new().await;
     let client = stage.client().await;

@@ -102,7 +102,9 @@ impl Device {
         number: i64,
         ready: Duration,
     ) -> Result<Result<Box<RawValue>, Failure>, Violation> {
-        let own = job.headers().get(NONCE).filter(|nonce| is_whole(nonce));
+        // Devices expect no negative one.
+        let own = job.headers().get(NONCE);
+        let own = own.filter(|nonce| is_whole(nonce) && !nonce.starts_with('-'));
         let nonce = match own {
             Some(nonce) => nonce.clone(),
             None => self.next_nonce.fetch_add(1, Ordering::Relaxed).to_string(),
