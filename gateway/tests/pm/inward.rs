@@ -137,6 +137,35 @@ async fn call_without_workers_is_told_to_try_later() {
 }
 
 #[tokio::test]
+async fn call_to_a_full_queue_is_told_to_try_later() {
+    let stage = Stage::new().await;
+    let client = stage.client().await;
+    let _worker = stage.worker(jobs).await;
+    client.pause("default").await.unwrap();
+    client.call("echo", &1).await.unwrap();
+    let gateway = stage.gateway(&format!("[limits]\nmax_length = 1\n{LISTEN}")).await;
+    let mut peer = Peer::connect(gateway.address("apps", "listen")).await;
+    let (code, message) = error(&peer.call(1, "echo", json!(2)).await);
+    assert!(code == -2 && message.contains("full"), "{code}: {message}");
+}
+
+#[tokio::test]
+async fn requests_of_a_door_are_signed_with_its_key() {
+    let stage = Stage::new().await;
+    let keys = "[auth.keys.web]\nsecret = \"0123456789abcdefghijklmnopqrstuv\"\njobs = [\"add\"]\n";
+    let _worker = stage.worker_of(stage.settings(&format!("[auth]\n{keys}")), jobs).await;
+    let signed = format!("[auth]\n{keys}{LISTEN}sign_with = \"web\"\n");
+    let unsigned = format!("[auth]\n{keys}{LISTEN}");
+    for (door, add, echo) in [(signed, None, -32001), (unsigned, Some(-32001), -32001)] {
+        let gateway = stage.gateway(&door).await;
+        let mut peer = Peer::connect(gateway.address("apps", "listen")).await;
+        let answer = peer.call(1, "add", json!({"a": 1, "b": 2})).await;
+        assert_eq!(answer["error"]["error"]["code"].as_i64(), add, "{answer}");
+        assert_eq!(error(&peer.call(2, "echo", json!({})).await).0, echo);
+    }
+}
+
+#[tokio::test]
 async fn requests_run_at_once_and_are_answered_in_any_order() {
     let mut door = listening("").await;
     door.peer.request(1, "sleep", "S", json!({"ms": 60_000})).await;

@@ -205,6 +205,16 @@ async fn commands_that_are_sent_ahead_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn command_to_a_full_queue_is_unavailable() {
+    let lab = Lab::new("[limits]\nmax_length = 1\n").await;
+    lab.client.pause("device").await.unwrap();
+    lab.client.request("same").queue("device").submit().await.unwrap();
+    let reply = lab.console().await.ask(r#"{"command": 110, "nonce": 3}"#).await;
+    let told = json!([reply["nonce"], reply["result"], reply["errorKind"], reply["errorCode"]]);
+    assert_eq!(told, json!([3, 9999, 1, Code::Overloaded.number()]));
+}
+
+#[tokio::test]
 async fn slow_commands_hold_up_no_others() {
     let lab = Lab::new("timeout = \"1h\"").await;
     let mut waiting = Vec::new();
