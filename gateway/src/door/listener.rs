@@ -129,7 +129,9 @@ impl Listener {
         };
         let open = door.metrics().connected();
         let (tls, door, serve) = (self.tls.clone(), door.clone(), serve.clone());
+        let running = door.tasks.token();
         tasks.spawn(async move {
+            let _running = running;
             let _permit = permit;
             let peer = peer.to_string();
             let stream = match tls {

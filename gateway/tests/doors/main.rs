@@ -18,3 +18,4 @@ mod readiness;
 #[path = "../rq/rq_redis.rs"]
 #[allow(dead_code, reason = "the tests of `rq` use the rest")]
 mod rq_redis;
+mod withdrawal;

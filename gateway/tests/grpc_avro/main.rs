@@ -20,5 +20,6 @@ mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod windows;
 
 use peers::{client, python, raw};

@@ -224,6 +224,15 @@ pub(crate) fn budget_left(request: &DecodedRequest, now_ms: u64) -> Option<Durat
     Some(Duration::from_millis(budget.saturating_sub(waited)))
 }
 
+/// Returns `true` if the time in which a run may start is over. Without a time of enqueue it begins
+/// now. Most requests have none.
+pub(crate) fn is_late(request: &DecodedRequest, now_ms: u64) -> bool {
+    request.start_ms.is_some_and(|within| {
+        let waited = request.enqueued_at.map_or(0, |at| now_ms.saturating_sub(at));
+        waited >= within
+    })
+}
+
 /// Returns the outcome of a request that is refused before its run. `cause` is only logged.
 fn refused(job: &Job, error: WireError, cause: Option<&str>) -> NotRun {
     let (request, queue) = (&job.request, &job.keys.queue);

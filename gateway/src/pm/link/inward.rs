@@ -84,7 +84,9 @@ pub(super) async fn request(link: &Arc<Link>, (id, call): (Id, Call), tasks: &mu
     // Before the next message is read: it may cancel this one.
     let begun = Calls::begin(link, &call);
     let link = link.clone();
+    let running = link.door.tasks().token();
     tasks.spawn(async move {
+        let _running = running;
         let _permit = permit;
         let ended = tokio::select! {
             biased;
@@ -97,7 +99,7 @@ pub(super) async fn request(link: &Arc<Link>, (id, call): (Id, Call), tasks: &mu
         let sid = call.sid.as_deref();
         match ended {
             Ok(response) => {
-                let data = answers::result(link.settings.answers, &response.data);
+                let data = answers::result(link.settings.answers, &call.method, &response.data);
                 let sid = link.answer_session(sid);
                 link.outgoing.send(link.writer.result(&id, sid, &data)).await;
             }
@@ -173,13 +175,15 @@ fn cancel_others(link: &Link, call: &Call) {
     }
 }
 
-/// Hands progress to its job, and other notifications to their task.
-pub(super) fn notification(link: &Link, call: Call) {
+/// Hands progress to its job, and other notifications to their task. While that has too many, the
+/// peer's further messages wait in its connection, for the door's `timeout` at most.
+pub(super) async fn notification(link: &Link, call: Call) {
     let was_taken = if call.method == PROGRESS {
         link.open.progressed(call.sid.as_deref(), &call.data)
     } else {
         cancel_others(link, &call);
-        link.notifications.try_send(call).is_ok()
+        let taking = timeout(link.door.settings().timeout, link.notifications.send(call));
+        taking.await.is_ok_and(|taken| taken.is_ok())
     };
     if !was_taken {
         link.door.metrics().dropped(1);

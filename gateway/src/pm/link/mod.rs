@@ -31,7 +31,7 @@ use tokio_util::codec::FramedRead;
 use self::outgoing::{Outgoing, write};
 use self::peer::Link;
 use super::errors::{INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR};
-use super::wire::{FrameError, Frames, Incoming, Refusal, read};
+use super::wire::{FrameError, Frames, Incoming, Refusal, ends_with_version, read};
 use crate::door::{Door, Stream};
 
 /// A connection that ends within this time, without a message, was refused by its peer.
@@ -206,11 +206,15 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
         let message = read(frame, link.door.all_settings().limits.depth);
         if message.is_ok() {
             link.hear();
+            if link.role == Role::Server && ends_with_version(frame) {
+                link.has_sessions();
+            }
         }
         match message {
             Ok(Incoming::Request(id, call)) => {
                 link.saw(call.sid.as_deref(), &call.method);
-                if is_draining {
+                // A job that runs may need its answer.
+                if is_draining && !link.open.is_asked_in(call.sid.as_deref()) {
                     inward::refuse_draining(link, &id, call.sid.as_deref()).await;
                 } else {
                     inward::request(link, (id, call), &mut self.calls).await;
@@ -219,7 +223,7 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
             }
             Ok(Incoming::Notification(call)) => {
                 link.saw(call.sid.as_deref(), &call.method);
-                inward::notification(link, call);
+                inward::notification(link, call).await;
                 None
             }
             Ok(Incoming::Answer(answer)) => {

@@ -95,6 +95,13 @@ pub(crate) fn read(door: &mut Section<'_>) -> (Option<GrpcAvroSettings>, Listeni
             monitor_the_jobs_of_inits(&mut table, &mut methods);
         }
     }
+    let mut paths = BTreeMap::new();
+    for (name, method) in &methods {
+        if let Some(first) = paths.insert(&method.path, name) {
+            let problem = format!("has the path {} in the methods {first} and {name}", method.path);
+            door.wrong(problem, "give each method a path of its own");
+        }
+    }
     for (place, address) in places.iter().zip([&listen, &registry]) {
         listening::protect(door, (place, address.as_slice()), &settings, false);
     }
