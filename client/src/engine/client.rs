@@ -12,14 +12,16 @@ use redcall_common::limits::Limits;
 use redcall_common::name::{new_id, service_queue};
 use redcall_common::settings::Settings;
 use redcall_store::inspect::Inspector;
-use redcall_store::{Connection, Connector, Session as _, SharedOps as _, StoreError};
+use redcall_store::{
+    Connection, Connector, PushHandler, Session as _, SharedOps as _, StoreError,
+};
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::engine::deadline::left_until;
 use crate::engine::durability::DurabilityWaiters;
 use crate::engine::events::hub::Events;
-use crate::engine::in_flight::InFlight;
+use crate::engine::in_flight::{Deliveries, InFlight};
 use crate::engine::monitors::Monitors;
 use crate::engine::replies::{self, BATCH_MAX, Reader, Wanted};
 use crate::engine::results::ResultEvents;
@@ -124,6 +126,24 @@ impl Route {
     }
 }
 
+/// Returns the handler of messages, and spawns the task of its bounded deliveries.
+fn message_handler(
+    in_flight: &InFlight,
+    wanted: &mpsc::UnboundedSender<Wanted>,
+    monitors: &Arc<Monitors>,
+) -> PushHandler {
+    let (waiters, reread, monitors) = (in_flight.clone(), wanted.clone(), monitors.clone());
+    let (missing, missed) = (in_flight.clone(), wanted.clone());
+    let (deliveries, later) = Deliveries::new(in_flight.clone(), move |ids| {
+        replies::request_reads(ids, &missing, &missed);
+    });
+    tokio::spawn(later.run());
+    Arc::new(move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
+        true => monitors.notify(channel),
+        false => replies::on_announcement(payload, &waiters, &reread, &deliveries),
+    })
+}
+
 impl Client {
     /// Connects to the Redis at `url` with default settings.
     ///
@@ -176,13 +196,9 @@ impl Client {
         let (in_flight, withdrawn) = InFlight::new();
         let (wanted, wanted_receiver) = mpsc::unbounded_channel();
         let monitors = Arc::<Monitors>::default();
-        let (waiters, reread, changed) = (in_flight.clone(), wanted.clone(), monitors.clone());
-        let sink = move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
-            true => changed.notify(channel),
-            false => replies::on_announcement(payload, &waiters, &reread),
-        };
+        let sink = message_handler(&in_flight, &wanted, &monitors);
         let (link, reads) = tokio::try_join!(
-            Connection::connect(connector.clone(), Arc::new(sink)),
+            Connection::connect(connector.clone(), sink),
             Connection::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| ())),
         )?;
         let (link, reads) = (Arc::new(link), Arc::new(reads));

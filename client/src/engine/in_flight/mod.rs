@@ -1,6 +1,7 @@
 //! The waiters of requests in flight, by request id. Shared by callers, sender and reader of
 //! replies.
 
+mod deliveries;
 mod sink;
 
 use std::collections::{HashMap, HashSet};
@@ -12,6 +13,7 @@ use redcall_common::frame::Frame;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+pub(crate) use self::deliveries::{Deliveries, LaterDeliveries};
 use self::sink::Sink;
 pub(crate) use self::sink::{FrameResult, Frames};
 
