@@ -1,8 +1,9 @@
 //! Sending many requests at once.
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::time::Instant;
 
+use crate::call::alike::AlikeRequests;
 use crate::call::request::{Delivery, RequestBuilder};
 use crate::call::send::{Group, Outbound, run_alongside};
 use crate::engine::client::Client;
@@ -12,8 +13,8 @@ use crate::response::{Receipt, Response};
 impl Client {
     /// Enqueues all `requests` of this client and returns one result each, in order.
     ///
-    /// The requests are written together, up to 1,024 per queue and command. Each ends within its
-    /// own timeout. After the future is dropped, each may be queued or not, as for
+    /// The requests are written together. Those that differ only in their data are checked once per
+    /// 256 and cost least. Each ends within its own timeout. After the future is dropped, each may be queued or not, as for
     /// [`Client::call`].
     ///
     /// ```
@@ -25,6 +26,29 @@ impl Client {
     /// # Ok(()) });
     /// ```
     pub async fn call_many(
+        &self,
+        requests: impl IntoIterator<Item = RequestBuilder>,
+    ) -> Vec<Result<Receipt, CallError>> {
+        let mut requests = requests.into_iter();
+        let mut alike = AlikeRequests::new(&self.inner);
+        let mut other = None;
+        for request in requests.by_ref() {
+            other = alike.add(request).await;
+            if other.is_some() {
+                break;
+            }
+        }
+        alike.flush().await;
+        let Some(other) = other else { return alike.finish().await };
+        // In the order of the requests: the first ones are handed over already.
+        let others = self.call_each(std::iter::once(*other).chain(requests));
+        let (mut receipts, others) = join(alike.finish(), others).await;
+        receipts.extend(others);
+        receipts
+    }
+
+    /// Enqueues any kind of requests.
+    async fn call_each(
         &self,
         requests: impl IntoIterator<Item = RequestBuilder>,
     ) -> Vec<Result<Receipt, CallError>> {

@@ -12,10 +12,8 @@ use redcall_common::limits::Limits;
 use redcall_common::name::{new_id, service_queue};
 use redcall_common::settings::Settings;
 use redcall_store::inspect::Inspector;
-use redcall_store::{
-    Connection, Connector, PushHandler, Session as _, SharedOps as _, StoreError,
-};
-use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
+use redcall_store::{Connection, Connector, PushHandler, Session as _, SharedOps as _, StoreError};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::engine::deadline::left_until;
@@ -25,6 +23,7 @@ use crate::engine::in_flight::{Deliveries, InFlight};
 use crate::engine::monitors::Monitors;
 use crate::engine::replies::{self, BATCH_MAX, Reader, Wanted};
 use crate::engine::results::ResultEvents;
+use crate::engine::route::Route;
 use crate::engine::sender::{Caps, Command, Sender};
 use crate::engine::subscriptions::Subscriptions;
 use crate::error::CallError;
@@ -108,22 +107,6 @@ fn status_ttls(settings: &Settings) -> HashMap<String, Duration> {
 fn max_lengths(settings: &Settings) -> BTreeMap<String, u64> {
     let queues = settings.queues.iter();
     queues.filter_map(|(name, queue)| Some((name.clone(), queue.max_length?))).collect()
-}
-
-/// A queue that this client has used.
-pub(crate) struct Route {
-    pub(crate) keys: Arc<QueueKeys>,
-    /// Channel on which this client receives announcements of answers.
-    pub(crate) notify: String,
-    subscribed: OnceCell<()>,
-    announced: OnceCell<()>,
-}
-
-impl Route {
-    /// Returns `true` if [`Inner::prepare`] has nothing left to do.
-    pub(crate) fn is_ready(&self, waits: bool) -> bool {
-        self.announced.initialized() && (!waits || self.subscribed.initialized())
-    }
 }
 
 /// Returns the handler of messages, and spawns the task of its bounded deliveries.
@@ -315,13 +298,7 @@ impl Inner {
         }
         let keys = self.keys.of(queue);
         let notify = keys.notify(&self.id);
-        let route = Route {
-            keys: Arc::new(keys),
-            notify,
-            subscribed: OnceCell::new(),
-            announced: OnceCell::new(),
-        };
-        let route = Arc::new(route);
+        let route = Arc::new(Route::new(keys, notify, self.caps.of(queue)));
         queues.insert(queue.to_owned(), route.clone());
         route
     }

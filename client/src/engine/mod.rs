@@ -5,7 +5,9 @@
 //! |---|---|
 //! | `client.rs` | [`Client`](client::Client): its connections and the queues it has used |
 //! | `in_flight/` | the callers that wait for answers, by request id |
-//! | `sender.rs` | the one task that writes requests |
+//! | `room.rs` | the known room of a queue, which allows pushes without a script |
+//! | `route.rs` | a queue that the client has used |
+//! | `sender/` | the one task that writes requests |
 //! | `send_claim.rs` | arbitration between the sender and a caller that gives up |
 //! | `replies.rs` | reading of answers |
 //! | `withdrawal.rs` | cancellation of abandoned calls |
@@ -24,6 +26,8 @@ pub(crate) mod in_flight;
 pub(crate) mod monitors;
 pub(crate) mod replies;
 pub(crate) mod results;
+pub(crate) mod room;
+pub(crate) mod route;
 pub(crate) mod send_claim;
 pub(crate) mod sender;
 pub(crate) mod subscriptions;
