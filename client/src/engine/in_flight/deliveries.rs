@@ -87,9 +87,9 @@ impl LaterDeliveries {
         while let Some(frames) = self.later.recv().await {
             let mut frames = frames.into_iter().peekable();
             while frames.peek().is_some() {
-                self.deliver(frames.by_ref().take(FRAMES_MAX).collect());
                 // Behind the tasks that were woken.
                 yield_now().await;
+                self.deliver(frames.by_ref().take(FRAMES_MAX).collect());
             }
         }
     }

@@ -91,6 +91,20 @@ async fn known_room_and_worker_allow_a_push_without_a_script() {
 }
 
 #[tokio::test]
+async fn push_deletes_answers_that_were_read() {
+    let mut setup = Setup::new(0).await;
+    let () = setup.conn.set("redcall:{q}:response:x", "answer").await.unwrap();
+    setup.trust();
+    let enqueue = Enqueue { link: &setup.link, route: &setup.route, timeout: LIMIT };
+    let forget = ["redcall:{q}:response:x".to_owned()];
+    let element = Element { envelope: "a", waited: true };
+    let outcomes = enqueue.run(&[element], &forget).await;
+    assert!(matches!(outcomes[..], [Ok(Outcome::Queued)]), "{outcomes:?}");
+    let left: bool = setup.conn.exists(&forget).await.unwrap();
+    assert!(!left);
+}
+
+#[tokio::test]
 async fn push_over_the_cap_is_removed_again() {
     let mut setup = Setup::new(3).await;
     let () = setup.conn.rpush(QUEUE, &["x", "y"]).await.unwrap();

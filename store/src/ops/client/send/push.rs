@@ -65,7 +65,7 @@ impl Connection {
         let mut pipe = redis::pipe();
         pipe.ignore_errors();
         if !forget.is_empty() {
-            pipe.cmd("UNLINK").arg(forget).ignore();
+            pipe.cmd("UNLINK").arg(forget);
         }
         let counts = add_pushes(&mut pipe, &keys.queue(), elements);
         add_questions(&mut pipe, keys, questions, self.now_ms());
