@@ -11,7 +11,8 @@ use redcall_common::frame::Frame;
 use redcall_common::keys::QueueKeys;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::in_flight::{Deliveries, Guard, InFlight, LaterDeliveries, Stage};
+use crate::engine::deliveries::{Deliveries, LaterDeliveries};
+use crate::engine::in_flight::{Guard, InFlight, Stage};
 use crate::engine::replies::{self, Wanted};
 use crate::engine::withdrawal::Origin;
 use crate::error::CallError;

@@ -10,7 +10,8 @@ use redcall_common::frame::Frame;
 use redcall_common::keys::Keys;
 use tokio::sync::mpsc;
 
-use crate::engine::in_flight::{Deliveries, InFlight, Stage};
+use crate::engine::deliveries::Deliveries;
+use crate::engine::in_flight::{InFlight, Stage};
 use crate::engine::replies;
 use crate::engine::withdrawal::Origin;
 use crate::error::CallError;

@@ -13,8 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::call::request::{Delivery, RequestBuilder};
 use crate::engine::client::Inner;
 use crate::engine::route::Route;
-use crate::engine::send_claim::SendClaim;
-use crate::engine::sender::{BatchFailures, Command, Envelopes, OutgoingBatch};
+use crate::engine::sender::{BatchFailures, Command, Envelopes, OutgoingBatch, SendClaim};
 use crate::error::CallError;
 use crate::response::Receipt;
 

@@ -28,8 +28,7 @@ use crate::engine::durability::ReplicationTarget;
 use crate::engine::in_flight::{Guard, Stage};
 use crate::engine::replies;
 use crate::engine::route::Route;
-use crate::engine::send_claim::SendClaim;
-use crate::engine::sender::{Caller, Command, Joined, Outgoing};
+use crate::engine::sender::{Caller, Command, Joined, Outgoing, SendClaim};
 use crate::error::CallError;
 use crate::response::{Receipt, Response};
 

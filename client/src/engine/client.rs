@@ -17,9 +17,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::engine::deadline::left_until;
+use crate::engine::deliveries::Deliveries;
 use crate::engine::durability::DurabilityWaiters;
 use crate::engine::events::hub::Events;
-use crate::engine::in_flight::{Deliveries, InFlight};
+use crate::engine::in_flight::InFlight;
 use crate::engine::monitors::Monitors;
 use crate::engine::replies::{self, BATCH_MAX, Reader, Wanted};
 use crate::engine::results::ResultEvents;

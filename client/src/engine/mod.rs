@@ -8,7 +8,7 @@
 //! | `room.rs` | the known room of a queue, which allows pushes without a script |
 //! | `route.rs` | a queue that the client has used |
 //! | `sender/` | the one task that writes requests |
-//! | `send_claim.rs` | arbitration between the sender and a caller that gives up |
+//! | `deliveries.rs` | bounded deliveries of answers |
 //! | `replies.rs` | reading of answers |
 //! | `withdrawal.rs` | cancellation of abandoned calls |
 //! | `subscriptions.rs` | channels of submitted and of monitored requests |
@@ -20,6 +20,7 @@
 
 pub(crate) mod client;
 pub(crate) mod deadline;
+pub(crate) mod deliveries;
 pub(crate) mod durability;
 pub(crate) mod events;
 pub(crate) mod in_flight;
@@ -28,7 +29,6 @@ pub(crate) mod replies;
 pub(crate) mod results;
 pub(crate) mod room;
 pub(crate) mod route;
-pub(crate) mod send_claim;
 pub(crate) mod sender;
 pub(crate) mod subscriptions;
 pub(crate) mod withdrawal;

@@ -21,7 +21,8 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::engine::in_flight::{Deliveries, Due, InFlight};
+use crate::engine::deliveries::Deliveries;
+use crate::engine::in_flight::{Due, InFlight};
 
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// Maximum number of keys read in one round trip: one answer may have 8 MiB.
@@ -183,7 +184,7 @@ impl Reader {
                     due
                 }
             };
-            // Held only here: the link must end with the last client, not with this task.
+            // HeldRequests only here: the link must end with the last client, not with this task.
             let Some(link) = self.reads.upgrade() else { return };
             self.trim_all(&link, trims).await;
             self.read_all(&link, &due).await;

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redcall_store::{Held, PushQuestions, PushReply};
+use redcall_store::{HeldRequests, PushQuestions, PushReply};
 use tokio::time::Instant;
 
 /// More elements per second than any number of clients can push: one thread of Redis executes their
@@ -50,7 +50,7 @@ impl Room {
     }
 
     /// Returns how many more requests fit if the queue holds `held`.
-    pub(crate) fn free(&self, held: Held) -> u64 {
+    pub(crate) fn free(&self, held: HeldRequests) -> u64 {
         match self.cap {
             0 => u64::MAX,
             cap => cap.saturating_sub(held.queued.saturating_add(held.outside)),
@@ -65,7 +65,7 @@ impl Room {
         has_room && (known.takes_waited || !waited)
     }
 
-    /// Returns what a write of requests has to ask.
+    /// Returns the questions of a write of requests.
     pub(crate) fn questions(&self, waited: bool) -> PushQuestions {
         PushQuestions { workers: waited, outside: self.cap > 0 }
     }
@@ -83,7 +83,7 @@ impl Room {
     }
 
     /// Notes the number of held requests, asked at `asked_at`.
-    pub(crate) fn note_held(&self, asked_at: Instant, held: Held) {
+    pub(crate) fn note_held(&self, asked_at: Instant, held: HeldRequests) {
         let mut known = self.lock();
         known.outside = Some((held.outside, asked_at));
         known.free_until = self.free_until(held, asked_at);
@@ -107,7 +107,7 @@ impl Room {
         let length = reply.commands.iter().rev().find_map(|(_, length)| length.as_ref().ok());
         known.free_until = match (length, known.outside) {
             (Some(length), Some((outside, at))) => {
-                self.free_until(Held { queued: *length, outside }, at)
+                self.free_until(HeldRequests { queued: *length, outside }, at)
             }
             _ => None,
         };
@@ -127,7 +127,7 @@ impl Room {
         *self.lock() = Known::default();
     }
 
-    fn free_until(&self, held: Held, at: Instant) -> Option<Instant> {
+    fn free_until(&self, held: HeldRequests, at: Instant) -> Option<Instant> {
         Some(at + time_for(self.free(held) as f64).min(LONG))
     }
 }
@@ -154,7 +154,7 @@ mod tests {
     fn room_is_used_up_by_time_and_by_requests() {
         let (room, now) = (Room::new(1_000_000), Instant::now());
         assert!(!room.allows(1, false, now), "nothing is known");
-        room.note_held(now, Held { queued: 400_000, outside: 100_000 });
+        room.note_held(now, HeldRequests { queued: 400_000, outside: 100_000 });
         assert!(room.allows(1, false, now + after(199)));
         assert!(!room.allows(1, false, now + after(200)));
         assert!(room.allows(250_000, false, now + after(100)));
@@ -202,7 +202,7 @@ mod tests {
     fn excess_counts_what_waits_outside_of_the_list() {
         let (room, now) = (Room::new(100), Instant::now());
         assert_eq!((room.excess(100), room.excess(103)), (0, 3));
-        room.note_held(now, Held { queued: 0, outside: 10 });
+        room.note_held(now, HeldRequests { queued: 0, outside: 10 });
         assert_eq!((room.excess(90), room.excess(100)), (0, 10));
         assert_eq!(Room::new(0).excess(1 << 40), 0);
     }

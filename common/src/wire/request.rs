@@ -146,7 +146,7 @@ pub struct EnvelopeTemplate {
     end: String,
 }
 
-/// What is in front of the id.
+/// The text in front of the id.
 const BEFORE_ID: &str = r#"{"id":""#;
 
 impl EnvelopeTemplate {

@@ -16,11 +16,11 @@ use redcall_common::request::ReplyTo;
 use redcall_store::dead::DeadLetter;
 use redcall_store::{
     AnswerOps, CancelRequest, Cancellation, Covered, DeferredRun, DeferredSettled, EndedDeferred,
-    Enqueued, Heartbeat, HeartbeatRequest, Held, Item, KeptAnswers, LeaseInfo, Leased, LimitFault,
-    LimitRule, Placed, Placement, PollOps, PollReply, Promoted, PushHandler, PushQuestions,
-    PushReply, QueuePoll, QueueState, Released, RequestPop, SendOps, Session, Settled, Settlement,
-    States, StoreError, Tick, Ticked, TimeAhead, TopicRead, TopicWatch, UpkeepOps, Waited,
-    WorkerKeys,
+    Enqueued, Heartbeat, HeartbeatRequest, HeldRequests, Item, KeptAnswers, LeaseInfo, Leased,
+    LimitFault, LimitRule, Placed, Placement, PollOps, PollReply, Promoted, PushHandler,
+    PushQuestions, PushReply, QueuePoll, QueueState, Released, RequestPop, SendOps, Session,
+    Settled, Settlement, States, StoreError, Tick, Ticked, TimeAhead, TopicRead, TopicWatch,
+    UpkeepOps, Waited, WorkerKeys,
 };
 use serde_json::Value as Json;
 use tokio::sync::Notify;
@@ -330,9 +330,9 @@ impl SendOps for MemoryBroker {
         Ok(elements.iter().map(&mut remove).collect())
     }
 
-    async fn held_by(&self, keys: &QueueKeys, _: Duration) -> Result<Held, StoreError> {
+    async fn held_by(&self, keys: &QueueKeys, _: Duration) -> Result<HeldRequests, StoreError> {
         let queued = self.hub.data().queues.get(&keys.queue()).map_or(0, VecDeque::len) as u64;
-        Ok(Held { queued, outside: 0 })
+        Ok(HeldRequests { queued, outside: 0 })
     }
 
     async fn is_served(&self, keys: &QueueKeys, _: Duration) -> Result<bool, StoreError> {

@@ -1,7 +1,6 @@
 //! The waiters of requests in flight, by request id. Shared by callers, sender and reader of
 //! replies.
 
-mod deliveries;
 mod sink;
 
 use std::collections::{HashMap, HashSet};
@@ -13,7 +12,6 @@ use redcall_common::frame::Frame;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-pub(crate) use self::deliveries::{Deliveries, LaterDeliveries};
 use self::sink::Sink;
 pub(crate) use self::sink::{FrameResult, Frames};
 

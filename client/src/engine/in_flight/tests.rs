@@ -4,6 +4,7 @@ use redcall_common::error::Code;
 use redcall_common::keys::Keys;
 
 use super::*;
+use crate::engine::deliveries::Deliveries;
 use crate::engine::replies::{Wanted, on_announcement};
 
 fn origin() -> Origin {

@@ -1,4 +1,4 @@
-//! What callers hand to the sender.
+//! The commands of callers to the sender.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use crate::engine::in_flight::InFlight;
 use crate::engine::route::Route;
-use crate::engine::send_claim::SendClaim;
 use crate::error::CallError;
 
 use super::element::{Element, Envelopes};
+use super::send_claim::SendClaim;
 
 /// A command to the sender.
 pub(crate) enum Command {

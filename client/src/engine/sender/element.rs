@@ -1,4 +1,4 @@
-//! The elements that are pushed to a queue, and what became of each.
+//! The elements that are pushed to a queue, and the outcome of each.
 
 /// A request to be pushed.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,9 @@
 //! Enqueuing: by plain commands while the room of the queue is known, else by a script.
 //!
-//! A plain push checks nothing before. What it needs to know follows it in the same write, and a
-//! request that the script would have refused is removed again. The script then decides on it, by
-//! the clock of Redis, and names the reason. Only a large request passes no script: Lua reads each
-//! byte of its arguments several times.
+//! A plain push checks nothing before. Its questions follow it in the same write, and a request
+//! that the script would have refused is removed again. The script then decides on it, by the clock
+//! of Redis, and names the reason. Only a large request passes no script: Lua reads each byte of
+//! its arguments several times.
 
 use std::time::Duration;
 

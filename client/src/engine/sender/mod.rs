@@ -2,13 +2,15 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `command.rs` | what callers hand over |
-//! | `element.rs` | the elements that are pushed, and what became of each |
+//! | `command.rs` | the commands of callers |
+//! | `send_claim.rs` | arbitration between the sender and a caller that gives up |
+//! | `element.rs` | the elements that are pushed, and the outcome of each |
 //! | `enqueue.rs` | enqueuing, without a script where that is safe |
 
 mod command;
 mod element;
 mod enqueue;
+mod send_claim;
 
 use std::collections::{BTreeMap, HashMap};
 use std::iter::Peekable;
@@ -38,6 +40,7 @@ pub(crate) use command::{
 pub(crate) use element::Envelopes;
 use element::{Element, Outcome};
 use enqueue::Enqueue;
+pub(crate) use send_claim::SendClaim;
 
 /// Maximum number of requests in one command.
 const REQUESTS_MAX: usize = 1024;

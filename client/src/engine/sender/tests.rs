@@ -1,10 +1,10 @@
-//! Enqueuing on a real Redis. What is known of the queue is set, so that it can be wrong.
+//! Enqueuing on a real Redis. The tests set the knowledge of the queue, so that it can be wrong.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::keys::Keys;
-use redcall_store::{Connector, Held, Session as _};
+use redcall_store::{Connector, HeldRequests, Session as _};
 use redcall_testkit::TestRedis;
 use redcall_testkit::redis::aio::MultiplexedConnection;
 use redcall_testkit::redis::{self, AsyncCommands};
@@ -37,7 +37,7 @@ impl Setup {
     /// The queue is said to be empty, for the next hour, and to have a worker.
     fn trust(&self) {
         let later = Instant::now() + Duration::from_secs(3600);
-        self.route.room.note_held(later, Held { queued: 0, outside: 0 });
+        self.route.room.note_held(later, HeldRequests { queued: 0, outside: 0 });
         self.route.room.note_waited(true);
     }
 

@@ -20,7 +20,7 @@ pub(crate) mod served;
 pub use cancel::{CancelRequest, Cancellation};
 pub use enqueue::{Enqueued, Item, Waited};
 pub use place::{Idempotency, Placed, Placement, StatusTracking};
-pub use push::{Held, PushQuestions, PushReply};
+pub use push::{HeldRequests, PushQuestions, PushReply};
 
 /// Returns the scripts of this folder.
 pub(crate) fn scripts() -> Vec<&'static Script> {
@@ -120,7 +120,7 @@ pub trait SendOps {
         &self,
         keys: &QueueKeys,
         timeout: Duration,
-    ) -> impl Future<Output = Result<Held, StoreError>> + Send;
+    ) -> impl Future<Output = Result<HeldRequests, StoreError>> + Send;
 
     /// Places each of `placements`, in order and in one write. Returns one result each.
     /// `max_length` 0 means no cap.
@@ -170,7 +170,7 @@ impl SendOps for Connection {
         fn unpush(
             &self, keys: &QueueKeys, elements: &[&str], timeout: Duration
         ) -> Result<Vec<bool>, StoreError>;
-        fn held_by(&self, keys: &QueueKeys, timeout: Duration) -> Result<Held, StoreError>;
+        fn held_by(&self, keys: &QueueKeys, timeout: Duration) -> Result<HeldRequests, StoreError>;
         fn place(
             &self, keys: &QueueKeys, max_length: u64, placements: &[Placement], timeout: Duration
         ) -> Result<Vec<Result<Placed, StoreError>>, StoreError>;

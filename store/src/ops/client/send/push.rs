@@ -1,5 +1,5 @@
-//! Pushing requests by plain commands, without a script: what a push needs to know follows it in
-//! the same write, and a request that should not have been pushed is removed again.
+//! Pushing requests by plain commands, without a script. Questions about the queue follow in the
+//! same write, and a request that should not have been pushed is removed again.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const ELEMENTS_MAX: usize = 256;
 /// the other keys of one EXISTS.
 const MARK_WEIGHT: usize = 5;
 
-/// What the write asks Redis behind its pushes.
+/// The questions to Redis behind the pushes of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PushQuestions {
     /// The number of live workers, for callers that wait.
@@ -45,7 +45,7 @@ pub struct PushReply {
 
 /// The requests that a queue holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldRequests {
     /// Those in the list.
     pub queued: u64,
     /// Those that are scheduled, sorted, parked or deferred.
@@ -100,7 +100,7 @@ impl Connection {
         &self,
         keys: &QueueKeys,
         timeout: Duration,
-    ) -> Result<Held, StoreError> {
+    ) -> Result<HeldRequests, StoreError> {
         let mut pipe = redis::pipe();
         pipe.cmd("LLEN").arg(keys.queue()).cmd("ZCARD").arg(keys.schedule());
         pipe.cmd("ZCARD").arg(keys.deferred_ids()).cmd("HVALS").arg(keys.limited_names());
@@ -184,12 +184,12 @@ pub(crate) fn push_reply(
 }
 
 /// Reads the counts, without the parked requests, and the names of those.
-pub(crate) fn held(value: Value) -> Result<(Held, Vec<String>), StoreError> {
+pub(crate) fn held(value: Value) -> Result<(HeldRequests, Vec<String>), StoreError> {
     type Counts = (Whole, Whole, Whole, Vec<Whole>, Vec<String>);
     let (queued, scheduled, deferred, sorted, parked): Counts = read("LLEN, ZCARD", value)?;
     let outside = scheduled.0.saturating_add(deferred.0);
     let outside = sorted.iter().fold(outside, |sum, one| sum.saturating_add(one.0));
-    Ok((Held { queued: queued.0, outside }, parked))
+    Ok((HeldRequests { queued: queued.0, outside }, parked))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use redcall_common::frame::Frame;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
-use super::InFlight;
+use crate::engine::in_flight::InFlight;
 
 /// Maximum number of frames that are delivered before other tasks run.
 const FRAMES_MAX: usize = 100;
@@ -94,7 +94,8 @@ impl LaterDeliveries {
         }
     }
 
-    /// Delivers what waits, without letting other tasks run. For `benching.rs` and `fuzzing.rs`.
+    /// Delivers the waiting frames without letting other tasks run. For `benching.rs` and
+    /// `fuzzing.rs`.
     pub(crate) fn run_once(&mut self) {
         while let Ok(frames) = self.later.try_recv() {
             self.deliver(frames);
@@ -122,8 +123,8 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::Stage;
     use super::*;
+    use crate::engine::in_flight::Stage;
 
     fn frame(id: usize) -> Frame {
         let frame = json!({
