@@ -63,7 +63,7 @@ impl Waiters {
     }
 
     /// Processes an announcement.
-    pub fn hear(&mut self, announcement: &[u8]) {
+    pub fn receive(&mut self, announcement: &[u8]) {
         replies::on_announcement(announcement, &self.in_flight, &self.reread, &self.deliveries);
         self.later.run_once();
     }

@@ -184,6 +184,7 @@ impl RequestBuilder {
             && self.queue == other.queue
             && self.timeout == other.timeout
             && self.job_timeout == other.job_timeout
+            && self.start_within == other.start_within
             && self.max_attempts == other.max_attempts
             && self.has_no_extras()
     }

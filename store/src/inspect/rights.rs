@@ -279,7 +279,9 @@ mod tests {
             assert!(callers.iter().filter(|calls| **calls).count() > 1, "{script}");
             count += 1;
         }
-        assert_eq!(count, scripts().len());
+        // Some files are two scripts, with and without writes.
+        let names: BTreeSet<&str> = scripts().iter().map(|script| script.name()).collect();
+        assert_eq!(count, names.len());
     }
 
     #[test]

@@ -33,12 +33,12 @@ local function return_request(id)
   if permit then give_back(ARGV[3], KEYS[8], id, permit) end
   local name = to_head(ARGV[3], KEYS[1], KEYS[10], permit, raw)
   if crashed then
-    local record = recall(KEYS[7], id)
+    local record, before = recall(KEYS[7], id)
     record.attempt = record.attempt + 1
     record.crashes = record.crashes + 1
     add_run(record, { attempt = record.attempt, worker = worker, ended_at = now,
       code = 'worker_lost' })
-    remember(KEYS[7], id, record)
+    remember(KEYS[7], id, record, before)
   end
   -- A remaining live id would refuse the request.
   redis.call('HDEL', KEYS[3], id)
