@@ -66,7 +66,7 @@ pub(crate) async fn read(real: &mut Real) -> Store {
         };
         let (inbox, leases) = (elements(&mut values), elements(&mut values));
         let poll = next::<Option<String>>(&mut values).map(|poll| said(&poll));
-        store.holders[at] = Holder { registered, inbox, leases, poll };
+        store.holders[at] = Holder { registered, inbox, leases, poll, ..Holder::default() };
     }
     for (id, code) in real.letters().await {
         let id = if id.is_empty() { UNREADABLE } else { number_of(&id) };
