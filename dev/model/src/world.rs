@@ -4,10 +4,10 @@
 //! |---|---|
 //! | `world/worker.rs` | a worker's own state, as in `worker/src/dispatcher/` |
 //! | `world/lane.rs` | its lane: one connection, two inboxes |
-//! | `world/lane_worker.rs` | its writes to the lane, and its reading of the replies |
+//! | `world/lane/worker.rs` | its writes to the lane, and its reading of the replies |
 //! | `world/taken.rs` | a request in the hands of a worker |
 //! | `world/take_over.rs` | the take-over of a worker's requests |
-//! | `world/lane_steps.rs` | the steps of a lane, and their effects |
+//! | `world/lane/steps.rs` | the steps of a lane, and their effects |
 //! | `world/state.rs` | everything at one moment, and how much of it there is |
 //! | `world/script.rs` | the scripts that may fail |
 //! | `world/step.rs` | a step |
@@ -21,8 +21,6 @@
 
 mod failing;
 mod lane;
-mod lane_steps;
-mod lane_worker;
 mod properties;
 mod renumber;
 mod script;

@@ -32,6 +32,7 @@ parts! {
     /// Polls: settling, leasing, limits.
     "poll":
         FLAGS = "flags",
+        LANE_REFUSAL = "lane_refusal",
         LEASES = "leases",
         LIMITS = "limits",
         OUTCOMES = "outcomes",

@@ -7,6 +7,9 @@
 //! | all of its jobs have ended | settled, and refilled behind that |
 //! | in doubt: a reply was lost or refused | adopted: the ended are settled, the rest returns |
 
+mod steps;
+mod worker;
+
 use super::taken::Taken;
 use crate::store::{Gate, Id, Inbox, LaneReply, Op, RunOutcome, Said};
 

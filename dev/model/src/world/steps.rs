@@ -34,15 +34,9 @@ impl Bounds {
     pub(super) fn steps(&self, world: &World, steps: &mut Vec<Step>) {
         let store = &world.store;
         let numbered = || world.workers.iter().zip(0..);
-        if !store.queue.is_empty() {
-            // Redis serves blocked pops before anything else, and any of them may be the first.
-            let blocked = numbered().filter(|(worker, _)| worker.pop == Pop::Blocked);
-            steps.extend(blocked.map(|(_, at)| Step::Moves(at)));
-            let lanes = numbered().filter(|(worker, _)| worker.lane.is_blocked());
-            steps.extend(lanes.map(|(_, at)| Step::LaneMoves(at)));
-            if !steps.is_empty() {
-                return;
-            }
+        steps_of_pops(world, steps);
+        if !steps.is_empty() {
+            return;
         }
         if let Some((worker, at)) = numbered().find(|(worker, _)| worker.is_talking()) {
             self.steps_at_redis(world, at, steps);
@@ -345,6 +339,21 @@ impl Bounds {
         // By which number it is known is the order's affair.
         poll.worker = 0;
         worker.send = Send::Replied(poll, reply.said, taken, reply.state, held);
+    }
+}
+
+/// Redis serves blocked pops before anything else, and any of them may be the first.
+fn steps_of_pops(world: &World, steps: &mut Vec<Step>) {
+    if world.store.queue.is_empty() {
+        return;
+    }
+    for (worker, at) in world.workers.iter().zip(0..) {
+        if worker.pop == Pop::Blocked {
+            steps.push(Step::Moves(at));
+        }
+        if worker.lane.is_blocked() {
+            steps.push(Step::LaneMoves(at));
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! The steps of a lane, and their effects.
 
-use super::lane::{Cmd, Heard, took, young};
-use super::script::Script;
-use super::state::{Bounds, World, Wrong};
-use super::step::Step;
-use super::worker::Life;
+use super::{Cmd, Heard, took, young};
 use crate::store::{
     Adopt, Adopted, Fault, Gate, Id, Inbox, LaneEntry, LanePoll, LeaseInfo, Leased, Registered,
     RunOutcome, Said, Store, WorkerId,
 };
+use crate::world::script::Script;
+use crate::world::state::{Bounds, World, Wrong};
+use crate::world::step::Step;
+use crate::world::worker::Life;
 
 /// A way in which the next script of a lane may fail: the store that it leaves, and its reply.
 type Way = (Store, Option<Adopted>);
@@ -23,7 +23,12 @@ fn leased(ids: &[Id]) -> Vec<Leased> {
 
 impl Bounds {
     /// Returns the steps of a lane that do not need its worker.
-    pub(super) fn lane_steps_at_redis(&self, world: &World, at: WorkerId, steps: &mut Vec<Step>) {
+    pub(in crate::world) fn lane_steps_at_redis(
+        &self,
+        world: &World,
+        at: WorkerId,
+        steps: &mut Vec<Step>,
+    ) {
         let lane = &world.workers[usize::from(at)].lane;
         if !lane.out.is_empty() && !lane.is_blocked() {
             steps.push(Step::LaneRuns(at));
@@ -32,7 +37,12 @@ impl Bounds {
     }
 
     /// Returns the steps of a running worker's lane.
-    pub(super) fn lane_steps_of(&self, world: &World, at: WorkerId, steps: &mut Vec<Step>) {
+    pub(in crate::world) fn lane_steps_of(
+        &self,
+        world: &World,
+        at: WorkerId,
+        steps: &mut Vec<Step>,
+    ) {
         let lane = &world.workers[usize::from(at)].lane;
         if lane.ends_pop() {
             steps.push(Step::LanePopEnds(at));
@@ -46,7 +56,7 @@ impl Bounds {
     }
 
     /// Returns `true` if a heartbeat of this worker finds something in a lane inbox.
-    pub(super) fn has_news_of_lanes(&self, world: &World, at: WorkerId) -> bool {
+    pub(in crate::world) fn has_news_of_lanes(&self, world: &World, at: WorkerId) -> bool {
         let lane = &world.workers[usize::from(at)].lane;
         let cancelled = |id: Id| world.store.tombstones.contains(&id);
         let slots = lane.slots.iter().filter(|slot| !slot.adopts);
@@ -60,7 +70,7 @@ impl Bounds {
     }
 
     /// Applies a step of a lane.
-    pub(super) fn lane_step(&self, world: &mut World, step: Step) {
+    pub(in crate::world) fn lane_step(&self, world: &mut World, step: Step) {
         match step {
             Step::LaneSends(at) => {
                 let waiting = !world.store.queue.is_empty();
@@ -170,7 +180,7 @@ impl World {
     }
 
     /// The ways in which the next script of a lane may fail.
-    pub(super) fn lane_ways(&self, at: WorkerId) -> Vec<Way> {
+    pub(in crate::world) fn lane_ways(&self, at: WorkerId) -> Vec<Way> {
         let store = &self.store;
         let plain = |stores: Vec<Store>| stores.into_iter().map(|left| (left, None)).collect();
         match self.workers[usize::from(at)].lane.out.first() {
@@ -190,7 +200,7 @@ impl World {
     }
 
     /// The next script of a lane fails.
-    pub(super) fn lane_fails(&mut self, at: WorkerId, (left, reply): Way) {
+    pub(in crate::world) fn lane_fails(&mut self, at: WorkerId, (left, reply): Way) {
         self.left.scripts -= 1;
         let before = std::mem::replace(&mut self.store, left);
         let heard = match self.worker(at).lane.out.remove(0) {
@@ -208,7 +218,11 @@ impl World {
                 let taken: Vec<_> = reply
                     .leased
                     .into_iter()
-                    .map(|leased| super::Taken { leased, cancelled: false, poisoned: false })
+                    .map(|leased| crate::world::taken::Taken {
+                        leased,
+                        cancelled: false,
+                        poisoned: false,
+                    })
                     .collect();
                 self.owns_young(at);
                 Heard::Adopted(inbox, Some((reply.said, taken)))

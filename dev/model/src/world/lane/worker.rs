@@ -1,13 +1,18 @@
 //! A worker that writes to its lane, and reads the replies.
 
-use super::lane::{Cmd, Heard, Slot, Young};
-use super::taken::{END, Taken};
-use super::worker::{Job, Worker};
+use super::{Cmd, Heard, Slot, Young};
 use crate::store::{Fault, Gate, Inbox, Op, RunOutcome, Said, Store};
+use crate::world::taken::{END, Taken};
+use crate::world::worker::{Job, Worker};
 
 impl Worker {
     /// Returns the next write on the lane's connection. `open`: plain requests may be taken.
-    pub(super) fn lane_write(&self, waiting: bool, open: bool, fault: Option<Fault>) -> Vec<Cmd> {
+    pub(in crate::world) fn lane_write(
+        &self,
+        waiting: bool,
+        open: bool,
+        fault: Option<Fault>,
+    ) -> Vec<Cmd> {
         let lane = &self.lane;
         if !lane.open || !self.runs() || !lane.out.is_empty() || !lane.back.is_empty() {
             return Vec::new();
@@ -58,7 +63,7 @@ impl Worker {
     }
 
     /// Sends it.
-    pub(super) fn lane_send(&mut self, write: Vec<Cmd>) {
+    pub(in crate::world) fn lane_send(&mut self, write: Vec<Cmd>) {
         for cmd in &write {
             match cmd {
                 Cmd::Settle(at, serial, outcomes) => {
@@ -82,7 +87,7 @@ impl Worker {
     }
 
     /// A reply on the lane's connection.
-    pub(super) fn hear_lane(&mut self, fault: Option<Fault>) {
+    pub(in crate::world) fn hear_lane(&mut self, fault: Option<Fault>) {
         if self.lane.back.is_empty() {
             return;
         }
