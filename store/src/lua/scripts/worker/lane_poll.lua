@@ -19,30 +19,47 @@
 -- Cost: O(outcomes + taken), and that of reading elements as in poll_fast.lua.
 local count, results, pushed = tonumber(ARGV[10]), '', {}
 
+-- Returns the frames from `first` to `last` as published on a channel that already has `size` bytes:
+-- of a large one only its id, which is in ARGV `shift` positions earlier.
+local function shorten(first, last, shift, size)
+  local frames = {}
+  for i = first, last do
+    local frame = ARGV[i]
+    if #frame > 8192 or size + #frame > 262144 then frame = '"' .. ARGV[i - shift] .. '"' end
+    size, frames[i - first + 1] = size + #frame, frame
+  end
+  return table.concat(frames, ','), size
+end
+
 -- Pushes the answers, then empties the inbox. Adds to `notices` the frames to publish per channel.
 local function settle(notices)
   local at, from, sizes, prefix = 11 + count, 0, {}, base .. ':response:'
   while from < count do
     local ttl, channel, many = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-    local last = at + 2
+    local first, last = at + 3, at + 2
     if ttl ~= '0' then
-      local shift, size = at - 8 - from, sizes[channel] or 0
       last = last + many
-      for i = at + 3, last do
-        local frame, id = ARGV[i], ARGV[i - shift]
-        local key = prefix .. id
+      local shift, largest, total = first - 11 - from, 0, sizes[channel] or 0
+      for i = first, last do
+        local frame = ARGV[i]
+        local key, size = prefix .. ARGV[i - shift], #frame
         local frames = redis.call('RPUSH', key, frame)
         pushed[#pushed + 1] = key
         redis.call('PEXPIRE', key, ttl)
-        weigh(key, frames > 2 and size_at(key, frames, #frame) or #frame)
-        if channel ~= '' then
-          if #frame > 8192 or size + #frame > 262144 then frame = '"' .. id .. '"' end
-          size = size + #frame
-          local known = notices[channel]
-          notices[channel] = known and known .. ',' .. frame or frame
-        end
+        weigh(key, frames > 2 and size_at(key, frames, size) or size)
+        total = total + size
+        if size > largest then largest = size end
       end
-      sizes[channel] = size
+      if channel ~= '' then
+        local frames
+        if largest <= 8192 and total <= 262144 then
+          frames = table.concat(ARGV, ',', first, last)
+        else
+          frames, total = shorten(first, last, shift, sizes[channel] or 0)
+        end
+        sizes[channel] = total
+        notices[channel] = notices[channel] and notices[channel] .. ',' .. frames or frames
+      end
     end
     at, from = last + 1, from + many
   end
