@@ -275,7 +275,9 @@ mod tests {
             assert!(callers.iter().filter(|calls| **calls).count() > 1, "{script}");
             count += 1;
         }
-        assert_eq!(count, scripts().len());
+        // A script that repairs and only looks is two, of one file.
+        let names: BTreeSet<&str> = scripts().iter().map(|script| script.name()).collect();
+        assert_eq!(count, names.len());
     }
 
     #[test]
