@@ -58,7 +58,7 @@ impl Model for Bounds {
             workers[at].life = Life::Running;
             store.holders[at].registered = Registered::Alive;
             if self.lanes {
-                workers[at].lane.open = true;
+                workers[at].lane = Lane::opened();
                 store.open_lane(WorkerId::try_from(at).unwrap_or_default());
             }
         }

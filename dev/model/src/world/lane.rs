@@ -80,8 +80,8 @@ pub enum Heard {
 pub struct Lane {
     /// `true` if the worker has one.
     pub open: bool,
-    /// Its inboxes.
-    pub slots: [Slot; 2],
+    /// Its two inboxes; none if it is not open, so that worlds without lanes stay small.
+    pub slots: Vec<Slot>,
     /// The commands that Redis has not run yet.
     pub out: Vec<Cmd>,
     /// The replies that the worker has not read yet.
@@ -118,6 +118,11 @@ impl Slot {
 }
 
 impl Lane {
+    /// Returns a lane with two empty inboxes.
+    pub(super) fn opened() -> Self {
+        Self { open: true, slots: vec![Slot::default(); 2], ..Self::default() }
+    }
+
     /// Returns `true` if a blocked pop is the next command.
     pub(super) fn is_blocked(&self) -> bool {
         matches!(self.out.first(), Some(Cmd::Pop(_)))

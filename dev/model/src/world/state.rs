@@ -105,9 +105,14 @@ impl World {
                 (worker.said, holder.poll) = (None, None);
                 worker.serial = if worker.send == Send::No { 0 } else { worker.serial };
             }
-            for (slot, record) in worker.lane.slots.iter_mut().zip(&mut holder.lane_polls) {
-                if !slot.may_send_again() {
-                    (slot.said, *record, slot.serial) = (None, None, 0);
+            for (inbox, record) in holder.lane_polls.iter_mut().enumerate() {
+                let slot = worker.lane.slots.get_mut(inbox);
+                if slot.as_ref().is_some_and(|slot| slot.may_send_again()) {
+                    continue;
+                }
+                *record = None;
+                if let Some(slot) = slot {
+                    (slot.said, slot.serial) = (None, 0);
                 }
             }
             let traceless = holder.registered == Registered::No

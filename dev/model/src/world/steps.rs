@@ -5,14 +5,15 @@
 //! is free: handlers, heartbeats, the script of a pop, take-overs, the poll of a stopped worker.
 //! Calls come first: to the queue, a late call equals a request that becomes due late.
 
+use super::lane::Lane;
 use super::script::Script;
 use super::state::{Bounds, Faults, World, Wrong};
 use super::step::Step;
 use super::taken::{END, Taken};
 use super::worker::{Life, Pop, Send, Worker};
 use crate::store::{
-    Beat, Fault, Gate, Id, Leased, Op, Place, PollStep, Record, Registered, Reply, RunOutcome,
-    Store, WorkerId,
+    Beat, Fault, Id, Leased, Op, Place, PollStep, Record, Registered, Reply, RunOutcome, Store,
+    WorkerId,
 };
 
 impl Bounds {
@@ -45,7 +46,7 @@ impl Bounds {
         }
         let waiting = !store.queue.is_empty();
         for (worker, at) in numbered() {
-            let open = store.gate(at) == Gate::Open;
+            let open = world.is_open_for(at);
             let (sends, pops) = (worker.sends(waiting, open), worker.pops(waiting));
             let writes = !worker.lane_write(waiting, open, self.fault).is_empty();
             if sends {
@@ -143,7 +144,7 @@ impl Bounds {
         }
         if worker.life == Life::Running {
             let waiting = !world.store.queue.is_empty();
-            let open = world.store.gate(at) == Gate::Open;
+            let open = world.is_open_for(at);
             let sends = worker.sends(waiting, open)
                 || !worker.lane_write(waiting, open, self.fault).is_empty();
             if stops > 0 && worker.may_stop() && !sends {
@@ -234,7 +235,7 @@ impl Bounds {
             Step::HearPop(at) => world.worker(at).hear_pop(self.max_crashes),
             Step::Send(at) => {
                 let waiting = !world.store.queue.is_empty();
-                let open = world.store.gate(at) == Gate::Open;
+                let open = world.is_open_for(at);
                 world.worker(at).plan(at, (waiting, open), self.fault);
             }
             Step::ReadBack(at) => {
@@ -479,7 +480,7 @@ impl World {
         self.worker(at).life = Life::Running;
         self.store.heartbeat(Beat { worker: at, maps: false });
         if lanes {
-            self.worker(at).lane.open = true;
+            self.worker(at).lane = Lane::opened();
             self.store.open_lane(at);
         }
     }

@@ -58,6 +58,9 @@ impl Bounds {
     /// Returns `true` if a heartbeat of this worker finds something in a lane inbox.
     pub(in crate::world) fn has_news_of_lanes(&self, world: &World, at: WorkerId) -> bool {
         let lane = &world.workers[usize::from(at)].lane;
+        if !self.lanes {
+            return false;
+        }
         let cancelled = |id: Id| world.store.tombstones.contains(&id);
         let slots = lane.slots.iter().filter(|slot| !slot.adopts);
         let mut jobs = slots.flat_map(|slot| &slot.jobs);
@@ -74,7 +77,7 @@ impl Bounds {
         match step {
             Step::LaneSends(at) => {
                 let waiting = !world.store.queue.is_empty();
-                let open = world.store.gate(at) == Gate::Open;
+                let open = world.is_open_for(at);
                 let write = world.worker(at).lane_write(waiting, open, self.fault);
                 world.worker(at).lane_send(write);
             }
@@ -113,7 +116,9 @@ impl Bounds {
                 let before = world.store.holder(at).young[usize::from(inbox)].clone();
                 let said = world.store.lane_settle(&poll_of(at, inbox, serial, &outcomes));
                 world.check_fence(&before, &outcomes, &said);
-                world.worker(at).lane.slots[usize::from(inbox)].said = Some(said.clone());
+                if let Some(slot) = world.worker(at).lane.slots.get_mut(usize::from(inbox)) {
+                    slot.said = Some(said.clone());
+                }
                 Heard::Settled(inbox, said)
             }
             Cmd::Gate(inbox, id) => {
@@ -151,10 +156,11 @@ impl Bounds {
         let taken = self.note(world, reply.leased);
         let worker = world.worker(at);
         worker.owns.extend(taken.iter().map(|taken| taken.leased.id));
-        let slot = &mut worker.lane.slots[usize::from(adopt.inbox)];
-        let said_before = slot.said.take().filter(|_| adopt.again);
-        let settled = said_before.is_some_and(|said| said.iter().all(|one| *one == Said::Yes));
-        slot.said = Some(reply.said.clone()).filter(|said| !said.is_empty());
+        let slot = worker.lane.slots.get_mut(usize::from(adopt.inbox));
+        let said = Some(reply.said.clone()).filter(|said| !said.is_empty());
+        let before = slot.and_then(|slot| std::mem::replace(&mut slot.said, said));
+        let before = before.filter(|_| adopt.again);
+        let settled = before.is_some_and(|said| said.iter().all(|one| *one == Said::Yes));
         if settled && reply.said.iter().any(|said| *said != Said::Yes) {
             world.wrong = Some(Wrong::SaidOtherwise);
         }
@@ -163,6 +169,11 @@ impl Bounds {
 }
 
 impl World {
+    /// Returns `true` if a worker has a lane, and its gate is open.
+    pub(in crate::world) fn is_open_for(&self, at: WorkerId) -> bool {
+        self.workers[usize::from(at)].lane.open && self.store.gate(at) == Gate::Open
+    }
+
     /// A lane's reply: a dead worker gets none.
     fn lane_says(&mut self, at: WorkerId, heard: Heard) {
         let worker = self.worker(at);

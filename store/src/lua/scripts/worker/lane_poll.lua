@@ -19,8 +19,8 @@
 -- Cost: O(outcomes + taken), and that of reading elements as in poll_fast.lua.
 local count, results, pushed = tonumber(ARGV[10]), '', {}
 
--- Returns the frames from `first` to `last` as published on a channel that already has `size` bytes:
--- of a large one only its id, which is in ARGV `shift` positions earlier.
+-- Returns the frames from `first` to `last` as published on a channel that has `size` bytes so far,
+-- and its new size. A large one is its id only, which is in ARGV `shift` positions earlier.
 local function shorten(first, last, shift, size)
   local frames = {}
   for i = first, last do
