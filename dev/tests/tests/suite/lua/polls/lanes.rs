@@ -99,7 +99,7 @@ async fn a_large_answer_of_a_lane_is_announced_by_its_id_alone() {
 async fn lane_settles_nothing_without_exactly_its_requests() {
     let mut store = Store::new().await;
     let lane = store.lane(0).await;
-    for many in [1, 2] {
+    for (many, take) in [(1, 0), (1, 5), (2, 5)] {
         let outcomes = |store: &Store| {
             let ids = ["x1", "x2"].into_iter().take(many);
             ids.map(|id| store.answer(id, "[1]")).collect::<Vec<_>>()
@@ -107,7 +107,7 @@ async fn lane_settles_nothing_without_exactly_its_requests() {
         let lost = store.lane_poll(&lane, &outcomes(&store), 0).await;
         assert_eq!(lost.settled, vec![Settled::LeaseLost; many]);
         store.pop(&lane, &["x1", "x2", "x3"]).await;
-        let failed = store.lane_poll(&lane, &outcomes(&store), 5).await;
+        let failed = store.lane_poll(&lane, &outcomes(&store), take).await;
         assert_eq!((failed.settled, failed.gate), (vec![Settled::Failed; many], None));
         assert_eq!(store.young(&lane).await.len(), 3);
         assert!(store.frames("x1").await.is_empty() && store.heard().await.is_empty());
