@@ -77,8 +77,8 @@ impl Move {
             60 => Self::OpenLane(worker),
             61 if store.holder(worker).lane == LaneEntry::No => Self::OpenLane(worker),
             61 => Self::LaneEnds(worker),
-            62..65 => Self::LanePop(worker, inbox),
-            65..72 => Self::LanePoll(lane_poll(rng, store, worker, inbox)),
+            62..66 => Self::LanePop(worker, inbox),
+            66..72 => Self::LanePoll(lane_poll(rng, store, worker, inbox)),
             72..78 => Self::Adopt(adopt(rng, store, worker, inbox)),
             0..6 => {
                 let items = (0..rng.usize(1..4)).map(|_| (rng.u8(..REQUESTS), rng.bool()));
@@ -232,8 +232,10 @@ fn plain(rng: &mut Rng, id: Id) -> RunOutcome {
 fn lane_poll(rng: &mut Rng, store: &Store, worker: WorkerId, inbox: Inbox) -> LanePoll {
     let young = &store.holder(worker).young[usize::from(inbox)];
     let mut ids: Vec<Id> = young.iter().copied().filter(|id| *id != UNREADABLE).collect();
-    if rng.u8(..5) == 0 {
-        ids.push(rng.u8(..REQUESTS));
+    match rng.u8(..5) {
+        0 => ids.push(rng.u8(..REQUESTS)),
+        1 => ids.truncate(1),
+        _ => {}
     }
     let outcomes = ids.into_iter().map(|id| plain(rng, id)).collect();
     LanePoll { worker, inbox, serial: rng.u8(..), outcomes, take: rng.usize(..3) }
