@@ -51,15 +51,15 @@ macro_rules! all_verbs {
         /// Dead letters: list, show, retry or purge them
         #[command(subcommand)]
         Dead(crate::verbs::queues::dead::Dead);
-        /// Check settings, Redis, workers and queues, and name the cure of each problem
+        /// Check settings, Redis, workers and queues, and state how to repair each finding
         Doctor(crate::verbs::doctor::Doctor);
         /// Events: subscribe to a topic, publish on one
         #[command(subcommand)]
         Events(crate::verbs::events::Events);
         /// Stream the output of a job started by another process: one JSON object per line
         ///
-        /// Printed frames are trimmed from Redis, so that the job is not blocked. The job goes on
-        /// if this is interrupted.
+        /// Printed frames are trimmed from Redis, so that the job is not blocked. If the command
+        /// is interrupted, the job continues.
         Follow(crate::verbs::calls::follow::Follow)
             console("Stream the output of a job started by another process");
         /// Follow the status of a tracked job to its end, one line per change

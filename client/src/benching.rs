@@ -58,7 +58,7 @@ impl Waiters {
     }
 
     /// Processes an announcement.
-    pub fn hear(&self, announcement: &[u8]) {
+    pub fn receive(&self, announcement: &[u8]) {
         replies::on_announcement(announcement, &self.in_flight, &self.reread);
     }
 

@@ -157,7 +157,7 @@ impl CallError {
 
     /// The queue has no worker; nothing was queued.
     pub(crate) fn no_workers(queue: &str) -> Self {
-        let message = format!("no worker listens on queue `{queue}`; start one, or check its name");
+        let message = format!("no worker serves queue `{queue}`; start one, or correct the name");
         Self::rejected(Code::NoWorkers, message)
     }
 
@@ -210,7 +210,8 @@ impl CallError {
 
     /// The answer has no valid signature.
     pub(crate) fn not_trusted(why: &Distrust, claimed: Option<WireError>) -> Self {
-        let says = claimed.map(|error| format!("; it says: {error}")).unwrap_or_default();
+        let says =
+            claimed.map(|error| format!("; the unverified error is: {error}")).unwrap_or_default();
         Self::Failed(WireError::new(Code::Unauthorized, format!("{why}{says}")))
     }
 

@@ -18,7 +18,7 @@ use crate::response::Response;
 
 /// The frames received for one request.
 #[derive(Debug)]
-pub struct Heard {
+pub struct Received {
     /// The final frame that the waiter received; `None` if it still waits.
     pub end: Option<Frame>,
     /// The frames that the stream received, in order.
@@ -30,7 +30,7 @@ pub struct Heard {
 /// Registers a waiter and a stream for request `id`, then processes `pieces`: an announcement if it
 /// begins with `[`, else an element of the response key.
 #[must_use]
-pub fn hear<'a>(id: &str, pieces: impl Iterator<Item = &'a [u8]>) -> Heard {
+pub fn receive<'a>(id: &str, pieces: impl Iterator<Item = &'a [u8]>) -> Received {
     let queue = Arc::new(Keys::new("redcall").of("q"));
     let key = queue.response(id);
     let origin = Origin { keys: queue, record: None, deadline: None };
@@ -46,7 +46,7 @@ pub fn hear<'a>(id: &str, pieces: impl Iterator<Item = &'a [u8]>) -> Heard {
         }
     }
     let followed = std::iter::from_fn(|| frames.try_next()?.ok()).collect();
-    Heard {
+    Received {
         end: end.try_recv().ok().and_then(Result::ok),
         followed,
         waiting: in_flight.is_waiting(id),

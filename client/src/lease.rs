@@ -54,7 +54,9 @@ impl Client {
     ) -> Result<Option<Lease>, CallError> {
         let invalid = |message: String| Err(CallError::refused(Code::InvalidRequest, message));
         if !is_plain(name) {
-            return invalid(format!("`{name}` is not the name of a lease"));
+            return invalid(format!(
+                "`{name}` is not a valid lease name: expected 1 to 64 of [A-Za-z0-9_.-]"
+            ));
         }
         if !(SHORTEST..=LONGEST).contains(&time_limit) {
             return invalid("the time limit of a lease is from 100 ms to 1 hour".to_owned());

@@ -30,7 +30,7 @@
 //! | call a service, which has state | [`Service`] |
 //! | hold a role that only one process may have | [`Client::lease`], [`Lease`] |
 //! | settle a deferred answer | [`Client::settle`] |
-//! | look at queues, workers and dead letters | [`Inspector`], [`DeadLetters`] |
+//! | inspect queues, workers and dead letters | [`Inspector`], [`DeadLetters`] |
 //!
 //! A failed call returns a [`CallError`], whose variant tells whether the job may have been queued.
 //!

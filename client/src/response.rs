@@ -63,7 +63,7 @@ impl Response {
     pub(crate) fn from_frame(frame: Frame, response_key: String) -> Result<Self, CallError> {
         if frame.kind == FrameType::Error {
             let nameless = || WireError::new(Code::Internal, "the worker gave no reason");
-            return Err(CallError::Failed(frame.error.unwrap_or_else(nameless)));
+            return Err(CallError::Failed(frame.error.map_or_else(nameless, |error| *error)));
         }
         let data = frame.data.unwrap_or_else(|| RawValue::NULL.to_owned());
         Ok(Self { data, response_key, id: frame.id })

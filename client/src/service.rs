@@ -165,7 +165,7 @@ impl Service {
     }
 
     /// Returns the current state without involving a worker; `None` if the instance is not
-    /// initialized, has ended, or was evicted. Waits for Redis for at most `timeout`.
+    /// initialized, has ended, or has expired. Waits for Redis for at most `timeout`.
     ///
     /// ```
     /// # redcall_testkit::example::with_client(async |client| {

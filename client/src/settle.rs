@@ -169,7 +169,7 @@ impl Client {
             DeferredSettled::Unknown => return Err(SettleError::NotFound),
             DeferredSettled::Late => {
                 if notify {
-                    let message = "it was not settled in time";
+                    let message = "the deferred answer was not settled in time";
                     let error = WireError::new(Code::DeadlineExceeded, message);
                     self.notify(&ended, Err(&error)).await;
                 }

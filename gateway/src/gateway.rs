@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redcall_client::Client;
 use redcall_common::settings::{GatewaySettings, Settings};
 use redcall_probes::Probes;
@@ -19,9 +20,14 @@ use crate::door::{Door, Listeners, Metrics, acceptor};
 use crate::error::{DoorError, GatewayError};
 use crate::protocols;
 
+/// How long calls that were ended may take to be dropped.
+const DROPPED_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// The doors of a process. Open it, then call [`Gateway::run_until`].
 pub struct Gateway {
     doors: Vec<(Arc<Door>, Listeners)>,
+    /// One per key of `sign_with`.
+    clients: Vec<Client>,
     draining: CancellationToken,
     drain_timeout: Duration,
     /// Ended last.
@@ -59,14 +65,15 @@ impl Gateway {
             let refused = |source| GatewayError::Door { door: name.clone(), source };
             protocols::check(&door_settings.protocol, &settings).map_err(refused)?;
             let addresses = protocols::addresses(&door_settings.protocol);
-            let listeners = Listeners::bind(&door, &addresses).await;
+            let listeners = Listeners::bind(&door, &addresses);
             doors.push((door, listeners.map_err(refused)?));
         }
-        let any = clients.into_values().next().ok_or(GatewayError::NoDoors)?;
+        let clients: Vec<Client> = clients.into_values().collect();
+        let any = clients.first().cloned().ok_or(GatewayError::NoDoors)?;
         let source = GatewaySource::new(any, metrics, draining.clone());
         let probes = admin::start(&settings, source)?;
         let drain_timeout = settings.worker.drain_timeout;
-        Ok(Self { doors, draining, drain_timeout, probes })
+        Ok(Self { doors, clients, draining, drain_timeout, probes })
     }
 
     /// Checks the files of all doors, without Redis and without binding an address. Returns every
@@ -94,6 +101,20 @@ impl Gateway {
         Ok(settings.redis.redacted_url())
     }
 
+    /// Connects to each Redis that a door has beside Redcall's. Returns the name of the door and
+    /// the address, without the password, or the problem.
+    pub async fn check_doors(settings: &Settings) -> Vec<Result<(String, String), GatewayError>> {
+        let mut found = Vec::new();
+        for (name, door) in &settings.gateways {
+            match protocols::check_redis(&door.protocol, settings, name).await {
+                Ok(None) => {}
+                Ok(Some(address)) => found.push(Ok((name.clone(), address))),
+                Err(source) => found.push(Err(GatewayError::Door { door: name.clone(), source })),
+            }
+        }
+        found
+    }
+
     /// Returns the addresses on which the doors listen.
     #[must_use]
     pub fn addresses(&self) -> Vec<DoorAddress> {
@@ -113,36 +134,59 @@ impl Gateway {
 
     /// Serves all doors until `stop` asks for [`Stop::Drain`]; then accepts nothing more, and ends
     /// when the open requests have ended, after `worker.drain_timeout` at the latest.
-    /// [`Stop::Now`] ends at once. Dropping the future does the same.
+    /// [`Stop::Now`] ends at once. Requests that are still open are withdrawn, which takes a second
+    /// at most. Dropping the future ends at once, and may lose withdrawals.
     ///
     /// # Errors
     ///
     /// The first error of a door.
-    pub async fn run_until(self, mut stop: watch::Receiver<Stop>) -> Result<(), GatewayError> {
-        let Self { doors, draining, drain_timeout, probes: _probes } = self;
-        let mut tasks = JoinSet::new();
-        let mut names = BTreeMap::new();
+    pub async fn run_until(self, stop: watch::Receiver<Stop>) -> Result<(), GatewayError> {
+        let Self { doors, clients, draining, drain_timeout, probes: _probes } = self;
+        let (mut tasks, mut names) = (JoinSet::new(), BTreeMap::new());
+        let mut calls = Vec::with_capacity(doors.len());
         for (door, listeners) in doors {
             let name = door.name().to_owned();
+            calls.push(door.tasks().clone());
             let task = tasks.spawn(protocols::serve(door, listeners));
             names.insert(task.id(), name);
         }
-        let mut serving = std::pin::pin!(all(&mut tasks, &names));
-        tokio::select! {
-            ended = &mut serving => return ended,
-            () = above(&mut stop, Stop::No) => {}
+        let ended = until(&mut tasks, &names, (stop, draining, drain_timeout)).await;
+        // Dropping an open call withdraws its request: the client writes that, unless the process
+        // ends before.
+        tasks.shutdown().await;
+        let dropped = join_all(calls.iter().map(|calls| {
+            calls.close();
+            calls.wait()
+        }));
+        if timeout(DROPPED_TIMEOUT, dropped).await.is_err() {
+            tracing::warn!("some calls have not ended; their requests may go on");
         }
-        draining.cancel();
-        tokio::select! {
-            ended = timeout(drain_timeout, &mut serving) => match ended {
-                Ok(ended) => ended,
-                Err(_) => {
-                    tracing::warn!("open requests have not ended within worker.drain_timeout");
-                    Ok(())
-                }
-            },
-            () = above(&mut stop, Stop::Drain) => Ok(()),
-        }
+        join_all(clients.iter().map(Client::flush)).await;
+        ended
+    }
+}
+
+/// Waits for the end of all doors, or for the end of the drain.
+async fn until(
+    tasks: &mut JoinSet<Result<(), DoorError>>,
+    names: &BTreeMap<tokio::task::Id, String>,
+    (mut stop, draining, drain_timeout): (watch::Receiver<Stop>, CancellationToken, Duration),
+) -> Result<(), GatewayError> {
+    let mut serving = std::pin::pin!(all(tasks, names));
+    tokio::select! {
+        ended = &mut serving => return ended,
+        () = above(&mut stop, Stop::No) => {}
+    }
+    draining.cancel();
+    tokio::select! {
+        ended = timeout(drain_timeout, &mut serving) => match ended {
+            Ok(ended) => ended,
+            Err(_) => {
+                tracing::warn!("open requests have not ended within worker.drain_timeout");
+                Ok(())
+            }
+        },
+        () = above(&mut stop, Stop::Drain) => Ok(()),
     }
 }
 

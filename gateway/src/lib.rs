@@ -30,13 +30,14 @@
 //! | serve connections | `listeners.take("listen")`, `Listener::serve` with a function |
 //! | read and write a connection | `Stream`: a write that stalls for 10 s fails |
 //! | wait for the next message | `door.next(reading)`: ends at `idle` and when the door drains |
-//! | dial another program | `Stream::connect` |
+//! | dial another program | `Stream::connect`, and serve it within `door.guarded(…)` |
 //! | compare a token | `door.admits(bytes)` |
 //! | name the job of a foreign name | `door.job_of(foreign)` |
 //! | call it and wait | `door.waited_request(…)`, then `door.wait(…)` |
 //! | enqueue it | `door.request(…)`, then `door.send(…)` |
 //! | follow it as a stream | `door.waited_request(…)?.stream()`, and `door.ended(…)` at its end |
 //! | use services, events, status, monitors | `door.client()`: the Redcall client of the door |
+//! | count a call that is rejected before it is sent | `door.rejected(…)` |
 //! | map errors | `Failure`; one exhaustive match per protocol, in its `errors.rs` |
 //! | run the jobs of `serves` | implement `Peer`, then `door.run_jobs(peer, until)` |
 //! | read the job's deadline, push progress | `ForeignJob` |

@@ -20,18 +20,37 @@ pub(crate) async fn serve(door: Arc<Door>, listeners: Listeners) -> Result<(), D
     }
 }
 
-/// Checks the files that a protocol's settings name.
+/// Checks the files and addresses that a protocol's settings name, without connecting.
 ///
 /// # Errors
 ///
-/// [`DoorError::File`] with the first file that cannot be used.
+/// [`DoorError::File`] with the first file that cannot be used; [`DoorError::Store`] for an address
+/// of rq's Redis.
 pub(crate) fn check(protocol: &ProtocolSettings, settings: &Settings) -> Result<(), DoorError> {
     match protocol {
         ProtocolSettings::GrpcAvro(own) => grpc_avro::check(own, settings.limits.depth),
-        ProtocolSettings::Rq(_)
-        | ProtocolSettings::Pm(_)
+        ProtocolSettings::Rq(own) => Ok(rq::check(settings, own)?),
+        ProtocolSettings::Pm(_) | ProtocolSettings::Zmtp(_) | ProtocolSettings::Bgpy(_) => Ok(()),
+    }
+}
+
+/// Connects to the Redis that a protocol has beside Redcall's; returns its address, without the
+/// password. `None` if there is none.
+///
+/// # Errors
+///
+/// [`DoorError::Store`].
+pub(crate) async fn check_redis(
+    protocol: &ProtocolSettings,
+    settings: &Settings,
+    name: &str,
+) -> Result<Option<String>, DoorError> {
+    match protocol {
+        ProtocolSettings::Rq(own) => Ok(rq::check_redis(settings, own, name).await?),
+        ProtocolSettings::Pm(_)
+        | ProtocolSettings::GrpcAvro(_)
         | ProtocolSettings::Zmtp(_)
-        | ProtocolSettings::Bgpy(_) => Ok(()),
+        | ProtocolSettings::Bgpy(_) => Ok(None),
     }
 }
 

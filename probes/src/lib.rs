@@ -119,7 +119,7 @@ impl Probes {
         Ok(Self { address, end: Some(end), thread: Some(thread) })
     }
 
-    /// Returns the address; its port is the one that the system chose if 0 was asked for.
+    /// Returns the address; if port 0 was requested, with the port that the system chose.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -144,7 +144,7 @@ impl Mapping {
         self.jobs.get(name)
     }
 
-    /// Tracks the status of `request` if its mapping asks for that. The request's own setting wins.
+    /// Tracks the status of `request` if its mapping enables that. The request's own setting wins.
     pub(crate) fn keep_status(&self, request: &mut DecodedRequest) {
         if self.keeps_status && request.status_ttl_ms.is_none() {
             let status = self.get(&request.name).and_then(|mapped| mapped.rules.status);

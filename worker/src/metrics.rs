@@ -42,7 +42,7 @@ struct RefusedFor {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SlotState {
+struct CapacityState {
     state: &'static str,
 }
 
@@ -72,9 +72,9 @@ impl Metrics {
         let jobs = Family::<JobEnd, Counter>::default();
         let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> _);
         let refused = Family::<RefusedFor, Counter>::default();
-        let slots = Family::<SlotState, Gauge>::default();
-        let slot = |state| slots.get_or_create_owned(&SlotState { state });
-        let (busy, free) = (slot("busy"), slot("free"));
+        let capacity = Family::<CapacityState, Gauge>::default();
+        let gauge = |state| capacity.get_or_create_owned(&CapacityState { state });
+        let (busy, free) = (gauge("busy"), gauge("free"));
         let (takeovers, reconnects) = (Counter::default(), Counter::default());
         let mut registry = Registry::with_prefix("redcall");
         // The encoder appends `_total` to the names of counters.
@@ -82,7 +82,7 @@ impl Metrics {
         registry.register("job_seconds", "Run time", seconds.clone());
         let help = "Requests refused before a handler started, by error code";
         registry.register("refused", help, refused.clone());
-        registry.register("slots", "Jobs that run, and free capacity", slots);
+        registry.register("slots", "Jobs that run, and free capacity", capacity);
         let help = "Requests taken over from workers that died";
         registry.register("takeovers", help, takeovers.clone());
         let help = "Reconnections to Redis";
@@ -123,7 +123,7 @@ impl Metrics {
         self.jobs.get_or_create(&JobEnd { job, outcome: LOST }).inc();
     }
 
-    pub(crate) fn slots(&self, busy: usize, of: usize) {
+    pub(crate) fn capacity(&self, busy: usize, of: usize) {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.busy.set(gauge(busy));
         self.free.set(gauge(of.saturating_sub(busy)));

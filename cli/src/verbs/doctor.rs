@@ -1,5 +1,5 @@
-//! `redcall doctor`: checks settings, Redis, workers and queues, and names the cure of each
-//! problem.
+//! `redcall doctor`: checks settings, Redis, workers and queues, and states how to repair each
+//! finding.
 //!
 //! | file | checks |
 //! |---|---|

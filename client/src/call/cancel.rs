@@ -102,7 +102,7 @@ impl Client {
 
 impl Ticket {
     /// Cancels the request: a job that has not started never does, a running handler is notified,
-    /// and its callers get `cancelled`. Under an idempotency key, the job goes on while other
+    /// and its callers get `cancelled`. Under an idempotency key, the job continues while other
     /// callers wait.
     ///
     /// ```

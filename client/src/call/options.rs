@@ -35,4 +35,14 @@ impl RequestBuilder {
         self.job_timeout = Some(timeout);
         self
     }
+
+    /// Sets the time in which a run may start, counted from when the request is due: a later run
+    /// ends with `deadline_exceeded`. By default that time is the job's own. With a long
+    /// [`RequestBuilder::job_timeout`] it keeps a request whose caller has died, and therefore
+    /// withdraws nothing, from a late start. Has no effect with an idempotency key, since other
+    /// callers may join the call.
+    pub fn start_within(mut self, time: Duration) -> Self {
+        self.start_within = Some(time);
+        self
+    }
 }

@@ -61,6 +61,7 @@ pub struct RequestBuilder {
     expires_in: Option<Duration>,
     tracking: Option<Duration>,
     pub(super) job_timeout: Option<Duration>,
+    pub(super) start_within: Option<Duration>,
     pub(super) worker_required: bool,
 }
 
@@ -138,6 +139,7 @@ impl RequestBuilder {
             expires_in: None,
             tracking: None,
             job_timeout: None,
+            start_within: None,
             worker_required: false,
         }
     }
@@ -372,7 +374,8 @@ impl RequestBuilder {
             (Some(validity), _) => millis(validity),
             // Other callers that join the call may have more time than this one.
             (None, Some(budget)) if prepared.record.is_none() => {
-                millis(budget).saturating_add(60_000)
+                let start = self.start_within.map_or(budget, |start| start.min(budget));
+                millis(start).saturating_add(60_000)
             }
             (None, _) => LONGEST_MS,
         };
@@ -406,6 +409,7 @@ impl RequestBuilder {
         let mut envelope = Envelope::new(&prepared.id, &self.name, data, prepared.due_ms);
         envelope.response_key = response_key;
         envelope.budget_ms = prepared.budget.map(millis);
+        envelope.start_ms = self.start_within.map(millis);
         envelope.status_ttl_ms = prepared.status_ttl.map(millis);
         envelope.max_attempts = self.max_attempts.map(u64::from);
         envelope.notify = notify;

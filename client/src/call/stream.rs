@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, Stream};
 use redcall_common::auth::Call;
 use redcall_common::context::Context;
-use redcall_common::frame::{Frame, FrameType};
+use redcall_common::frame::{Deferral, Frame, FrameType};
 use redcall_common::keys::QueueKeys;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -61,7 +61,7 @@ pub enum Update {
 /// started it never does, and a running handler is notified. The request's timeout does the same
 /// and ends the stream with an error; if that says that nothing is queued, nothing will be.
 /// [`FrameStream::detach`] ends the stream and not the job. A request followed by
-/// [`Client::follow`] goes on.
+/// [`Client::follow`] continues.
 ///
 /// Delivered frames are trimmed from Redis, in batches; the handler blocks while too many are
 /// unread. With several readers of one request, each trims; a reader that falls behind another ends
@@ -292,8 +292,9 @@ impl FrameStream {
             FrameType::Restarted => Update::Restarted { attempt: frame.attempt },
             FrameType::Pending => Update::Pending,
             FrameType::Deferred => {
-                let (notify, until_ms) = (frame.notify.unwrap_or_default(), frame.until_ms);
-                Update::Deferred { data: data(), notify, until_ms }
+                let deferral = frame.deferral.as_deref().copied().unwrap_or_default();
+                let Deferral { notify, until_ms } = deferral;
+                Update::Deferred { data: data(), notify: notify.unwrap_or_default(), until_ms }
             }
             FrameType::Progress => Update::Progress(data()),
             FrameType::Chunk => Update::Chunk(data()),

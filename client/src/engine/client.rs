@@ -281,7 +281,7 @@ impl Inner {
     ) -> Result<Frame, CallError> {
         let judged = self.keyring.as_ref().map(|it| it.judge(&frame, response_key, call));
         match judged {
-            Some(Err(why)) => Err(CallError::not_trusted(&why, frame.error)),
+            Some(Err(why)) => Err(CallError::not_trusted(&why, frame.error.map(|error| *error))),
             Some(Ok(())) | None => Ok(frame),
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Weak;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redcall_common::frame::Frame;
+use redcall_common::frame::{Frame, FrameType};
 use redcall_store::{AnswerOps as _, Connection, Session as _, StoreError};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -79,11 +79,20 @@ impl<'de> Deserialize<'de> for Entry {
 /// Parses an announcement; skips elements that cannot be parsed.
 fn entries(payload: &[u8]) -> serde_json::Result<Vec<Entry>> {
     let text = std::str::from_utf8(payload).map_err(serde::de::Error::custom)?;
-    serde_json::from_str(text).or_else(|_| {
-        let entries: Vec<&RawValue> = serde_json::from_str(text)?;
-        let entries = entries.into_iter().map(|entry| serde_json::from_str(entry.get()));
-        Ok(entries.filter_map(Result::ok).collect())
-    })
+    let is_deferred =
+        |entry: &Entry| matches!(entry, Entry::Frame(frame) if frame.kind == FrameType::Deferred);
+    match serde_json::from_str::<Vec<Entry>>(text) {
+        Ok(entries) if !entries.iter().any(is_deferred) => Ok(entries),
+        // One by one: an element is invalid, or has more to read.
+        _ => {
+            let entries: Vec<&RawValue> = serde_json::from_str(text)?;
+            let entries = entries.into_iter().map(|raw| match serde_json::from_str(raw.get())? {
+                Entry::Frame(_) => Frame::parse(raw.get().as_bytes()).map(Entry::Frame),
+                id => Ok(id),
+            });
+            Ok(entries.filter_map(serde_json::Result::ok).collect())
+        }
+    }
 }
 
 /// Processes one announcement. Runs inside the connection's own task: must not block.
@@ -278,5 +287,5 @@ fn reconnection(link: &Weak<Connection>) -> Option<Pin<Box<dyn Future<Output = (
 
 /// Parses a frame; returns `None` for bytes that a worker cannot have written.
 pub(crate) fn parse(raw: &[u8]) -> Option<Frame> {
-    serde_json::from_slice(raw).ok()
+    Frame::parse(raw).ok()
 }

@@ -22,18 +22,18 @@ pub enum EventError {
     #[error("the context cannot be serialized as JSON")]
     Encode(#[source] serde_json::Error),
     /// The context exceeds `limits.frame`. Nothing was published.
-    #[error("the context has {size} bytes, the limit is {most} (limits.frame)")]
+    #[error("the context has {size} bytes, the limit is {limit} (limits.frame)")]
     TooLarge {
         /// Size of the context, bytes.
         size: usize,
         /// The limit, bytes.
-        most: usize,
+        limit: usize,
     },
     /// The context nests deeper than `limits.depth`. Nothing was published.
-    #[error("the context nests deeper than {most} levels (limits.depth)")]
+    #[error("the context nests deeper than {limit} levels (limits.depth)")]
     TooDeep {
         /// The limit, levels.
-        most: usize,
+        limit: usize,
     },
     /// Redis cannot be reached or refuses. If [`StoreError::may_have_happened`] returns `true`, the
     /// event may be published.

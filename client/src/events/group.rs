@@ -64,7 +64,7 @@ pub struct GroupMember {
 
 impl Topic {
     /// Joins consumer group `group` (1 to 64 of `[A-Za-z0-9_-]`), whose members share the events of
-    /// the topic. A new group starts where this builder says. Events of other kinds are
+    /// the topic. A new group starts at the position of this builder. Events of other kinds are
     /// acknowledged unread, so all members should select the same kinds.
     ///
     /// # Errors

@@ -115,13 +115,13 @@ impl EventBuilder {
             return Err(EventError::Kind);
         }
         let context = context.map_err(EventError::Encode)?;
-        let most = inner.limits.frame;
-        if context.len() > most {
-            return Err(EventError::TooLarge { size: context.len(), most });
+        let limit = inner.limits.frame;
+        if context.len() > limit {
+            return Err(EventError::TooLarge { size: context.len(), limit });
         }
-        let most = inner.limits.depth;
-        if deeper_than(context.as_bytes(), most) {
-            return Err(EventError::TooDeep { most });
+        let limit = inner.limits.depth;
+        if deeper_than(context.as_bytes(), limit) {
+            return Err(EventError::TooDeep { limit });
         }
         let events = &inner.events;
         let now = NewEvent::now(kind, &context);

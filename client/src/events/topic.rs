@@ -110,9 +110,8 @@ impl Topic {
             From::Time(at) => Cursor::at_time(at),
             From::Event(at) => Cursor::after(at),
             From::Now => {
-                let look =
-                    self.client.inner.reads.read_topic(&key, None, 0, events.timeout).await?;
-                Cursor::at_end(&look)
+                let end = self.client.inner.reads.read_topic(&key, None, 0, events.timeout).await?;
+                Cursor::at_end(&end)
             }
         };
         let (stream, subscriber) = stream::new(self.client.clone(), self.kinds, cursor.at);

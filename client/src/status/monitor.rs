@@ -167,12 +167,12 @@ async fn cancelled(context: Option<&Context>) {
 }
 
 fn monitor_timed_out() -> CallError {
-    let message = "the job did not end within the monitor's timeout; it goes on";
+    let message = "the job did not end within the monitor's timeout; it continues";
     CallError::refused(Code::DeadlineExceeded, message)
 }
 
 fn handler_cancelled() -> CallError {
-    let message = "the handler that monitors the job was cancelled; the job goes on";
+    let message = "the handler that monitors the job was cancelled; the job continues";
     CallError::refused(Code::Cancelled, message)
 }
 

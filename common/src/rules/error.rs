@@ -192,9 +192,9 @@ pub fn table() -> String {
     let mut out = String::from("| code | number | means | retry |\n|---|---|---|---|\n");
     for code in Code::ALL {
         let again = match code.retry() {
-            Retry::Safe => "safe: it did not run",
-            Retry::MayRepeat => "may run twice",
-            Retry::Useless => "useless: change the request or the set-up first",
+            Retry::Safe => "safe: the job did not run",
+            Retry::MayRepeat => "the job may run twice",
+            Retry::Useless => "fails again: correct the request or the deployment",
         };
         let (text, number, meaning) = (code.as_str(), code.number(), code.meaning().trim());
         out.push_str(&format!("| `{text}` | {number} | {meaning} | {again} |\n"));

@@ -310,7 +310,7 @@ impl QueueKeys {
 
 /// The rows of the table in docs/reference/keys.md: the part after the queue, type, bound, writers.
 const TABLE: &[[&str; 4]] = &[
-    ["queue", "list of requests", "`limits.max_length`", "callers, workers giving back"],
+    ["queue", "list of requests", "`limits.max_length`", "callers, workers that return requests"],
     ["response:<id>", "list of frames", "TTL `response_ttl_ms`", "worker that holds the lease"],
     ["notify:<client>", "channel (sharded)", "not stored", "settling script"],
     ["dead", "stream", "`dead.max` entries, `dead.age`", "workers, `redcall dead`"],
@@ -323,8 +323,13 @@ const TABLE: &[[&str; 4]] = &[
     ["worker:<worker>", "string, JSON", "TTL two leases", "its worker"],
     ["names", "zset name -> handled until, ms", "pruned each heartbeat, TTL 1 day", "workers"],
     ["parked", "set of names", "names with parked requests", "workers"],
-    ["parked:<name>", "list of requests", "accepted work", "workers"],
-    ["schedule", "zset id -> due, ms", "accepted work", "callers, workers that retry"],
+    ["parked:<name>", "list of requests", "`limits.max_length`, with `queue`", "workers"],
+    [
+        "schedule",
+        "zset id -> due, ms",
+        "`limits.max_length`, with `queue`",
+        "callers, workers that retry",
+    ],
     ["scheduled", "hash id -> request", "as `schedule`", "callers, workers that retry"],
     ["attempts", "hash id -> record", "unsettled requests, TTL 30 days", "workers"],
     ["cancelled", "zset id -> forgotten, ms", "pruned each heartbeat, TTL", "callers"],
@@ -346,8 +351,8 @@ const TABLE: &[[&str; 4]] = &[
         "callers, workers",
     ],
     ["permits", "hash id -> limit", "leases of limited names", "workers"],
-    ["limited", "hash name -> how many", "names with sorted requests", "workers"],
-    ["limited:<name>:<key>", "list of requests", "accepted work", "workers"],
+    ["limited", "hash name -> number", "names with sorted requests", "workers"],
+    ["limited:<name>:<key>", "list of requests", "`limits.max_length`, with `queue`", "workers"],
     ["limit_keys:<name>", "set of keys", "keys with sorted requests", "workers"],
     ["rotation:<name>", "list of keys", "keys with sorted requests", "workers"],
     ["held:<name>", "set of keys", "keys with sorted requests", "workers"],

@@ -8,19 +8,20 @@ use std::time::Duration;
 /// Upper limits, in bytes unless stated otherwise. `[limits]` in the settings file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The maximum size of a request envelope, in bytes. Default 2 MiB.
+    /// The maximum size of a request envelope, 1 KiB to 512 MiB. Default 2 MiB.
     pub request: usize,
-    /// The maximum size of the `data` of an answer, in bytes. Default 8 MiB.
+    /// The maximum size of the `data` of an answer, 1 KiB to 512 MiB. Default 8 MiB.
     pub answer: usize,
-    /// The maximum size of a progress or chunk frame, in bytes. Default 1 MiB.
+    /// The maximum size of a progress or chunk frame, 1 KiB to 512 MiB. Default 1 MiB.
     pub frame: usize,
-    /// The nesting depth of the JSON of a request, an answer or a frame (levels), including its
-    /// envelope. Default 64.
+    /// The maximum nesting of the JSON of a request, an answer or a frame, with its envelope, 1 to
+    /// 128 levels. Default 64.
     pub depth: usize,
-    /// The number of requests that one queue may hold; 0 for no cap. Default 1,000,000.
+    /// The maximum number of requests in one queue, 1 to 4,294,967,295; 0 for no limit. Default
+    /// 1,000,000.
     pub max_length: u64,
-    /// The bytes of answers that one queue may keep before new requests that want one are refused;
-    /// 0 for no limit. Default 1 GiB.
+    /// The maximum bytes of stored answers of one queue, 1 MiB to 1,024 GiB; 0 for no limit. Above
+    /// it, new requests that want an answer are refused. Default 1 GiB.
     pub answers_max_bytes: u64,
 }
 

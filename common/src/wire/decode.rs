@@ -210,6 +210,7 @@ fn read(
         // For a retried dead letter it only tells the age: the budget starts at this lease.
         enqueued_at: number("enqueued_at")?.filter(|_| !is_retried),
         budget_ms: number("budget_ms")?,
+        start_ms: number("start_ms")?,
         status_ttl_ms,
         max_attempts: number("max_attempts")?,
         idempotency_key,

@@ -51,8 +51,7 @@ impl FrameHead<'_> {
     #[must_use]
     pub fn deferred(&self, seq: u64, deferral: Deferral, data: &RawValue) -> String {
         let claims = self.claims(FrameType::Deferred, seq, Some(data), None);
-        let Deferral { notify, until_ms } = deferral;
-        self.encode(FrameClaims { notify: Some(notify), until_ms: Some(until_ms), ..claims })
+        self.encode(FrameClaims { deferral, ..claims })
     }
 
     /// Encodes the final frame of a request without an answer.
@@ -76,14 +75,14 @@ impl FrameHead<'_> {
         error: Option<&'a WireError>,
     ) -> FrameClaims<'a> {
         let Self { id, response_key, attempt, signer: _ } = *self;
-        let (notify, until_ms) = (None, None);
-        FrameClaims { id, response_key, kind, seq, attempt, notify, until_ms, data, error }
+        let deferral = Deferral::default();
+        FrameClaims { id, response_key, kind, seq, attempt, deferral, data, error }
     }
 
     fn encode(&self, claims: FrameClaims<'_>) -> String {
         let auth = self.signer.map(|signer| signer.seal(&claims));
-        let FrameClaims { id, response_key, kind, seq, attempt, .. } = claims;
-        let FrameClaims { notify, until_ms, data, error, .. } = claims;
+        let FrameClaims { id, response_key, kind, seq, attempt, deferral, data, error } = claims;
+        let Deferral { notify, until_ms } = deferral;
         let frame =
             Encoded { id, response_key, kind, seq, attempt, notify, until_ms, data, error, auth };
         // Strings, numbers and JSON text always serialise.
@@ -107,7 +106,7 @@ mod tests {
             head.data(FrameType::Result, 1, Some(&data)),
             format!(r#"{start}"result","seq":1,"attempt":1,"data":{{"answer":2}}}}"#)
         );
-        let deferral = Deferral { notify: true, until_ms: 5 };
+        let deferral = Deferral { notify: Some(true), until_ms: Some(5) };
         let end = r#""notify":true,"until_ms":5,"data":{"answer":2}}"#;
         assert_eq!(
             head.deferred(1, deferral, &data),

@@ -68,6 +68,8 @@ envelope! {
     enqueued_at: u64 => Option<u64>, Keep;
     /// The caller's timeout, ms; absent for no deadline.
     budget_ms: #[serde(skip_serializing_if = "Option::is_none")] Option<u64> => Option<u64>, Keep;
+    /// How long after `enqueued_at` a run may start, ms; absent for as long as the budget.
+    start_ms: #[serde(skip_serializing_if = "Option::is_none")] Option<u64> => Option<u64>, Drop;
     /// How long the answer is kept, ms.
     response_ttl_ms: #[serde(skip_serializing_if = "Option::is_none")] Option<u64> =>
         Option<u64>, Drop;
@@ -108,6 +110,7 @@ impl<'a> Envelope<'a> {
             response_key: None,
             enqueued_at,
             budget_ms: None,
+            start_ms: None,
             response_ttl_ms: None,
             status_ttl_ms: None,
             max_attempts: None,
@@ -162,6 +165,8 @@ pub struct DecodedRequest {
     pub enqueued_at: Option<u64>,
     /// The caller's timeout, ms; `None` for no deadline.
     pub budget_ms: Option<u64>,
+    /// How long after `enqueued_at` a run may start, ms; `None` leaves it to the budget.
+    pub start_ms: Option<u64>,
     /// How long its status is kept, ms; `None` leaves it to the mapping.
     pub status_ttl_ms: Option<u64>,
     /// The maximum number of failed runs; `None` leaves it to the mapping.
@@ -225,6 +230,7 @@ impl DecodedRequest {
             response_key: reply.map(|reply| &*reply.response_key),
             enqueued_at: self.enqueued_at.unwrap_or_default(),
             budget_ms: self.budget_ms,
+            start_ms: self.start_ms,
             response_ttl_ms: reply.map(|reply| reply.ttl_ms),
             status_ttl_ms: self.status_ttl_ms,
             max_attempts: self.max_attempts,

@@ -25,7 +25,9 @@ fn settings_of_the_documents_load() {
             let text = std::fs::read_to_string(&page).unwrap();
             for block in blocks(&text) {
                 let place = Place::with("redcall.toml", block);
-                place.write("web.key", "0123456789abcdefghijklmnopqrstuv");
+                for secret in ["web.key", "bgpy.token"] {
+                    place.write(secret, "0123456789abcdefghijklmnopqrstuv");
+                }
                 let loaded = place.load(None, &[]);
                 assert!(loaded.is_ok(), "{}: {}\n{block}", page.display(), loaded.unwrap_err());
                 count += 1;

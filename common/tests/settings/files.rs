@@ -15,7 +15,7 @@ fn the_file_is_missing() {
 }
 
 #[test]
-fn a_named_file_that_is_missing_is_not_replaced_by_the_one_at_hand() {
+fn missing_named_file_is_not_replaced_by_the_default() {
     let place = Place::with("redcall.toml", "");
     assert!(place.load(Some("none.toml"), &[]).is_err());
 }

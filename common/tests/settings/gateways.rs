@@ -102,13 +102,13 @@ fn own_keys_of_each_protocol_reach_their_fields() {
 
     let rest = "listen_events = ['127.0.0.1:5556']\nconnect_commands = ['d:1']\n\
                 connect_events = ['d:2']\nserves = ['a']\nothers = 'command.'\n\
-                dialect = '0.9'\nidentifier = 'id'\ntopics = [7, 8]\ncommands = { 100 = 'start' }";
+                dialect = '0.9'\nidentifier = 'id'\ntopics = [7, 8]\ncommands = { 100 = 'a' }";
     let expected = ZmtpSettings {
         listen_commands: vec!["127.0.0.1:5557".parse().unwrap()],
         listen_events: vec!["127.0.0.1:5556".parse().unwrap()],
         connect_commands: vec!["d:1".into()],
         connect_events: vec!["d:2".into()],
-        commands: [(100, "start".into())].into(),
+        commands: [(100, "a".into())].into(),
         others: Some("command.".into()),
         dialect: ZmtpDialect::V0_9,
         identifier: Some("id".into()),
@@ -151,6 +151,30 @@ fn method_of_grpc_has_schemas_beside_the_settings_file() {
     };
     assert_eq!(grpc.methods["init"], expected);
     assert_eq!(grpc.registry, Some("127.0.0.1:8081".parse().unwrap()));
+}
+
+#[test]
+fn monitor_without_a_job_has_that_of_the_init_methods() {
+    let fields = "request = 'r', key = 'k', status = 's'";
+    let method = |name: &str, does: &str, job: &str| {
+        format!("methods.{name} = {{ path = '/a/{name}', does = '{does}', {job}{fields} }}\n")
+    };
+    let monitor = method("m", "monitor", "");
+    let text = |inits: &[String]| {
+        let head = "[gateways.g]\nprotocol = 'grpc-avro'\nlisten = '127.0.0.1:1'\n";
+        format!("{head}{}{monitor}", inits.concat())
+    };
+    let one = method("i", "init", "job = 'x', ");
+    let settings = good(&text(std::slice::from_ref(&one)));
+    let ProtocolSettings::GrpcAvro(grpc) = &settings.gateways["g"].protocol else { panic!() };
+    assert_eq!(grpc.methods["m"].job, "x");
+    for inits in [&[][..], &[one, method("j", "init", "job = 'y', ")]] {
+        bad(
+            &text(inits),
+            "gateways.g.methods: has no job in the method m",
+            "add job = \"JOB\", the job that it monitors",
+        );
+    }
 }
 
 #[test]
@@ -345,6 +369,30 @@ fn zmtp_or_bgpy_or_grpc_is_incomplete() {
         "gateways.g.commands.x: is not the number of a command",
         "write NUMBER = \"JOB\"",
     );
+    for others in ["", "others = 'b.'\n", "others = 'a'\n"] {
+        bad(
+            &only(
+                "zmtp",
+                &format!(
+                    "connect_commands = ['h:1']\n{others}serves = ['a.7', 'b.7']\n\
+                     commands = {{ 7 = 'b.7' }}"
+                ),
+            ),
+            "gateways.g: has no command for the job `a.7` of serves",
+            "add it to commands, or set others to the beginning of its name",
+        );
+    }
+    good(&only("zmtp", "connect_commands = ['h:1']\nothers = 'a.'\nserves = ['a.7']"));
+    bad(
+        &door("zmtp", "commands = { 7 = 'a', 8 = 'b', 9 = 'a' }"),
+        "gateways.g: has the commands 7 and 9 for the job `a`",
+        "keep one of them; another job may have the same handler",
+    );
+    bad(
+        &door("zmtp", "topics = [7, 0]"),
+        "gateways.g.topics[1]: must be from 1 to 4294967295, but is 0",
+        "write a whole number from 1 to 4294967295",
+    );
     bad(
         &door("bgpy", "tasks = ['a', 'b']"),
         "gateways.g.tasks: must name three tasks, but names 2",
@@ -379,5 +427,11 @@ fn zmtp_or_bgpy_or_grpc_is_incomplete() {
         "gateways.g.methods.m.path: must be a gRPC path such as \"/package.Service/method\", but \
          is \"a/b\"",
         "write a gRPC path such as \"/package.Service/method\"",
+    );
+    let rest = "methods.again = { path = '/a.B/c', does = 'call', job = 'k', request = 'r' }";
+    bad(
+        &door("grpc-avro", rest),
+        "gateways.g: has the path /a.B/c in the methods again and call",
+        "give each method a path of its own",
     );
 }

@@ -90,7 +90,7 @@ pub(crate) struct Empty {
     /// Number of jobs
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = some())]
     jobs: usize,
-    /// Have each job answered, although the answers are not fetched
+    /// Request an answer of each job; the answers are not fetched
     #[arg(long)]
     answers: bool,
     /// Maximum duration

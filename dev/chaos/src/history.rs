@@ -86,12 +86,12 @@ pub(crate) enum CallResult {
     Unknown,
     /// It ended: the job has ended with this error.
     Failed { code: String },
-    /// It ended with the caller's patience.
+    /// It timed out.
     TimedOut,
     /// It ended with a result that must not occur, described by `what`.
     Odd { what: String },
     /// A frame of a followed job: how far it was, in which attempt.
-    Heard { attempt: u32, percent: u32 },
+    Received { attempt: u32, percent: u32 },
     /// Long after the end, the answer of this run was found at the response key.
     FoundLater { run: String },
 }

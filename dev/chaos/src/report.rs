@@ -179,21 +179,25 @@ impl Display for Report {
         row("unexplained", found.unexplained.to_string())?;
         row("recovered late", found.recovered_late.to_string())?;
         if found.fallen_workers > 0 {
-            row("fallen workers", found.fallen_workers.to_string())?;
+            row("crashed workers", found.fallen_workers.to_string())?;
         }
         let (alone, lease) = (recovery.kills_alone, self.lease_ms);
         let slowest = recovery.slowest_ms;
         row("slowest recovery", format!("{slowest} ms ({alone} kills, lease {lease} ms)"))?;
         let (amid, slowest) =
             (recovery.kills_amid_other_trouble, recovery.slowest_amid_other_trouble_ms);
-        row("  amid trouble", format!("{slowest} ms ({amid} kills with something else wrong)"))?;
-        row("latest end", format!("{} ms after its time", calls.latest_after_its_time_ms))?;
+        row("  other faults", format!("{slowest} ms ({amid} kills during another fault)"))?;
+        row("latest end", format!("{} ms after its timeout", calls.latest_after_its_time_ms))?;
         for example in &self.examples {
             writeln!(out, "  {example}")?;
         }
         if let Some(history) = &self.history {
             writeln!(out, "the history is in {}", history.display())?;
         }
-        writeln!(out, "{}", if self.ok { "all promises held" } else { "PROMISES WERE BROKEN" })
+        writeln!(
+            out,
+            "{}",
+            if self.ok { "all guarantees held" } else { "SOME GUARANTEES WERE BROKEN" }
+        )
     }
 }

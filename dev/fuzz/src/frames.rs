@@ -6,8 +6,8 @@
 //! - Waiting ends with a final frame that misses nothing.
 //! - A frame that is read and written again reads the same.
 
-use redcall_client::fuzzing::{frame, hear, response};
-use redcall_common::frame::{Deferral, Frame, FrameType};
+use redcall_client::fuzzing::{frame, receive, response};
+use redcall_common::frame::{Frame, FrameType};
 use redcall_common::frame_head::FrameHead;
 
 const ID: &str = "x1";
@@ -20,19 +20,19 @@ const KEY: &str = "redcall:{q}:response:x1";
 /// If one of the module's assertions fails.
 pub fn check(input: &[u8]) {
     let pieces = || input.split(|byte| *byte == b'\n');
-    let heard = hear(ID, pieces());
-    if let Some(end) = &heard.end {
+    let received = receive(ID, pieces());
+    if let Some(end) = &received.end {
         assert!(end.id == ID && end.kind.ends(), "{end:?}");
         // As a program sees it: an answer or an error, by the type alone.
         let seen = response(end.clone(), KEY);
         assert_eq!(seen.is_ok(), end.kind == FrameType::Result);
         assert!(seen.is_ok_and(|seen| seen.id == ID) || end.kind == FrameType::Error);
     }
-    followed(&heard.followed);
+    followed(&received.followed);
     // A caller receives the end whatever is missing, a follower only after all earlier frames.
-    let is_ended = heard.followed.last().is_some_and(|frame| frame.kind.ends());
-    assert!(!is_ended || heard.end.is_some(), "only a follower has received the end");
-    assert_eq!(heard.waiting, heard.end.is_none() || !is_ended);
+    let is_ended = received.followed.last().is_some_and(|frame| frame.kind.ends());
+    assert!(!is_ended || received.end.is_some(), "only a follower has received the end");
+    assert_eq!(received.waiting, received.end.is_none() || !is_ended);
 
     for piece in pieces() {
         if let Some(frame) = frame(piece) {
@@ -64,12 +64,10 @@ fn written_again(frame: &Frame) {
     let (id, attempt) = (&frame.id, frame.attempt);
     let head = FrameHead { id, response_key: KEY, attempt, signer: None };
     let data = frame.data.as_deref();
-    let written = match (&frame.error, frame.kind, frame.notify, frame.until_ms) {
-        (Some(error), FrameType::Error, ..) => head.error(frame.seq, error),
-        (_, FrameType::Deferred, Some(notify), Some(until_ms)) if let Some(data) = data => {
-            head.deferred(frame.seq, Deferral { notify, until_ms }, data)
-        }
-        _ => head.data(frame.kind, frame.seq, frame.data.as_deref()),
+    let written = match (&frame.error, &frame.deferral, data) {
+        (Some(error), ..) if frame.kind == FrameType::Error => head.error(frame.seq, error),
+        (_, Some(deferral), Some(data)) => head.deferred(frame.seq, **deferral, data),
+        _ => head.data(frame.kind, frame.seq, data),
     };
     let again = self::frame(written.as_bytes());
     let again = again.unwrap_or_else(|| panic!("{written} is not a frame"));
@@ -77,11 +75,12 @@ fn written_again(frame: &Frame) {
 }
 
 /// Every field that is written, but for the signature: an error only in an `error` frame, data in
-/// all others; how it ends, in a `deferred` frame that is complete.
+/// all others; how the answer ends, in a `deferred` frame with data.
 fn shown(frame: &Frame) -> String {
-    let Frame { id, kind, seq, attempt, notify, until_ms, data, error, auth: _ } = frame;
+    let Frame { id, kind, seq, attempt, deferral, data, error, auth: _ } = frame;
     let error = error.as_ref().filter(|_| *kind == FrameType::Error);
     let data = data.as_ref().filter(|_| error.is_none());
-    let deferral = notify.zip(*until_ms).filter(|_| *kind == FrameType::Deferred && data.is_some());
+    let deferral = deferral.as_deref().filter(|_| data.is_some());
+    let deferral = deferral.copied().unwrap_or_default();
     format!("{id:?} {kind:?} {seq} {attempt} {deferral:?} {data:?} {error:?}")
 }

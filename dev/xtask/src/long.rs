@@ -5,6 +5,7 @@
 mod attack;
 mod chaos;
 mod clocks;
+mod doors;
 mod events;
 mod killed;
 mod limits;
@@ -61,6 +62,11 @@ const ALL: &[Long] = &[
         run: Run::Plain(clocks::run),
     },
     Long {
+        name: "doors",
+        about: "the gateway's doors beside the systems they replace, and hostile inputs, 8 min",
+        run: Run::WithArgs(doors::run),
+    },
+    Long {
         name: "events",
         about: "a thousand events a second, 100 subscribers, one away, 31 s and a release build",
         run: Run::Plain(events::run),
@@ -102,7 +108,7 @@ const ALL: &[Long] = &[
 pub(crate) struct Args {
     /// Which one; without it, the names are listed.
     name: Option<String>,
-    /// Of `attack` and `polls`: which ones, and options; see `long attack --help`.
+    /// Of `attack`, `doors` and `polls`: which ones, and options; see `long attack --help`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }

@@ -2,44 +2,50 @@
 
 use std::sync::Arc;
 
-use redcall_client::ServiceOp;
+use redcall_client::{Code, ServiceOp};
 use redcall_common::settings::BgpySettings;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::link::Link;
 use super::reply::{Reply, WRONG_TOKEN};
-use super::service::Calls;
+use super::service::{Calls, NOT_YET};
 use super::wire::framing::FrameError;
 use super::wire::message::{self, Call, Message, Tasks, type_name};
-use crate::door::{Connection, Door};
+use crate::door::{Connection, Door, Failure};
 use crate::pickle::{Bounds, Refused};
 
 /// The largest first message, bytes: it is read before the token is known.
 const FIRST: usize = 4 << 10;
 
-/// A message above this size is read by one thread for all connections, bytes: a hostile one takes
-/// tens of milliseconds and up to forty times its size of memory.
+/// A message above this size is read by a thread of its own, bytes: a hostile one of 16 KB takes
+/// tens of milliseconds.
+const SMALL: usize = 2 << 10;
+/// A message above this size is read alone, bytes: a hostile one needs up to forty times its size
+/// of memory.
 const LARGE: usize = 64 << 10;
+/// The threads that read messages of all connections.
+const READERS: u32 = 2;
 
 /// The parts of the door that its connections share.
 pub(super) struct Shared {
     pub(super) own: BgpySettings,
-    /// Held while a large message is read.
-    large: Semaphore,
+    /// Held while a message is read that is not small: all of it for a large one.
+    readers: Semaphore,
 }
 
 impl Shared {
     pub(super) fn new(own: BgpySettings) -> Self {
-        Self { own, large: Semaphore::new(1) }
+        Self { own, readers: Semaphore::new(READERS as usize) }
     }
 
     async fn read(&self, pickle: Vec<u8>, bounds: Bounds) -> Result<Message, Refused> {
-        if pickle.len() <= LARGE {
+        if pickle.len() <= SMALL {
             return message::message(&pickle, &bounds);
         }
+        let readers = if pickle.len() <= LARGE { 1 } else { READERS };
         // The semaphore is never closed.
-        let _permit = self.large.acquire().await;
+        let _permit = self.readers.acquire_many(readers).await;
         let read = spawn_blocking(move || message::message(&pickle, &bounds)).await;
         read.unwrap_or(Err(Refused::Shape("not readable")))
     }
@@ -63,6 +69,7 @@ impl Closed {
     fn why(&self) -> Option<&'static str> {
         match self {
             Self::Frame(FrameError::Io(_)) => None,
+            Self::Frame(FrameError::TooLarge { .. }) => Some("too large"),
             Self::Frame(_) | Self::Message => Some("malformed"),
             Self::Unauthenticated => Some("unauthenticated"),
             Self::WrongToken => Some("token"),
@@ -101,7 +108,20 @@ impl Dialogue<'_> {
         let limit = self.door.settings().message;
         self.link.set_limit(limit);
         let bounds = Bounds { bytes: limit, depth: self.door.all_settings().limits.depth };
-        while let Some(pickle) = self.next().await? {
+        loop {
+            let pickle = match self.next().await {
+                Ok(Some(pickle)) => pickle,
+                Ok(None) => return Ok(()),
+                Err(Closed::Frame(FrameError::TooLarge { length, limit })) => {
+                    // A client that still sends does not read: it would get two replies at once.
+                    self.link.discard(length).await;
+                    let error = FrameError::TooLarge { length, limit };
+                    let failure = Failure::new(Code::TooLarge, error.to_string());
+                    self.refuse(&Reply::failed(&failure, NOT_YET)).await;
+                    return Err(error.into());
+                }
+                Err(closed) => return Err(closed),
+            };
             match self.shared.read(pickle, bounds).await {
                 Ok(Message::Auth(token)) => self.authenticate(token.as_deref()).await?,
                 Ok(Message::Init(tasks)) => self.initialize(tasks).await?,
@@ -109,16 +129,19 @@ impl Dialogue<'_> {
                 Ok(Message::Call(call)) => self.enqueue(call).await?,
                 Ok(Message::Receipt) => {}
                 Err(refused) => {
-                    // In place of a receipt and of an answer: it is not known which one the client
-                    // returns to its caller.
-                    let reply = Reply::refused(&format!("{refused}."));
-                    self.link.send(&reply).await?;
-                    self.link.send_last(&reply).await?;
+                    self.refuse(&Reply::refused(&format!("{refused}."))).await;
                     return Err(Closed::Message);
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Refuses a message: in place of a receipt and of an answer, as it is not known which one the
+    /// client returns to its caller. The message is counted also if the client has gone.
+    async fn refuse(&mut self, reply: &Reply) {
+        if self.link.send(reply).await.is_ok() {
+            let _ = self.link.send_last(reply).await;
+        }
     }
 
     /// Waits for the next message; `None` if the client has closed, was silent for too long, or the
@@ -136,7 +159,8 @@ impl Dialogue<'_> {
             let done = Reply::done("Authentication successful.");
             return Ok(self.link.send_last(&done).await?);
         }
-        self.link.send_last(&Reply::refused(WRONG_TOKEN)).await?;
+        // Counted also if the client has gone.
+        let _ = self.link.send_last(&Reply::refused(WRONG_TOKEN)).await;
         Err(Closed::WrongToken)
     }
 

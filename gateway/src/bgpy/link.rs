@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::FramedRead;
 
@@ -12,7 +12,7 @@ use super::wire::framing::{FrameError, Frames, frame};
 use super::wire::message;
 use crate::door::Stream;
 
-/// How long a client's receipt of an answer is waited for.
+/// How long a client's receipt of an answer, or the rest of a refused frame, is waited for.
 const RECEIPT: Duration = Duration::from_secs(5);
 
 /// The messages of one connection.
@@ -82,6 +82,26 @@ impl Link {
             Ok(receipt) => receipt.map(drop),
             Err(_) => Ok(()),
         }
+    }
+
+    /// Reads and drops `length` bytes of a frame that was refused, for 5 s at most.
+    pub(super) async fn discard(&mut self, length: usize) {
+        let buffered = self.frames.read_buffer_mut();
+        let mut left = length.saturating_sub(buffered.len());
+        buffered.clear();
+        let stream = self.frames.get_mut();
+        let reading = async {
+            let mut part = vec![0; 8 << 10];
+            while left > 0 {
+                let most = left.min(part.len());
+                match stream.read(&mut part[..most]).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(read) => left -= read,
+                }
+            }
+        };
+        // A client that takes longer is answered all the same.
+        let _ = timeout(RECEIPT, reading).await;
     }
 
     /// Closes the direction to the client.

@@ -12,7 +12,7 @@ use crate::door::{Door, Failure};
 /// The text of a conflict of INIT.
 const ALREADY: &str = "Already initialized.";
 /// The text of a conflict of EXEC and EXIT.
-const NOT_YET: &str = "Not yet initialized.";
+pub(super) const NOT_YET: &str = "Not yet initialized.";
 
 /// The calls of one connection.
 pub(super) struct Calls<'a> {
@@ -50,7 +50,7 @@ impl<'a> Calls<'a> {
     /// Runs a task and waits for its answer. Dropping the future withdraws it.
     pub(super) async fn run(&self, call: &Call) -> Reply {
         let run = async {
-            let args = call.args.as_ref().map_err(not_plain)?;
+            let args = call.args.as_ref().map_err(|refused| self.not_plain(refused))?;
             self.waited(call.op, args).await
         };
         match run.await {
@@ -62,11 +62,13 @@ impl<'a> Calls<'a> {
     /// Enqueues a task, without a limit of its time. An error later is a dead letter.
     pub(super) async fn enqueue(&self, call: &Call) -> Result<(), Reply> {
         let failed = |failure| Reply::failed(&failure, NOT_YET);
-        let args = call.args.as_ref().map_err(not_plain).map_err(failed)?;
+        let args = call.args.as_ref();
+        let args = args.map_err(|refused| failed(self.not_plain(refused)))?;
         let within = self.door.settings().timeout;
         let enqueue = async {
             let state = self.service.state(within).await;
-            if state.map_err(|error| failed(error.into()))?.is_none() {
+            if state.map_err(|error| failed(self.rejected(error.into())))?.is_none() {
+                self.rejected(Failure::new(Code::Conflict, NOT_YET));
                 return Err(Reply::refused(NOT_YET));
             }
             let request = self.request(call.op, args).map_err(failed)?;
@@ -75,7 +77,7 @@ impl<'a> Calls<'a> {
         };
         timeout(within, enqueue).await.unwrap_or_else(|_| {
             let message = "Redis did not confirm the request; it may be queued";
-            Err(failed(Failure::new(Code::Unavailable, message)))
+            Err(failed(self.rejected(Failure::new(Code::Unavailable, message))))
         })
     }
 
@@ -93,12 +95,17 @@ impl<'a> Calls<'a> {
         op: ServiceOp,
         args: &T,
     ) -> Result<RequestBuilder, Failure> {
-        let request = self.service.request(op, args)?;
+        let request = self.service.request(op, args);
+        let request = request.map_err(|error| self.rejected(error.into()))?;
         Ok(request.header("gateway", self.door.name()).header("peer", self.peer))
     }
-}
 
-/// The arguments are more than plain data.
-fn not_plain(refused: &crate::pickle::Refused) -> Failure {
-    Failure::new(Code::InvalidData, refused.to_string())
+    /// The arguments are more than plain data.
+    fn not_plain(&self, refused: &crate::pickle::Refused) -> Failure {
+        self.rejected(Failure::new(Code::InvalidData, refused.to_string()))
+    }
+
+    fn rejected(&self, failure: Failure) -> Failure {
+        self.door.rejected(self.name, self.peer, failure)
+    }
 }

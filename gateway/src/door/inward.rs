@@ -6,6 +6,7 @@ use redcall_common::name::is_job_name;
 use redcall_common::pattern::matches;
 use serde_json::value::RawValue;
 
+use super::outward::shortened;
 use super::{Door, Failure};
 
 impl Door {
@@ -116,9 +117,17 @@ impl Door {
         match failure {
             None => tracing::debug!(gateway, peer, job, id, "call answered"),
             Some(failure) => {
+                // A name that was rejected is foreign text.
+                let job = shortened(job);
                 tracing::info!(gateway, peer, job, id, code = %failure.code, "call failed");
             }
         }
+    }
+
+    /// Counts and logs a call that is rejected before it is sent; returns its error.
+    pub(crate) fn rejected(&self, job: &str, peer: &str, failure: Failure) -> Failure {
+        self.ended(job, peer, "", Some(&failure));
+        failure
     }
 
     /// Counts and logs a message that is rejected before it becomes a request. `why` is one of a

@@ -1,5 +1,4 @@
-//! Accepting connections: at most `connections` of a door, each with a task of its own, whose panic
-//! ends only its connection.
+//! Accepting connections: at most `connections` of a door, each with a task of its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_common::settings::ProtocolSettings;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinError, JoinSet};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -16,12 +15,16 @@ use super::metrics::Open;
 use super::{Door, Stream, tls};
 use crate::error::DoorError;
 
+/// The most connections that wait to be accepted, as far as the system allows: after a restart all
+/// clients connect at once, and beyond this the system resets connections.
+const BACKLOG: u32 = 4096;
 /// Pause after a failed accept, usually for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time limit of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The bound addresses of a door, before they are served.
+#[derive(Default)]
 pub(crate) struct Listeners(Vec<Listener>);
 
 /// One bound address of a door.
@@ -47,7 +50,7 @@ impl Listeners {
     /// # Errors
     ///
     /// [`DoorError::Listen`], [`DoorError::File`].
-    pub(crate) async fn bind(
+    pub(crate) fn bind(
         door: &Door,
         addresses: &[(&'static str, SocketAddr)],
     ) -> Result<Self, DoorError> {
@@ -63,7 +66,7 @@ impl Listeners {
         let mut listeners = Vec::with_capacity(addresses.len());
         for (key, address) in addresses.iter().copied() {
             let refused = |source| DoorError::Listen { key, address, source };
-            let socket = TcpListener::bind(address).await.map_err(refused)?;
+            let socket = listen(address).map_err(refused)?;
             let address = socket.local_addr().map_err(refused)?;
             tracing::info!(gateway = door.name(), key, %address, "listening");
             listeners.push(Listener { key, address, socket, tls: tls.clone() });
@@ -95,7 +98,7 @@ impl Listener {
             tokio::select! {
                 biased;
                 () = door.draining() => break,
-                Some(ended) = tasks.join_next() => note(&door, ended),
+                Some(_) = tasks.join_next() => {}
                 accepted = self.socket.accept() => match accepted {
                     Ok((stream, peer)) => self.take(&door, (stream, peer), &mut tasks, &serve),
                     Err(error) => {
@@ -106,9 +109,7 @@ impl Listener {
             }
         }
         drop(self);
-        while let Some(ended) = tasks.join_next().await {
-            note(&door, ended);
-        }
+        while tasks.join_next().await.is_some() {}
     }
 
     /// Starts the task of a connection, or closes it if there are too many.
@@ -128,7 +129,9 @@ impl Listener {
         };
         let open = door.metrics().connected();
         let (tls, door, serve) = (self.tls.clone(), door.clone(), serve.clone());
+        let running = door.tasks.token();
         tasks.spawn(async move {
+            let _running = running;
             let _permit = permit;
             let peer = peer.to_string();
             let stream = match tls {
@@ -141,9 +144,21 @@ impl Listener {
                     }
                 },
             };
-            serve(Connection { stream, peer, open }).await;
+            door.guarded(serve(Connection { stream, peer, open })).await;
         });
     }
+}
+
+/// Binds an address and listens on it.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restarted gateway has the address again at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn handshake(tls: &TlsAcceptor, stream: TcpStream) -> io::Result<Stream> {
@@ -151,13 +166,5 @@ async fn handshake(tls: &TlsAcceptor, stream: TcpStream) -> io::Result<Stream> {
     match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
         Ok(done) => done.map(Stream::tls),
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")),
-    }
-}
-
-/// Counts the task of a connection that panicked; the log has the message.
-fn note(door: &Door, ended: Result<(), JoinError>) {
-    if ended.is_err_and(|error| error.is_panic()) {
-        door.metrics().refused("panic");
-        tracing::error!(gateway = door.name(), "the task of a connection panicked");
     }
 }

@@ -46,6 +46,9 @@ pub(crate) struct DoorMetrics {
     gateway: String,
     families: Families,
     connections: Gauge,
+    /// Panics at the next count: all protocols count in the tasks of their connections and jobs.
+    #[cfg(test)]
+    panics: std::sync::atomic::AtomicBool,
 }
 
 /// Counts an open connection until it is dropped.
@@ -71,7 +74,13 @@ impl Metrics {
         let label = OfDoor { gateway: gateway.clone() };
         let connections = families.connections.get_or_create_owned(&label);
         drop(families.dropped.get_or_create(&label));
-        DoorMetrics { gateway, families, connections }
+        DoorMetrics {
+            gateway,
+            families,
+            connections,
+            #[cfg(test)]
+            panics: false.into(),
+        }
     }
 
     /// Encodes the metrics as text, without the end mark.
@@ -89,6 +98,8 @@ impl DoorMetrics {
 
     /// Counts the end of a call; `None`: it was answered.
     pub(crate) fn request(&self, code: Option<Code>) {
+        #[cfg(test)]
+        self.panic_if_asked();
         let outcome = code.map_or("ok", Code::as_str);
         let label = Ended { gateway: self.gateway.clone(), outcome };
         self.families.requests.get_or_create(&label).inc();
@@ -96,14 +107,31 @@ impl DoorMetrics {
 
     /// Counts a refused connection or message. `why` is one of a few fixed words.
     pub(crate) fn refused(&self, why: &'static str) {
+        #[cfg(test)]
+        self.panic_if_asked();
         let label = Refused { gateway: self.gateway.clone(), why };
         self.families.refused.get_or_create(&label).inc();
     }
 
     /// Counts messages that were dropped.
     pub(crate) fn dropped(&self, messages: u64) {
+        #[cfg(test)]
+        self.panic_if_asked();
         let label = OfDoor { gateway: self.gateway.clone() };
         self.families.dropped.get_or_create(&label).inc_by(messages);
+    }
+
+    /// Makes the task of the next count panic.
+    #[cfg(test)]
+    pub(crate) fn panic_next(&self) {
+        self.panics.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    #[cfg(test)]
+    fn panic_if_asked(&self) {
+        if self.panics.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            panic!("asked by a test");
+        }
     }
 }
 

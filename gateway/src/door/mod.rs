@@ -7,11 +7,13 @@
 //! | `failure.rs` | [`Failure`]: an error as protocols map it |
 //! | `outward.rs` | the worker of the jobs that the foreign side runs |
 //! | `listener.rs` | accepting connections: their number, their tasks, their end |
+//! | `guard.rs` | a panic ends one task, and no door |
 //! | `stream.rs` | [`Stream`]: one connection, whose writes end in time |
 //! | `tls.rs` | certificates |
 //! | `metrics.rs` | the counters of doors |
 
 mod failure;
+mod guard;
 mod inward;
 mod listener;
 mod metrics;
@@ -31,6 +33,8 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TrackedFuture;
 
 pub(crate) use failure::Failure;
 pub(crate) use listener::{Connection, Listener, Listeners};
@@ -49,6 +53,8 @@ pub(crate) struct Door {
     metrics: DoorMetrics,
     /// The connections that may still be opened.
     permits: Arc<Semaphore>,
+    /// The tasks of its connections and calls.
+    tasks: TaskTracker,
     draining: CancellationToken,
 }
 
@@ -76,6 +82,7 @@ impl Door {
             client,
             metrics: metrics.of(name),
             permits: Arc::new(Semaphore::new(settings.listening.connections)),
+            tasks: TaskTracker::new(),
             draining,
         }
     }
@@ -107,6 +114,17 @@ impl Door {
     /// safe.
     pub(crate) async fn draining(&self) {
         self.draining.cancelled().await;
+    }
+
+    /// Marks the future of a task of its own that waits for calls: the process flushes the door's
+    /// client only after it was dropped.
+    pub(crate) fn tracked<F: Future>(&self, task: F) -> TrackedFuture<F> {
+        self.tasks.track_future(task)
+    }
+
+    /// Returns the tracker of [`Door::tracked`].
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -21,6 +21,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 300 } else
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
+/// How long written bytes may stay without an acknowledgement, ms: the system asks nothing while
+/// some are on their way, and repeats them for about 15 minutes.
+#[cfg(target_os = "linux")]
+const ACKNOWLEDGED_MS: u32 = 60_000;
 
 /// A connection to a foreign program.
 pub(crate) struct Stream {
@@ -80,7 +84,10 @@ fn keep_alive(stream: &TcpStream) {
         sockopt::set_socket_keepalive(stream, true)?;
         sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
         sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
-        sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)
+        sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+        #[cfg(target_os = "linux")]
+        sockopt::set_tcp_user_timeout(stream, ACKNOWLEDGED_MS)?;
+        Ok::<(), rustix::io::Errno>(())
     };
     if let Err(error) = set() {
         tracing::debug!(%error, "cannot set the keepalive of a connection");
@@ -142,5 +149,8 @@ mod tests {
         assert!(sockopt::socket_keepalive(&stream).unwrap());
         let idle = sockopt::tcp_keepidle(&stream).unwrap();
         assert!(idle <= Duration::from_secs(60), "{idle:?}");
+        // With bytes on their way.
+        #[cfg(target_os = "linux")]
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), ACKNOWLEDGED_MS);
     }
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::Response;
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Body, Frame};
 use tokio::sync::watch;
 use tokio::time::sleep;
+
+use crate::grpc_avro::flow::{Flow, Part, Share, Waits};
 
 /// The number of open streams.
 #[derive(Debug)]
@@ -54,33 +57,62 @@ impl Drop for OpenStream {
 
 impl OpenStream {
     /// Holds the stream open until the body of its response is dropped.
-    pub(crate) fn within<B>(self, response: Response<B>) -> Response<Held<B>> {
-        response.map(|body| Held { body, _stream: self })
+    pub(crate) fn within<B: Body>(
+        self,
+        response: Response<B>,
+        flow: &Arc<Flow>,
+    ) -> Response<Held<B>> {
+        let share = flow.response();
+        response.map(|body| {
+            let is_due = (!body.is_end_stream()).then(|| share.waits());
+            Held { body, rest: Bytes::new(), share, is_due, _stream: self }
+        })
     }
 }
 
-/// A body that holds its stream open.
+/// A body that holds its stream open, and goes out in small parts.
 pub(crate) struct Held<B> {
     body: B,
+    /// The rest of a message.
+    rest: Bytes,
+    share: Share,
+    /// Held while the body has to be polled next: the HTTP/2 library does that only when the peer
+    /// takes more.
+    is_due: Option<Waits>,
     _stream: OpenStream,
 }
 
-impl<B: Body + Unpin> Body for Held<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes> + Unpin> Body for Held<B> {
+    type Data = Part;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Part>, B::Error>>> {
+        while self.rest.is_empty() {
+            let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) else {
+                self.is_due = None;
+                return Poll::Pending;
+            };
+            match next.map(|next| next.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(frame))) => {
+                    // Not data: trailers, the last frame.
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let Self { rest, share, is_due, .. } = &mut *self;
+        let part = share.part(rest);
+        is_due.get_or_insert_with(|| share.waits());
+        Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 }

@@ -1,11 +1,9 @@
 //! One connection: HTTP/2, bounded.
 
 use std::io::Cursor;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::door::{Connection, Door, Stream};
 use crate::grpc_avro::activity::Activity;
+use crate::grpc_avro::flow::Flow;
 use crate::grpc_avro::service::{Caller, Service};
 use crate::grpc_avro::wire::message::ReadLimits;
 
@@ -47,16 +46,17 @@ pub(crate) async fn serve(connection: Connection, service: Arc<Service>) {
     let Some(stream) = after_preface(stream).await else {
         return door.refuse(&peer, "not_http2");
     };
-    let activity = Arc::new(Activity::default());
+    let (activity, flow) = (Arc::new(Activity::default()), Arc::new(Flow::default()));
     // Ends the streams with the connection, however it ends.
     let broken = CancellationToken::new();
     let _guard = broken.clone().drop_guard();
     let caller = Caller { peer: peer.as_str().into(), limits: read_limits(&door) };
     let answer = service_fn(|request| {
         let (service, caller, stream) = (service.clone(), caller.clone(), activity.stream());
+        let flow = flow.clone();
         async move {
             let response = service.answer(caller, request).await;
-            Ok::<_, std::convert::Infallible>(stream.within(response))
+            Ok::<_, std::convert::Infallible>(stream.within(response, &flow))
         }
     });
     let tasks = Tasks { door: door.clone(), broken: broken.clone() };
@@ -73,6 +73,7 @@ pub(crate) async fn serve(connection: Connection, service: Arc<Service>) {
                 }
                 return;
             }
+            () = flow.stalled() => return door.refuse(&peer, "stalled"),
             () = door.draining(), if !is_ending => {}
             () = activity.idle(door.settings().listening.idle), if !is_ending => {
                 door.metrics().refused("idle");
@@ -139,12 +140,10 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
+        let stream = self.door.tracked(stream);
         let Self { door, broken } = self.clone();
         tokio::spawn(async move {
-            let stream = AssertUnwindSafe(stream).catch_unwind();
-            if let Some(Err(_)) = broken.run_until_cancelled(stream).await {
-                door.metrics().refused("panic");
-                tracing::error!(gateway = door.name(), "the task of a stream panicked");
+            if let Some(None) = broken.run_until_cancelled(door.guarded(stream)).await {
                 broken.cancel();
             }
         });

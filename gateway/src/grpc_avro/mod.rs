@@ -7,6 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `connection.rs`, `activity.rs` | one connection, its bounds, its idle time |
+//! | `flow.rs` | the parts of responses that wait for the peer |
 //! | `service.rs` | one call: init, monitor, call |
 //! | `method.rs` | a method: its schemas and fields, and its frames |
 //! | `states.rs` | the states of a job that become frames |
@@ -19,6 +20,7 @@ mod activity;
 pub mod avro;
 mod connection;
 mod errors;
+mod flow;
 mod method;
 mod registry;
 mod response;

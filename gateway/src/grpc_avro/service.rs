@@ -9,7 +9,7 @@ use hyper::body::Body;
 use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use hyper::{Method as Verb, Request, Response, StatusCode};
-use redcall_client::{Code, JobState};
+use redcall_client::{Code, JobState, RequestBuilder};
 use redcall_common::name::is_id;
 use redcall_common::settings::{GrpcAvroSettings, GrpcDoes};
 use serde_json::value::RawValue;
@@ -138,6 +138,11 @@ impl Service {
             Err(Status::new(GrpcCode::DeadlineExceeded, message))
         })?;
         let record = method.read(&message, self.bounds).map_err(|error| {
+            if error.is_too_large() {
+                self.door.refuse(&caller.peer, "too_large");
+                let message = format!("the message has more than {} bytes", self.bounds.json);
+                return Status::new(GrpcCode::ResourceExhausted, message);
+            }
             self.door.refuse(&caller.peer, "malformed");
             let message = format!("the message is not a datum of the method's schema: {error}");
             Status::new(GrpcCode::InvalidArgument, message)
@@ -192,7 +197,7 @@ impl Service {
         deadlines: &Deadlines,
     ) -> Result<Reply, Status> {
         let (door, limit) = (&self.door, self.bounds.message);
-        let request = door.request(&method.job, &record, &caller.peer)?;
+        let request = self.request(caller, method, &record)?;
         // Before anything is queued: a record that no frame can carry.
         method.frame(&record, Some("x"), JobState::Pending, limit).map_err(unfit)?;
         let request = request.track_status(method.kept);
@@ -267,10 +272,20 @@ impl Service {
         deadlines: &Deadlines,
     ) -> Result<Reply, Status> {
         let left = deadlines.short.saturating_duration_since(Instant::now());
-        let request = self.door.request(&method.job, data, &caller.peer)?.timeout(left);
+        let request = self.request(caller, method, data)?.timeout(left);
         let response = self.door.wait(&method.job, &caller.peer, request).await?;
         let answer = method.answer(&response.data, self.bounds.message);
         answer.map(Reply::One).map_err(unfit)
+    }
+
+    fn request(
+        &self,
+        caller: &Caller,
+        method: &Method,
+        data: &RawValue,
+    ) -> Result<RequestBuilder, Failure> {
+        let request = self.door.request(&method.job, data, &caller.peer);
+        request.map_err(|failure| self.door.rejected(&method.job, &caller.peer, failure))
     }
 
     /// Returns the queue of a job, as its requests get it.

@@ -110,7 +110,7 @@ fn comes_after(state: JobState, last: JobState) -> bool {
 }
 
 fn draining() -> Status {
-    let message = "the gateway shuts down; the job goes on: monitor it again";
+    let message = "the gateway shuts down; the job continues: monitor it again";
     Status::new(GrpcCode::Unavailable, message)
 }
 

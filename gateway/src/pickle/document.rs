@@ -2,6 +2,7 @@
 
 use super::json;
 use super::keys;
+use super::number::Work;
 use super::refused::Refused;
 use super::value::{Bounds, Container, Kind, Span, Value};
 
@@ -11,8 +12,19 @@ pub struct Document<'a> {
     pub(super) pickle: &'a [u8],
     pub(super) bounds: Bounds,
     pub(super) containers: Vec<Container>,
-    references: Vec<(Span, Span)>,
+    references: Vec<Reference>,
     root: Value,
+    /// The steps that its whole numbers may still take, as keys and as JSON.
+    pub(super) work: Work,
+}
+
+/// A reference to a class or function.
+#[derive(Debug)]
+pub(super) struct Reference {
+    pub(super) module: Span,
+    pub(super) name: Span,
+    /// `true` if an object or a member was made with it.
+    pub(super) is_used: bool,
 }
 
 /// One value of a [`Document`].
@@ -36,11 +48,12 @@ impl<'a> Document<'a> {
         pickle: &'a [u8],
         bounds: Bounds,
         mut containers: Vec<Container>,
-        references: Vec<(Span, Span)>,
+        references: Vec<Reference>,
         root: Value,
     ) -> Result<Self, Refused> {
-        keys::settle(&mut containers, pickle)?;
-        Ok(Self { pickle, bounds, containers, references, root })
+        let work = Work::default();
+        keys::settle(&mut containers, pickle, &work)?;
+        Ok(Self { pickle, bounds, containers, references, root, work })
     }
 
     /// Returns the outermost value.
@@ -68,6 +81,22 @@ impl<'a> Document<'a> {
             Some(keywords) if keywords.is_empty() => Ok(Call { function, arguments }),
             _ => Err(Refused::Shape("keyword arguments")),
         }
+    }
+
+    /// Returns `true` if there is a reference that is neither one of `places` nor the class of an
+    /// object or a member: also one that no value holds.
+    #[must_use]
+    pub fn has_references_beside(&self, places: &[Node<'_>]) -> bool {
+        let is_reference = |value: &&Value| matches!(value, Value::Reference(_));
+        let held = self.containers.iter().flat_map(|container| &container.items);
+        let allowed = places.iter().map(|place| &place.value).filter(is_reference);
+        let is_allowed = |index: usize| {
+            let mut places = allowed.clone();
+            places.any(|value| matches!(value, Value::Reference(at) if *at as usize == index))
+        };
+        let mut all = self.references.iter().enumerate();
+        held.filter(is_reference).count() > allowed.clone().count()
+            || all.any(|(index, reference)| !reference.is_used && !is_allowed(index))
     }
 
     fn node(&self, value: Value) -> Node<'_> {
@@ -140,8 +169,8 @@ impl<'a> Node<'a> {
     #[must_use]
     pub fn reference(self) -> Option<(&'a str, &'a str)> {
         let Value::Reference(index) = self.value else { return None };
-        let (module, name) = self.document.references.get(index as usize)?;
-        Some((module.text(self.document.pickle), name.text(self.document.pickle)))
+        let found = self.document.references.get(index as usize)?;
+        Some((found.module.text(self.document.pickle), found.name.text(self.document.pickle)))
     }
 
     /// Returns the value of a member of the enumeration of [`super::Classes`].

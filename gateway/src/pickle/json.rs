@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::document::Document;
 use super::keys;
-use super::number::{self, Work};
+use super::number;
 use super::refused::Refused;
 use super::value::{Container, Kind, Value};
 
@@ -16,7 +16,6 @@ pub(super) fn write(document: &Document<'_>, value: Value) -> Result<String, Ref
         document,
         text: Bounded { bytes: Vec::new(), limit: document.bounds.bytes },
         open: Vec::new(),
-        work: Work::default(),
     };
     writer.value(value)?;
     while writer.step()? {}
@@ -28,7 +27,6 @@ struct Json<'a> {
     text: Bounded,
     /// Containers whose end is not written yet, with the index of the next item.
     open: Vec<(&'a Container, usize)>,
-    work: Work,
 }
 
 impl Json<'_> {
@@ -40,7 +38,7 @@ impl Json<'_> {
             Value::Bool(false) => self.text.push("false"),
             Value::Whole(whole) => self.text.push(&whole.to_string()),
             Value::Large(span) => {
-                self.text.push(&number::to_decimal(span.of(pickle), &mut self.work)?)
+                self.text.push(&number::to_decimal(span.of(pickle), &self.document.work)?)
             }
             Value::Float(float) => self.text.serialize(&float),
             Value::Text(span) => self.text.serialize(span.text(pickle)),
@@ -77,7 +75,7 @@ impl Json<'_> {
                     self.text.push(",")?;
                 }
                 if let [key, _] = item {
-                    let name = keys::name(*key, self.document.pickle, &mut self.work)?;
+                    let name = keys::name(*key, self.document.pickle, &self.document.work)?;
                     self.text.serialize(&name)?;
                     self.text.push(":")?;
                 }

@@ -23,15 +23,18 @@ enum Key<'a> {
 /// # Errors
 ///
 /// If a key has no name in JSON, or two keys have the same one.
-pub(super) fn settle(containers: &mut [Container], pickle: &[u8]) -> Result<(), Refused> {
-    let mut work = Work::default();
+pub(super) fn settle(
+    containers: &mut [Container],
+    pickle: &[u8],
+    work: &Work,
+) -> Result<(), Refused> {
     for container in containers.iter_mut().filter(|container| container.kind == Kind::Dict) {
-        settle_one(&mut container.items, pickle, &mut work)?;
+        settle_one(&mut container.items, pickle, work)?;
     }
     Ok(())
 }
 
-fn settle_one(items: &mut Vec<Value>, pickle: &[u8], work: &mut Work) -> Result<(), Refused> {
+fn settle_one(items: &mut Vec<Value>, pickle: &[u8], work: &Work) -> Result<(), Refused> {
     let mut kept: Vec<Value> = Vec::with_capacity(items.len());
     let mut places = HashMap::new();
     let mut is_text = true;
@@ -74,7 +77,7 @@ fn key(value: Value, pickle: &[u8]) -> Result<Key<'_>, Refused> {
 pub(super) fn name<'a>(
     value: Value,
     pickle: &'a [u8],
-    work: &mut Work,
+    work: &Work,
 ) -> Result<Cow<'a, str>, Refused> {
     match value {
         Value::None => Ok("null".into()),

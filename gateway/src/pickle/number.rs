@@ -2,6 +2,8 @@
 //!
 //! Conversion takes quadratic time, so each document has a budget of [`Work`].
 
+use std::cell::Cell;
+
 use super::refused::Refused;
 
 /// Decimal digits per step.
@@ -13,20 +15,20 @@ const STEPS: usize = 4_000_000;
 
 /// The steps that the numbers of one document may still take.
 #[derive(Debug)]
-pub(super) struct Work(usize);
+pub(super) struct Work(Cell<usize>);
 
 impl Default for Work {
     fn default() -> Self {
-        Self(STEPS)
+        Self(Cell::new(STEPS))
     }
 }
 
 impl Work {
     /// Takes the steps for a number of `words` 64-bit words.
-    fn take(&mut self, words: usize) -> Result<(), Refused> {
+    fn take(&self, words: usize) -> Result<(), Refused> {
         // A word has a little more than one step's digits.
         let steps = words.saturating_mul(words);
-        self.0 = self.0.checked_sub(steps).ok_or(Refused::TooManyDigits)?;
+        self.0.set(self.0.get().checked_sub(steps).ok_or(Refused::TooManyDigits)?);
         Ok(())
     }
 }
@@ -55,7 +57,7 @@ pub(super) fn small(bytes: &[u8]) -> Option<i64> {
 }
 
 /// Writes a two's complement number, the least significant byte first, as decimal digits.
-pub(super) fn to_decimal(bytes: &[u8], work: &mut Work) -> Result<String, Refused> {
+pub(super) fn to_decimal(bytes: &[u8], work: &Work) -> Result<String, Refused> {
     work.take(bytes.len().div_ceil(8))?;
     let is_negative = bytes.last().is_some_and(|last| last & 0x80 != 0);
     let mut words: Vec<u64> = bytes
@@ -83,7 +85,7 @@ pub(super) fn to_decimal(bytes: &[u8], work: &mut Work) -> Result<String, Refuse
 }
 
 /// Reads decimal digits with an optional minus, as bytes of the same form, none more than needed.
-pub(super) fn from_decimal(decimal: &str, work: &mut Work) -> Result<Vec<u8>, Refused> {
+pub(super) fn from_decimal(decimal: &str, work: &Work) -> Result<Vec<u8>, Refused> {
     let digits = decimal.strip_prefix('-').unwrap_or(decimal);
     work.take(digits.len().div_ceil(DIGITS))?;
     let mut words: Vec<u64> = Vec::new();
@@ -146,8 +148,8 @@ mod tests {
 
     #[track_caller]
     fn assert_both(bytes: &[u8], decimal: &str) {
-        assert_eq!(to_decimal(bytes, &mut Work::default()).as_deref(), Ok(decimal));
-        assert_eq!(from_decimal(decimal, &mut Work::default()).as_deref(), Ok(bytes));
+        assert_eq!(to_decimal(bytes, &Work::default()).as_deref(), Ok(decimal));
+        assert_eq!(from_decimal(decimal, &Work::default()).as_deref(), Ok(bytes));
     }
 
     #[test]
@@ -160,7 +162,7 @@ mod tests {
         assert_both(&[0, 0, 0, 0, 0, 0, 0, 0x80], "-9223372036854775808");
         assert_both(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0], "9223372036854775808");
         let nineteens = "1".repeat(19);
-        let bytes = from_decimal(&nineteens, &mut Work::default()).unwrap();
+        let bytes = from_decimal(&nineteens, &Work::default()).unwrap();
         assert_both(&bytes, &nineteens);
     }
 
@@ -179,8 +181,8 @@ mod tests {
     #[test]
     fn whole_number_of_a_megabyte_is_refused_at_once() {
         let bytes = vec![1; 1 << 20];
-        assert_eq!(to_decimal(&bytes, &mut Work::default()), Err(Refused::TooManyDigits));
+        assert_eq!(to_decimal(&bytes, &Work::default()), Err(Refused::TooManyDigits));
         let decimal = "1".repeat(1 << 20);
-        assert_eq!(from_decimal(&decimal, &mut Work::default()), Err(Refused::TooManyDigits));
+        assert_eq!(from_decimal(&decimal, &Work::default()), Err(Refused::TooManyDigits));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::document::Document;
+use super::document::{Document, Reference};
 use super::number;
 use super::objects::Classes;
 use super::refused::Refused;
@@ -38,8 +38,7 @@ struct Reader<'a> {
     classes: Option<Classes>,
     stack: Stack,
     containers: Vec<Container>,
-    /// Module and name.
-    references: Vec<(Span, Span)>,
+    references: Vec<Reference>,
     /// Remembered values, by index.
     memo: BTreeMap<u32, Value>,
 }
@@ -241,7 +240,7 @@ impl<'a> Reader<'a> {
             0x81 => {
                 let (arguments, class) = (self.stack.pop()?, self.stack.pop()?);
                 let is_empty = self.container_of(arguments, Kind::Tuple)?.items.is_empty();
-                if !is_empty || !self.is_reference(class, classes.object) {
+                if !is_empty || !self.uses(class, classes.object) {
                     return Err(Refused::Object("of another class, or with arguments"));
                 }
                 self.push_container(Kind::Object, Vec::new())
@@ -253,7 +252,7 @@ impl<'a> Reader<'a> {
                     return Err(Refused::Object("a call"));
                 };
                 let member = u8::try_from(member).ok().filter(|member| *member <= classes.highest);
-                match member.filter(|_| self.is_reference(class, classes.member)) {
+                match member.filter(|_| self.uses(class, classes.member)) {
                     Some(member) => self.stack.push(Value::Member(member)),
                     None => Err(Refused::Object("a call")),
                 }
@@ -279,16 +278,17 @@ impl<'a> Reader<'a> {
     fn reference(&mut self, module: Span, name: Span) -> Result<(), Refused> {
         let index = u32::try_from(self.references.len()).map_err(|_| Refused::CutOff)?;
         self.stack.push(Value::Reference(index))?;
-        self.references.push((module, name));
+        self.references.push(Reference { module, name, is_used: false });
         Ok(())
     }
 
-    fn is_reference(&self, value: Value, class: (&str, &str)) -> bool {
+    /// Returns `true` if `value` is a reference to `class`, which is then used.
+    fn uses(&mut self, value: Value, class: (&str, &str)) -> bool {
         let Value::Reference(index) = value else { return false };
-        let found = self.references.get(index as usize);
-        found.is_some_and(|(module, name)| {
-            (module.text(self.pickle), name.text(self.pickle)) == class
-        })
+        let Some(found) = self.references.get_mut(index as usize) else { return false };
+        let names = (found.module.text(self.pickle), found.name.text(self.pickle));
+        found.is_used |= names == class;
+        names == class
     }
 
     /// Reads up to a line feed.

@@ -160,7 +160,7 @@ impl Writer {
             self.instruction(b'J').pickle.extend_from_slice(&small.to_le_bytes());
             return Ok(self);
         }
-        let bytes = number::from_decimal(number, &mut self.work)?;
+        let bytes = number::from_decimal(number, &self.work)?;
         match u8::try_from(bytes.len()) {
             Ok(length) => {
                 self.instruction(0x8a).instruction(length).pickle.extend_from_slice(&bytes);

@@ -34,17 +34,23 @@ pub(super) async fn serve(door: Arc<Door>, target: &str, settings: PmSettings) {
             Some(stream) => {
                 let open = door.metrics().connected();
                 let role = (Role::Application, &settings);
-                let ended = link::run(&door, (stream, target), role).await;
+                let ended = door.guarded(link::run(&door, (stream, target), role)).await;
                 drop(open);
-                settling.spawn(ended.rest);
                 pause = PAUSES.first();
                 let gateway = door.name();
-                if ended.was_taken {
-                    tracing::debug!(gateway, target, "another application is connected");
-                    TAKEN
-                } else {
-                    tracing::info!(gateway, target, why = %ended.why, "a link has ended");
-                    spread(pause)
+                match ended {
+                    Some(ended) if ended.was_taken => {
+                        tracing::debug!(gateway, target, "another application is connected");
+                        settling.spawn(ended.rest);
+                        TAKEN
+                    }
+                    Some(ended) => {
+                        tracing::info!(gateway, target, why = %ended.why, "a link has ended");
+                        settling.spawn(ended.rest);
+                        spread(pause)
+                    }
+                    // It panicked.
+                    None => spread(pause),
                 }
             }
         };
@@ -54,7 +60,7 @@ pub(super) async fn serve(door: Arc<Door>, target: &str, settings: PmSettings) {
         }
         while settling.try_join_next().is_some() {}
     }
-    settling.join_all().await;
+    while settling.join_next().await.is_some() {}
 }
 
 /// Connects once; `None` if that fails or the door drains.

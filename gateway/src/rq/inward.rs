@@ -9,12 +9,13 @@
 //! Urgency is kept by the loop alone: the other tasks only wake it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redcall_common::settings::RqSettings;
 use redcall_store::Connector;
 use redcall_store::StoreError;
-use redcall_store::rq::{QueueSignal, RqInbox, RqKeys};
+use redcall_store::rq::{QueueSignal, RqFound, RqInbox, RqKeys, TakenJob};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
@@ -45,6 +46,76 @@ struct Shared {
     takes: watch::Sender<u64>,
     /// Ended gateways whose inboxes hold jobs. Written by the lease's task.
     ended: watch::Sender<Vec<String>>,
+    /// `true` if jobs that are sent later may be tried again. Set by the lease's task, whose period
+    /// is the pause between attempts, and by the loop after a success; cleared by the loop.
+    may_send_later: AtomicBool,
+}
+
+/// The jobs that run. Each task returns `false` if its job is to be sent later.
+#[derive(Default)]
+struct Running {
+    jobs: JoinSet<bool>,
+    /// Those of the jobs that are sent later.
+    later: JoinSet<bool>,
+}
+
+impl Running {
+    fn len(&self) -> usize {
+        self.jobs.len() + self.later.len()
+    }
+
+    /// Waits for the end of one. Cancel safe.
+    async fn next(&mut self, shared: &Shared) {
+        tokio::select! {
+            Some(ended) = self.jobs.join_next() => shared.note(ended, false),
+            Some(ended) = self.later.join_next() => shared.note(ended, true),
+            else => {}
+        }
+    }
+
+    /// Removes those that have ended.
+    fn reap(&mut self, shared: &Shared) {
+        while let Some(ended) = self.jobs.try_join_next() {
+            shared.note(ended, false);
+        }
+        while let Some(ended) = self.later.try_join_next() {
+            shared.note(ended, true);
+        }
+    }
+}
+
+impl Shared {
+    /// Returns the jobs that were taken; `None` after an error and a pause.
+    async fn taken(&self, taken: Result<Vec<TakenJob>, StoreError>) -> Option<Vec<TakenJob>> {
+        match taken {
+            Ok(taken) => Some(taken),
+            Err(error) => {
+                // If the script failed at one job, those before it are in the inbox.
+                if error.may_have_happened() || error.is_refused() {
+                    self.inbox.replace();
+                }
+                report(&self.door, &error, "taking jobs from rq failed");
+                sleep(PAUSE).await;
+                None
+            }
+        }
+    }
+
+    /// Notes the end of a job; `was_later` if it was to be sent later.
+    fn note(&self, ended: Result<bool, tokio::task::JoinError>, was_later: bool) {
+        match ended {
+            // Redcall accepts calls again: the next ones need not wait for the pause.
+            Ok(true) if was_later => self.may_send_later.store(true, Ordering::Relaxed),
+            Ok(_) => {}
+            Err(error) => {
+                let gateway = self.door.name();
+                self.door.metrics().refused("panic");
+                tracing::error!(gateway, %error, "a job of rq panicked (a bug in Redcall)");
+                // In a live inbox, no gateway would take its job over.
+                self.inbox.replace();
+            }
+        }
+    }
 }
 
 /// Takes and runs jobs until the door drains, and those that were taken have ended.
@@ -63,6 +134,7 @@ pub(super) async fn run(
         wake: Notify::new(),
         takes: watch::Sender::new(0),
         ended: watch::Sender::new(Vec::new()),
+        may_send_later: AtomicBool::new(false),
     });
     // Aborted when this function returns or is dropped.
     let mut background = JoinSet::new();
@@ -76,11 +148,16 @@ pub(super) async fn run(
         inbox: inbox.clone(),
         peer: connector.address().to_owned(),
         readers: Semaphore::new(READERS),
+        sending: Semaphore::new(half(door.settings().outward.concurrency)),
     });
-    let mut jobs = JoinSet::new();
-    take(&shared, &context, &mut jobs).await;
-    while let Some(ended) = jobs.join_next().await {
-        log_panic(door, ended);
+    let mut running = Running::default();
+    tokio::select! {
+        () = take(&shared, &context, &mut running) => {}
+        // They have no end but a panic. Without them no job is found, and no lease renewed.
+        Some(_) = background.join_next() => return Err(DoorError::Panicked),
+    }
+    while running.len() > 0 {
+        running.next(&shared).await;
     }
     // Before the lease ends: none of them may renew it.
     background.shutdown().await;
@@ -91,41 +168,39 @@ pub(super) async fn run(
 }
 
 /// Takes jobs until the door drains.
-async fn take(shared: &Shared, context: &Arc<Context>, jobs: &mut JoinSet<()>) {
+async fn take(shared: &Shared, context: &Arc<Context>, running: &mut Running) {
     let door = &shared.door;
     let (queues, message) = (&context.settings.take, door.settings().message);
     let concurrency = door.settings().outward.concurrency;
     let mut may_have_jobs = true;
     while !door.is_draining() {
-        while let Some(ended) = jobs.try_join_next() {
-            log_panic(door, ended);
-        }
-        let room = concurrency - jobs.len();
+        running.reap(shared);
+        let room = concurrency - running.len();
         if room > 0 && may_have_jobs {
             let ended = shared.ended.borrow().clone();
-            match shared.inbox.take(&ended, queues, room, message, WITHIN).await {
-                Ok(taken) => {
-                    // The bound on bytes may have ended it before the queues were empty.
-                    may_have_jobs = !taken.is_empty();
-                    for job in taken {
-                        jobs.spawn(run::run(context.clone(), job));
-                    }
-                }
-                Err(error) => {
-                    if error.may_have_happened() {
-                        shared.inbox.replace();
-                    }
-                    report(door, &error, "taking jobs from rq failed");
-                    sleep(PAUSE).await;
+            let taking = shared.inbox.take(&ended, queues, room, message, WITHIN);
+            if let Some(taken) = shared.taken(taking.await).await {
+                // The bound on bytes may have ended it before the queues were empty.
+                may_have_jobs = !taken.is_empty();
+                for job in taken {
+                    running.jobs.spawn(run::run(context.clone(), job));
                 }
             }
             shared.takes.send_modify(|count| *count += 1);
             continue;
         }
+        let room = room.min(half(concurrency) - running.later.len());
+        if room > 0 && shared.may_send_later.swap(false, Ordering::Relaxed) {
+            let taking = shared.inbox.take_later(room, message, WITHIN);
+            for job in shared.taken(taking.await).await.unwrap_or_default() {
+                running.later.spawn(run::run(context.clone(), job));
+            }
+            continue;
+        }
         tokio::select! {
             () = door.draining() => {}
             () = shared.wake.notified() => may_have_jobs = true,
-            Some(ended) = jobs.join_next(), if !jobs.is_empty() => log_panic(door, ended),
+            () = running.next(shared), if running.len() > 0 => {}
         }
     }
 }
@@ -159,13 +234,18 @@ async fn keep_lease(shared: Arc<Shared>) {
     loop {
         beats.tick().await;
         match shared.inbox.beat(WITHIN).await {
-            Ok(ended) => {
+            Ok(RqFound { ended, has_later }) => {
                 if !ended.is_empty() {
                     tracing::info!(
                         gateway = shared.door.name(),
                         inboxes = ended.len(),
                         "taking over the jobs of ended gateways"
                     );
+                }
+                if has_later {
+                    shared.may_send_later.store(true, Ordering::Relaxed);
+                }
+                if has_later || !ended.is_empty() {
                     shared.wake.notify_one();
                 }
                 shared.ended.send_replace(ended);
@@ -183,9 +263,8 @@ fn report(door: &Door, error: &StoreError, what: &'static str) {
     }
 }
 
-fn log_panic(door: &Door, ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        door.metrics().refused("panicked");
-        tracing::error!(gateway = door.name(), %error, "a job of rq panicked (a bug in Redcall)");
-    }
+/// Returns the part of the room that calls without an answer may fill while Redcall does not accept
+/// them.
+fn half(concurrency: usize) -> usize {
+    (concurrency / 2).max(1)
 }

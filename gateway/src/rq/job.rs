@@ -56,7 +56,8 @@ impl JobFields {
         Ok(Self {
             data: writer.finish(),
             now: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            timeout: timeout.as_secs().max(1).to_string(),
+            // Rounded up: rq ends the worker's process after it.
+            timeout: timeout.as_millis().div_ceil(1000).max(1).to_string(),
             description: format!("{name}, a job of Redcall"),
         })
     }
@@ -88,9 +89,20 @@ mod tests {
     }
 
     fn fields(data: &str) -> JobFields {
+        fields_within(data, 300)
+    }
+
+    fn fields_within(data: &str, millis: u64) -> JobFields {
         let data = RawValue::from_string(data.to_owned()).unwrap();
         let function = ("rpc.python_rq_backend.dispatch", "add");
-        JobFields::new(function, &data, &ids(), Duration::from_millis(300)).unwrap()
+        JobFields::new(function, &data, &ids(), Duration::from_millis(millis)).unwrap()
+    }
+
+    #[test]
+    fn timeout_is_rounded_up_to_seconds() {
+        for (millis, seconds) in [(0, "1"), (1000, "1"), (1001, "2"), (1999, "2"), (15_000, "15")] {
+            assert_eq!(fields_within("{}", millis).timeout, seconds, "{millis} ms");
+        }
     }
 
     #[test]

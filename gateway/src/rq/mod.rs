@@ -29,9 +29,9 @@ mod run;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_client::StoreError;
-use redcall_common::settings::{ProtocolSettings, RedisSettings, RqSettings};
-use redcall_store::Connector;
+use redcall_common::settings::{ProtocolSettings, RedisSettings, RqSettings, Settings};
+use redcall_store::rq::{RqInbox, RqKeys};
+use redcall_store::{CauseClass, Connector, StoreError};
 use tokio::time::sleep;
 
 use crate::door::{Door, Listeners};
@@ -46,7 +46,7 @@ pub(crate) async fn serve(door: Arc<Door>, _: Listeners) -> Result<(), DoorError
         return Err(DoorError::Protocol("the settings are of another protocol".to_owned()));
     };
     let settings = Arc::new(settings.clone());
-    let connector = connector(&door, &settings)?;
+    let connector = connector(door.all_settings(), &settings, door.name())?;
     let taking = async {
         match settings.take.is_empty() {
             true => Ok(()),
@@ -62,18 +62,48 @@ pub(crate) async fn serve(door: Arc<Door>, _: Listeners) -> Result<(), DoorError
     tokio::try_join!(taking, serving).map(|_| ())
 }
 
-/// Returns the connector of rq's Redis: that of `url`, with the certificates and timeouts of
-/// `[redis]`.
-fn connector(door: &Door, settings: &RqSettings) -> Result<Connector, StoreError> {
-    let mut redis: RedisSettings = door.all_settings().redis.clone();
+/// Checks the address of rq's Redis and the certificates, without connecting.
+///
+/// # Errors
+///
+/// [`StoreError::Config`].
+pub(crate) fn check(all: &Settings, settings: &RqSettings) -> Result<(), StoreError> {
+    connector(all, settings, "").map(drop)
+}
+
+/// Connects to the rq's Redis of `url`; returns its address without the password. `None` if it is
+/// `redis.url`.
+///
+/// # Errors
+///
+/// If it cannot be reached, or refuses the user or a script.
+pub(crate) async fn check_redis(
+    all: &Settings,
+    settings: &RqSettings,
+    name: &str,
+) -> Result<Option<String>, StoreError> {
+    if settings.url.is_none() {
+        return Ok(None);
+    }
+    let connector = connector(all, settings, name)?;
+    let address = connector.address().to_owned();
+    let keys = RqKeys::new(&all.redis.prefix, name);
+    drop(RqInbox::open(connector, keys, Duration::ZERO).await?);
+    Ok(Some(address))
+}
+
+/// Returns the connector of rq's Redis for the door `name`: that of `url`, with the certificates
+/// and timeouts of `[redis]`.
+fn connector(all: &Settings, settings: &RqSettings, name: &str) -> Result<Connector, StoreError> {
+    let mut redis: RedisSettings = all.redis.clone();
     if let Some(url) = &settings.url {
         url.reveal().clone_into(&mut redis.url);
     }
-    Connector::new(&redis, &format!("redcall-gateway-{}", door.name()))
+    Connector::new(&redis, &format!("redcall-gateway-{name}"))
 }
 
-/// Opens rq's Redis, as often as it takes: callers of other doors must not notice that it is away.
-/// Returns `None` if the door drains first.
+/// Opens rq's Redis, as often as it takes: callers of other doors must not notice that it is away,
+/// loads its data or refuses writes. Returns `None` if the door drains first.
 async fn open<T, F>(door: &Door, attempt: impl Fn() -> F) -> Result<Option<T>, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -84,7 +114,7 @@ where
             () = door.draining() => return Ok(None),
             opened = attempt() => match opened {
                 Ok(opened) => return Ok(Some(opened)),
-                Err(error) if error.is_transient() => error,
+                Err(error) if is_retried(&error) => error,
                 Err(error) => return Err(error),
             },
         };
@@ -95,6 +125,23 @@ where
         tokio::select! {
             () = door.draining() => return Ok(None),
             () = sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// Returns `false` for an error that only a change of the settings or of the user ends.
+fn is_retried(error: &StoreError) -> bool {
+    match error {
+        StoreError::Config { .. } | StoreError::Ended | StoreError::Unsupported { .. } => false,
+        StoreError::Unreachable { .. }
+        | StoreError::Untrusted { .. }
+        | StoreError::NoPrimary { .. }
+        | StoreError::Lost(_)
+        | StoreError::Unexpected(_) => true,
+        StoreError::Refused(cause)
+        | StoreError::Partly(cause)
+        | StoreError::Script { source: cause, .. } => {
+            !matches!(cause.class(), CauseClass::Login | CauseClass::Rights)
         }
     }
 }

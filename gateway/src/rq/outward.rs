@@ -1,6 +1,6 @@
 //! The jobs of `serves`: rq workers run them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -11,8 +11,8 @@ use redcall_store::rq::{NewJob, RqAnswer, RqJobs};
 use redcall_store::{Connector, StoreError};
 use serde_json::value::RawValue;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::answer;
@@ -20,19 +20,21 @@ use super::job::{JobFields, JobIds};
 use crate::door::{Door, Failure, ForeignJob, Peer};
 use crate::error::DoorError;
 
-/// How long the answer of a withdrawn job is waited for, to remove it: python-rpc sets no TTL.
-const LATE: Duration = Duration::from_secs(600);
-/// Answers that are removed late at the same time, at most.
-const LATE_AT_ONCE: usize = 1000;
-/// The time limit for removing a job.
+/// The time limit for removing a job, and for all of them when the door ends.
 const WITHIN: Duration = Duration::from_secs(5);
+/// How much earlier than its caller's time the attempt to enqueue a job ends: the caller gets its
+/// error.
+const SLACK: Duration = Duration::from_millis(100);
+
+/// The jobs that are being removed. Written by the end of each job, awaited at the end of the door.
+type Removals = Arc<Mutex<JoinSet<()>>>;
 
 /// The rq workers of a door.
 struct RqWorkers {
     door: Arc<Door>,
     settings: Arc<RqSettings>,
     jobs: Arc<RqJobs>,
-    late: Arc<Semaphore>,
+    removals: Removals,
 }
 
 /// Runs the jobs of `serves` until the door drains.
@@ -43,34 +45,44 @@ pub(super) async fn run(
 ) -> Result<(), DoorError> {
     let attempt = || RqJobs::open(connector.clone());
     let Some(jobs) = super::open(door, attempt).await? else { return Ok(()) };
+    let removals = Removals::default();
     let workers = RqWorkers {
         door: door.clone(),
         settings: settings.clone(),
         jobs: Arc::new(jobs),
-        late: Arc::new(Semaphore::new(LATE_AT_ONCE)),
+        removals: removals.clone(),
     };
-    door.run_jobs(Arc::new(workers), std::future::pending()).await
+    let ended = door.run_jobs(Arc::new(workers), std::future::pending()).await;
+    let mut removals = std::mem::take(&mut *locked(&removals));
+    let removing = async { while removals.join_next().await.is_some() {} };
+    if timeout(WITHIN, removing).await.is_err() {
+        tracing::debug!(gateway = door.name(), "jobs at rq's Redis are left to their TTL");
+    }
+    ended
 }
 
 impl Peer for RqWorkers {
     fn run(&self, job: ForeignJob) -> BoxFuture<'static, Result<Box<RawValue>, Failure>> {
         let (settings, jobs) = (self.settings.clone(), self.jobs.clone());
-        let (message, late) = (self.door.settings().message, self.late.clone());
+        let (message, removals) = (self.door.settings().message, self.removals.clone());
         async move {
-            let deadline = Instant::now() + job.left();
+            let left = job.left();
+            let deadline = Instant::now() + left;
             let ids = JobIds {
                 job: Uuid::new_v4().to_string(),
                 call: Uuid::new_v4().to_string(),
                 response_key: Uuid::new_v4().to_string(),
             };
             let name = (settings.function.as_str(), job.name());
-            let fields = JobFields::new(name, job.data(), &ids, job.left())
+            let fields = JobFields::new(name, job.data(), &ids, left)
                 .map_err(|why| Failure::new(Code::InvalidData, why.to_string()))?;
             // Before the job exists: a caller that is gone at any time from here withdraws it.
-            let sent_job = SentJob { jobs: jobs.clone(), ids, queue: settings.to.clone(), late };
-            let mut sent = Sent { job: sent_job, was_answered: false };
+            let sent_job =
+                SentJob { jobs: jobs.clone(), ids, queue: settings.to.clone(), timeout: left };
+            let mut sent = Sent { job: sent_job, was_answered: false, removals };
             let (new, fields) = (sent.job.new_job(), fields.of(&settings.to));
-            jobs.enqueue(&new, &fields, job.left()).await.map_err(unavailable)?;
+            let within = left.saturating_sub(SLACK).max(left / 2);
+            jobs.enqueue(&new, &fields, within).await.map_err(unavailable)?;
             let answer = jobs.answer(&sent.job.ids.response_key, message, deadline).await;
             match answer.map_err(unavailable)? {
                 None => Err(Failure::new(Code::DeadlineExceeded, "no rq worker answered in time")),
@@ -88,6 +100,7 @@ impl Peer for RqWorkers {
 struct Sent {
     job: SentJob,
     was_answered: bool,
+    removals: Removals,
 }
 
 #[derive(Clone)]
@@ -95,41 +108,47 @@ struct SentJob {
     jobs: Arc<RqJobs>,
     ids: JobIds,
     queue: String,
-    late: Arc<Semaphore>,
+    timeout: Duration,
 }
 
 impl SentJob {
     fn new_job(&self) -> NewJob<'_> {
-        NewJob { id: &self.ids.job, queue: &self.queue, response_key: &self.ids.response_key }
+        NewJob {
+            id: &self.ids.job,
+            queue: &self.queue,
+            response_key: &self.ids.response_key,
+            timeout: self.timeout,
+        }
     }
 
     /// Removes the job, or what an answered one has left.
     async fn remove(&self, was_answered: bool) -> Result<(), StoreError> {
-        let key = &self.ids.response_key;
-        if was_answered {
-            return self.jobs.remove_answer(key, WITHIN).await;
-        }
-        self.jobs.withdraw(&self.new_job(), WITHIN).await?;
-        // A worker that has begun it is not disturbed: its answer is removed when it comes.
-        let Ok(_permit) = self.late.try_acquire() else { return Ok(()) };
-        match self.jobs.answer(key, 0, Instant::now() + LATE).await? {
-            Some(_) => self.jobs.remove_answer(key, WITHIN).await,
-            None => Ok(()),
+        match was_answered {
+            true => self.jobs.remove_answer(&self.new_job(), WITHIN).await,
+            false => self.jobs.withdraw(&self.new_job(), WITHIN).await,
         }
     }
 }
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        // Without a runtime the process ends; the job has a TTL.
+        // Without a runtime the process ends; all that is left has a TTL.
         let Ok(runtime) = Handle::try_current() else { return };
         let (job, was_answered) = (self.job.clone(), self.was_answered);
-        runtime.spawn(async move {
+        let remove = async move {
             if let Err(error) = job.remove(was_answered).await {
                 tracing::debug!(job = job.ids.job, %error, "a job of rq was not removed");
             }
-        });
+        };
+        let mut removals = locked(&self.removals);
+        while removals.try_join_next().is_some() {}
+        removals.spawn_on(remove, &runtime);
     }
+}
+
+fn locked(removals: &Removals) -> MutexGuard<'_, JoinSet<()>> {
+    // Each change is one task: valid even if a thread panicked in between.
+    removals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read(answer: RqAnswer) -> Result<Box<RawValue>, Failure> {

@@ -12,7 +12,7 @@ use redcall_common::settings::{RqErrors, RqSettings};
 use redcall_store::StoreError;
 use redcall_store::rq::{JobEnd, MAX_JOB_ID, RqEnded, RqInbox, TakenJob, Unreadable};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::call::Call;
@@ -32,6 +32,8 @@ const WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
 /// How often the end of a job is written that rq's Redis refuses; a lost connection counts too.
 const ATTEMPTS: usize = 2400;
+/// How long a call without an answer waits for one of [`Context::sending`].
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The state that all jobs of one door share.
 pub(super) struct Context {
@@ -43,6 +45,9 @@ pub(super) struct Context {
     /// The jobs whose data may be read at the same time: each may need some tens of MiB for a
     /// moment.
     pub(super) readers: Semaphore,
+    /// The calls without an answer that may be enqueued at the same time. While Redcall's Redis is
+    /// away, each of them takes long: the rest of the room is for callers that wait.
+    pub(super) sending: Semaphore,
 }
 
 /// Jobs whose data are read at the same time.
@@ -54,21 +59,29 @@ enum End {
     Answered(String, Box<serde_json::value::RawValue>),
     /// A call without an answer was queued.
     Queued,
+    /// A call without an answer that Redcall does not accept now.
+    Later,
     /// It failed. The caller's response key, if it waits.
     Failed(Option<String>, Failure),
     /// It is not a call.
     Refused,
 }
 
-/// Runs a job, and writes its end.
-pub(super) async fn run(context: Arc<Context>, mut job: TakenJob) {
+/// Runs a job, and writes its end. Returns `false` if it is to be sent later: Redcall does not
+/// accept it now.
+pub(super) async fn run(context: Arc<Context>, mut job: TakenJob) -> bool {
     let taken = Instant::now();
     let data = std::mem::replace(&mut job.data, Err(Unreadable::Empty));
-    let end = end_of(&context, (&job, taken), data).await;
+    let running = context.door.guarded(end_of(&context, (&job, taken), data));
+    let end = running.await.unwrap_or(End::Refused);
     let answer_id = Uuid::new_v4().to_string();
     let (status, answer) = match end {
         End::Answered(key, data) => (FINISHED, Some((answer::write(&data, &answer_id, &key), key))),
         End::Queued => (FINISHED, None),
+        End::Later => {
+            put_later(&context, &job).await;
+            return false;
+        }
         End::Failed(Some(key), failure) if context.settings.errors == RqErrors::Answer => {
             (FAILED, Some((answer::write(&errors::data(&failure), &answer_id, &key), key)))
         }
@@ -83,6 +96,7 @@ pub(super) async fn run(context: Arc<Context>, mut job: TakenJob) {
         answer_ttl: ANSWER_TTL,
     };
     finish(&context, &end).await;
+    true
 }
 
 async fn end_of(
@@ -101,22 +115,24 @@ async fn end_of(
     let call = match call {
         Ok(Ok(call)) => call,
         Ok(Err(why)) => return refused(context, "malformed", &why),
-        Err(panic) => return refused(context, "panicked", &panic),
+        Err(panic) => return refused(context, "panic", &panic),
     };
     let Call { name, data, response_key } = call;
     let request = |waits: bool| -> Result<(String, RequestBuilder), Failure> {
-        let job_name = door.job_of(&name)?;
         let left = left(door, job.age.saturating_add(taken.elapsed()));
-        let request = match waits {
-            true => door.waited_request(&job_name, &data, peer)?.timeout(left),
-            false => door.request(&job_name, &data, peer)?,
-        };
-        let request = request.idempotency_key(&idempotency_key(id)).header("rq_job", id);
-        Ok((job_name, request))
+        let made = door.job_of(&name).and_then(|job_name| {
+            let request = match waits {
+                true => door.waited_request(&job_name, &data, peer)?.timeout(left),
+                false => door.request(&job_name, &data, peer)?,
+            };
+            let request = request.idempotency_key(&idempotency_key(id)).header("rq_job", id);
+            Ok((job_name, request))
+        });
+        made.map_err(|failure| door.rejected(&name, peer, failure))
     };
     let Some(key) = response_key else {
-        return match queue(context, || request(false)).await {
-            Ok(()) => End::Queued,
+        return match request(false) {
+            Ok((job_name, request)) => queue(context, &job_name, request).await,
             Err(failure) => End::Failed(None, failure),
         };
     };
@@ -125,10 +141,7 @@ async fn end_of(
             let (door, peer) = (door.clone(), context.peer.clone());
             Detached::new(async move { door.wait(&job_name, &peer, request).await }).await
         }
-        Err(failure) => {
-            door.ended(&name, peer, id, Some(&failure));
-            Err(failure)
-        }
+        Err(failure) => Err(failure),
     };
     match waited {
         Ok(response) => End::Answered(key, response.data),
@@ -150,17 +163,26 @@ async fn read(
     tokio::task::spawn_blocking(move || Call::read(&data, &settings.function, &bounds)).await
 }
 
-/// Enqueues a call without an answer, as often as it takes.
-async fn queue(
-    context: &Context,
-    request: impl Fn() -> Result<(String, RequestBuilder), Failure>,
-) -> Result<(), Failure> {
-    loop {
-        let (job, request) = request()?;
-        match context.door.send(&job, &context.peer, request).await {
-            Ok(_) => return Ok(()),
-            Err(failure) if errors::is_repeated(failure.code) => sleep(PAUSE).await,
-            Err(failure) => return Err(failure),
+/// Enqueues a call without an answer. Only its end is counted and logged.
+async fn queue(context: &Context, job: &str, request: RequestBuilder) -> End {
+    let (door, peer) = (&context.door, context.peer.as_str());
+    // It is never closed.
+    let Ok(_permit) = timeout(PATIENCE, context.sending.acquire()).await else {
+        return End::Later;
+    };
+    match request.send().await {
+        Ok(receipt) => {
+            door.ended(job, peer, &receipt.id, None);
+            End::Queued
+        }
+        Err(error) if errors::is_repeated(error.code()) => {
+            tracing::debug!(gateway = door.name(), job, %error, "a call is sent later");
+            End::Later
+        }
+        Err(error) => {
+            let failure = Failure::from(error);
+            door.ended(job, peer, "", Some(&failure));
+            End::Failed(None, failure)
         }
     }
 }
@@ -168,24 +190,41 @@ async fn queue(
 /// Writes the end of a job, as often as it takes. It is written once: it removes the entry in the
 /// inbox.
 async fn finish(context: &Context, end: &JobEnd<'_>) {
+    let (gateway, id) = (context.door.name(), String::from_utf8_lossy(end.id));
+    match repeated(context, &id, || context.inbox.finish(end, WITHIN)).await {
+        Some(RqEnded::Ended) | None => {}
+        // Also if the reply to the last attempt was lost.
+        Some(RqEnded::NotOurs) => tracing::debug!(gateway, %id, "the job was ended before"),
+        Some(RqEnded::Unanswerable) => {
+            context.door.metrics().refused("response key");
+            tracing::warn!(gateway, %id, "the response key of a job is not a list");
+        }
+    }
+}
+
+/// Moves a job from the inbox to the jobs that are sent later, which frees its room.
+async fn put_later(context: &Context, job: &TakenJob) {
+    let id = String::from_utf8_lossy(&job.id);
+    repeated(context, &id, || context.inbox.put_later(job, WITHIN)).await;
+}
+
+/// Takes the last step of a job at rq's Redis, as often as it takes. Returns `None` if it gives up.
+async fn repeated<T, F>(context: &Context, id: &str, step: impl Fn() -> F) -> Option<T>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
     let gateway = context.door.name();
-    let id = String::from_utf8_lossy(end.id);
     for _ in 0..ATTEMPTS {
-        match context.inbox.finish(end, WITHIN).await {
-            Ok(RqEnded::Ended) => return,
-            Ok(RqEnded::NotOurs) => {
-                // Also if the reply to the last attempt was lost.
-                return tracing::debug!(gateway, %id, "the job was ended before");
-            }
-            Ok(RqEnded::Unanswerable) => {
-                context.door.metrics().refused("response key");
-                return tracing::warn!(gateway, %id, "the response key of a job is not a list");
-            }
-            Err(error) => report(gateway, &id, &error),
+        match step().await {
+            Ok(done) => return Some(done),
+            Err(error) => report(gateway, id, &error),
         }
         sleep(PAUSE).await;
     }
-    tracing::error!(gateway, %id, "gave up writing the end of a job: it stays in the inbox");
+    // In a live inbox, no gateway would take it over.
+    context.inbox.replace();
+    tracing::error!(gateway, id, "gave up writing the end of a job: it is taken over");
+    None
 }
 
 fn report(gateway: &str, id: &str, error: &StoreError) {

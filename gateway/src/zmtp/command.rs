@@ -5,6 +5,9 @@ use serde_json::value::RawValue;
 
 use super::json::{members, whole};
 
+/// The header with the number of a command.
+pub(super) const COMMAND: &str = "command";
+
 /// The number of a command that its device defines.
 pub(super) const CUSTOM: i64 = 99_999;
 
@@ -45,8 +48,13 @@ impl Command {
         }
     }
 
-    /// Returns a command for a device, as JSON.
-    pub(super) fn write(number: i64, nonce: &str, data: &RawValue) -> String {
+    /// Returns a command for a device, as JSON. With `is_custom` the number is that of a command
+    /// 99999.
+    pub(super) fn write(number: i64, is_custom: bool, nonce: &str, data: &RawValue) -> String {
+        let number = match is_custom && number != CUSTOM {
+            true => format!("{CUSTOM}, \"customCommand\": {number}"),
+            false => number.to_string(),
+        };
         let data = match data.get() {
             "null" => String::new(),
             data => format!(", \"data\": {data}"),
@@ -76,8 +84,13 @@ mod tests {
         assert_eq!((command.number, command.custom), (5, None));
         assert_eq!(read(r#"{"command": 99999, "customCommand": -1}"#).unwrap().custom, None);
         let data = RawValue::from_string("[1.50]".to_owned()).unwrap();
-        assert_eq!(Command::write(4, "5", &data), r#"{"command": 4, "nonce": 5, "data": [1.50]}"#);
-        assert_eq!(Command::write(4, "5", RawValue::NULL), r#"{"command": 4, "nonce": 5}"#);
+        let write = |number, is_custom, data| Command::write(number, is_custom, "5", data);
+        assert_eq!(write(4, false, &data), r#"{"command": 4, "nonce": 5, "data": [1.50]}"#);
+        assert_eq!(write(4, false, RawValue::NULL), r#"{"command": 4, "nonce": 5}"#);
+        let custom = write(42, true, RawValue::NULL);
+        assert_eq!(custom, r#"{"command": 99999, "customCommand": 42, "nonce": 5}"#);
+        assert_eq!(read(&custom).unwrap().custom, Some(42));
+        assert_eq!(write(CUSTOM, true, RawValue::NULL), r#"{"command": 99999, "nonce": 5}"#);
     }
 
     /// All that is answered as unrecognized, with the nonce of the answer.

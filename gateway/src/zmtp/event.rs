@@ -43,8 +43,12 @@ pub(super) fn command_result(context: &RawValue, names: &Names) -> Option<String
     let or_null = |value: Option<&RawValue>| value.map_or("null", RawValue::get).to_owned();
     let text = |value: Option<&RawValue>| serde_json::from_str::<String>(value?.get()).ok();
     let code = code.and_then(whole).unwrap_or("0");
-    let command = text(command).map_or(names.result_of(""), |job| names.result_of(&job));
-    let nonce = text(nonce).filter(|nonce| is_whole(nonce)).unwrap_or_else(|| "0".to_owned());
+    // A device's own result, relayed, has both as numbers.
+    let number = |value: Option<&RawValue>| value.and_then(whole).map(str::to_owned);
+    let job = || names.result_of(&text(command).unwrap_or_default()).to_string();
+    let command = number(command).unwrap_or_else(job);
+    let nonce = number(nonce).or_else(|| text(nonce).filter(|nonce| is_whole(nonce)));
+    let nonce = nonce.unwrap_or_else(|| "0".to_owned());
     let (data, message) = (or_null(data), or_null(message));
     Some(format!(
         "{{\"result\": {result}, \"data\": {data}, \"errorCode\": {code}, \
@@ -138,13 +142,14 @@ mod tests {
         let of = |command: &str, nonce: &str| {
             let ended = r#""result":100,"errorCode":0,"errorMessage":null,"data":[1.50]"#;
             let context =
-                raw(&format!(r#"{{"id":"x","nonce":{nonce},"command":"{command}",{ended}}}"#));
+                raw(&format!(r#"{{"id":"x","nonce":{nonce},"command":{command},{ended}}}"#));
             command_result(&context, &names).unwrap()
         };
         let start = r#"{"result": 100, "data": [1.50], "errorCode": 0, "errorMessage": null, "#;
-        assert_eq!(of("start", "\"7\""), format!(r#"{start}"command": 100, "nonce": 7}}"#));
-        assert_eq!(of("command.42", "null"), format!(r#"{start}"command": 42, "nonce": 0}}"#));
-        assert_eq!(of("add", "\"x7\""), format!(r#"{start}"command": 99999, "nonce": 0}}"#));
+        assert_eq!(of("\"start\"", "\"7\""), format!(r#"{start}"command": 100, "nonce": 7}}"#));
+        assert_eq!(of("\"command.42\"", "null"), format!(r#"{start}"command": 42, "nonce": 0}}"#));
+        assert_eq!(of("\"add\"", "\"x7\""), format!(r#"{start}"command": 99999, "nonce": 0}}"#));
+        assert_eq!(of("42", "7"), format!(r#"{start}"command": 42, "nonce": 7}}"#), "of a device");
         assert_eq!(command_result(&raw("[]"), &names), None);
     }
 }

@@ -3,6 +3,7 @@
 //! A console that closes its connection withdraws its command. A command whose answer is deferred
 //! is answered at once, and goes on without its console.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use redcall_client::{Code, FrameStream, ResultKind, Update};
 use serde_json::value::RawValue;
 
-use super::command::Command;
+use super::command::{COMMAND, Command};
 use super::errors;
 use super::json::has_half_surrogate;
 use super::link::Link;
@@ -23,9 +24,6 @@ use crate::door::{Connection, Door, Failure};
 /// The own time of a command's job: as long as a deferred answer may take. Its console waits for
 /// the door's `timeout`.
 const JOB_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// The header with the number of a command.
-const COMMAND: &str = "command";
 
 /// Serves one console until it closes its connection or the door drains.
 pub(super) async fn serve(door: Arc<Door>, names: Arc<Names>, connection: Connection) {
@@ -42,6 +40,43 @@ pub(super) async fn serve(door: Arc<Door>, names: Arc<Names>, connection: Connec
     }
 }
 
+/// The most messages that wait on one connection.
+const EARLY: usize = 16;
+
+/// Messages that have come before the answer to an earlier one. A DEALER sends them; a REQ waits.
+struct Early {
+    messages: VecDeque<Vec<Bytes>>,
+    /// Bytes of all of them, and their bound, which the last message may exceed.
+    size: usize,
+    largest: usize,
+}
+
+impl Early {
+    fn new(largest: usize) -> Self {
+        Self { messages: VecDeque::new(), size: 0, largest }
+    }
+
+    /// Returns `true` if the connection may be read while a command runs.
+    fn has_room(&self) -> bool {
+        self.messages.len() < EARLY && self.size < self.largest
+    }
+
+    fn add(&mut self, message: Vec<Bytes>) {
+        self.size += size(&message);
+        self.messages.push_back(message);
+    }
+
+    fn next(&mut self) -> Option<Vec<Bytes>> {
+        let message = self.messages.pop_front()?;
+        self.size -= size(&message);
+        Some(message)
+    }
+}
+
+fn size(message: &[Bytes]) -> usize {
+    message.iter().map(Bytes::len).sum()
+}
+
 /// One connection of a console.
 struct Console<'a> {
     door: &'a Door,
@@ -52,9 +87,9 @@ struct Console<'a> {
 
 impl Console<'_> {
     async fn talk(mut self) -> Result<(), Violation> {
-        let mut early = None;
+        let mut early = Early::new(self.door.settings().message);
         loop {
-            let frames = match early.take() {
+            let frames = match early.next() {
                 Some(frames) => frames,
                 None => match self.door.next(self.link.message()).await {
                     Ok(Some(frames)) => frames?,
@@ -72,9 +107,9 @@ impl Console<'_> {
                 tokio::select! {
                     biased;
                     reply = &mut answering => break reply,
-                    // Notices that the console has gone; a message that comes early has to wait.
-                    next = self.link.message(), if early.is_none() => match next {
-                        Some(frames) => early = Some(frames?),
+                    // Notices that the console has gone; messages that come early have to wait.
+                    next = self.link.message(), if early.has_room() => match next {
+                        Some(frames) => early.add(frames?),
                         None => return Ok(()),
                     },
                 }
@@ -122,6 +157,9 @@ async fn run(
         let request = door.waited_request(&job, &data, peer)?;
         let request = request.header(redcall_common::result_kind::NONCE, &command.nonce);
         let request = request.header(COMMAND, &command.number.to_string());
+        // A gateway that is killed withdraws nothing: its commands must not start when their
+        // consoles have given up, and perhaps repeated them.
+        let request = request.start_within(door.settings().timeout);
         let request = request.require_worker().job_timeout(JOB_TIMEOUT);
         let stream = request.stream().await?;
         stream.id().clone_into(&mut id);
@@ -149,4 +187,27 @@ async fn followed(mut stream: FrameStream) -> Result<(ResultKind, Box<RawValue>)
         }
     }
     Err(Failure::new(Code::Internal, "the call ended without an answer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn early_messages_are_bounded_in_number_and_bytes() {
+        let message = |size| vec![Bytes::new(), Bytes::from(vec![0; size])];
+        let mut early = Early::new(100);
+        for _ in 0..EARLY {
+            assert!(early.has_room());
+            early.add(message(1));
+        }
+        assert!(!early.has_room());
+        assert_eq!(early.next(), Some(message(1)));
+        assert!(early.has_room());
+        early.add(message(100));
+        while early.next().is_some() {}
+        assert!(early.has_room());
+        early.add(message(100));
+        assert!(!early.has_room());
+    }
 }

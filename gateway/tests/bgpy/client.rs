@@ -198,6 +198,11 @@ impl Client {
         self.stream.shutdown().await.unwrap();
     }
 
+    /// Resets the connection.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+
     /// Waits until the gateway has closed; returns the bytes that came before.
     pub(crate) async fn closed(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();

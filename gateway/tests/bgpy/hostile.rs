@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use futures_util::future::join_all;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::client::{Client, frame, kind, message, pickle};
 use crate::service;
@@ -153,4 +155,56 @@ async fn silent_connection_is_closed() {
     let mut slow = Client::authenticated(address).await;
     slow.send(b"100             AAAA").await;
     assert_eq!(slow.closed().await, b"");
+}
+
+#[tokio::test]
+async fn message_over_the_limit_is_answered_by_errors() {
+    let (_stage, _worker, _gateway, address) = service::start("message = \"64KiB\"").await;
+    let mut other = Client::authenticated(address).await;
+    other.initialize().await;
+    let data = "x".repeat(200 << 10);
+    let large = message(kind::EXEC, &format!(r#"{{"x":"{data}","await_response":true}}"#));
+    let mut client = Client::authenticated(address).await;
+    client.send(&large).await;
+    for _ in 0..2 {
+        let (kind, args) = client.receive().await;
+        assert_eq!(kind, kind::ERROR);
+        assert!(args.contains(r#""code":"too_large""#), "{args}");
+    }
+    client.receipt("ERROR").await;
+    assert_eq!(client.closed().await, b"");
+    // One that is never sent whole.
+    let mut client = Client::authenticated(address).await;
+    client.send(&large[..100 << 10]).await;
+    assert_eq!(client.receive().await.0, kind::ERROR);
+    drop(client);
+    assert_served(&mut other, address).await;
+}
+
+/// A client that resets its connection as soon as it has sent.
+#[tokio::test]
+async fn malformed_message_of_a_client_that_has_gone_is_counted() {
+    let more = "[admin]\nlisten = \"127.0.0.1:0\"";
+    let (_stage, _worker, gateway, address) = service::start(more).await;
+    let probes = gateway.probes();
+    for number in 1..=3 {
+        let mut client = Client::authenticated(address).await;
+        client.send(&frame(b"not a pickle")).await;
+        client.reset();
+        redcall_testkit::eventually("the message to be counted", async || {
+            let label = r#"redcall_gateway_refused_total{gateway="counter",why="malformed"}"#;
+            let line = format!("{label} {number}");
+            metrics(probes).await.lines().any(|found| found == line).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn metrics(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    response
 }

@@ -13,6 +13,7 @@ mod calls;
 mod client;
 mod faults;
 mod hostile;
+mod many;
 mod python;
 mod service;
 mod session;

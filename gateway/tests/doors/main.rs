@@ -9,5 +9,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod drain;
+#[path = "../pm/raw.rs"]
+#[allow(dead_code, reason = "the tests of `pm` use the rest")]
+mod pm_peer;
 mod program;
 mod readiness;
+#[path = "../rq/rq_redis.rs"]
+#[allow(dead_code, reason = "the tests of `rq` use the rest")]
+mod rq_redis;
+mod withdrawal;

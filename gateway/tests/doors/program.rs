@@ -64,6 +64,26 @@ async fn check_reports_each_problem_and_exits_with_2() {
 }
 
 #[tokio::test]
+async fn check_connects_to_the_redis_of_each_rq_door() {
+    let stage = Stage::new().await;
+    let other = redcall_testkit::TestRedis::start().await;
+    let door = |url: &str| format!("[gateways.rq]\nprotocol = 'rq'\ntake = ['a']\nurl = '{url}'\n");
+    let (code, stdout, stderr) = run(&stage, &door(&other.url()), &["check"]);
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    let last = stdout.lines().last().unwrap();
+    assert!(last.starts_with("redis of rq: ") && last.ends_with(" answers"), "{stdout}");
+    for (url, why) in [
+        ("redis://127.0.0.1:1", "gateways.rq: Redis at 127.0.0.1:1 cannot be reached"),
+        (&format!("{}?user=x&pass=secret", other.url()), "wrong user or password"),
+    ] {
+        let (code, _, stderr) = run(&stage, &door(url), &["check"]);
+        assert_eq!(code, Some(2), "{url}: {stderr}");
+        assert!(stderr.contains(why), "{url}: {stderr}");
+        assert!(!stderr.contains("secret"), "{stderr}");
+    }
+}
+
+#[tokio::test]
 async fn gateway_without_doors_does_not_start() {
     let stage = Stage::new().await;
     let (code, _, stderr) = run(&stage, "", &[]);

@@ -163,6 +163,6 @@ async fn draining_gateway_ends_its_streams_as_unavailable() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     let end = client.next().await;
     // A status, not a cut connection.
-    let details = "the gateway shuts down; the job goes on: monitor it again";
+    let details = "the gateway shuts down; the job continues: monitor it again";
     assert_eq!(end, json!({"code": "UNAVAILABLE", "details": details}));
 }

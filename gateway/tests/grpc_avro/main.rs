@@ -12,6 +12,7 @@ mod faults;
 mod guide;
 mod hostile;
 mod life;
+mod many;
 mod peers;
 mod refused;
 mod registry;
@@ -19,5 +20,6 @@ mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod windows;
 
 use peers::{client, python, raw};

@@ -71,6 +71,22 @@ async fn message_over_the_limit_is_resource_exhausted() {
     }
 }
 
+/// Within the default of `message`, 4 MiB, and beyond that of `limits.request`, 2 MiB.
+#[tokio::test]
+async fn message_over_the_limit_of_requests_is_resource_exhausted() {
+    let Some(python) = python() else { return };
+    let stage = Stage::new().await;
+    let gateway = stage.gateway(&door("")).await;
+    let mut client = GrpcClient::of(&python, gateway.address("scix", "listen"));
+    let mut large = record(false);
+    // The second one fits without its envelope.
+    for length in [3_000_000, (2 << 20) - 200] {
+        large["task_args"]["ingest_type"] = json!("a".repeat(length));
+        let (code, details) = client.refused(json!({"path": INIT, "record": large})).await;
+        assert_eq!(code, "RESOURCE_EXHAUSTED", "{length}: {details}");
+    }
+}
+
 #[tokio::test]
 async fn compressed_requests_are_read() {
     let Some(python) = python() else { return };

@@ -57,6 +57,16 @@ async fn malformed_grpc_timeout_is_refused() {
     assert_eq!(ended.code, Some(4));
 }
 
+#[tokio::test]
+async fn job_for_a_full_queue_is_refused() {
+    let stage = Stage::new().await;
+    let gateway = stage.gateway(&door("[limits]\nmax_length = 1\n")).await;
+    let mut sender = connect(gateway.address("scix", "listen"), WIDE).await;
+    assert_eq!(ask(&mut sender, raw::init(false, &[])).await.code, Some(0));
+    // RESOURCE_EXHAUSTED.
+    assert_eq!(ask(&mut sender, raw::init(false, &[])).await.code, Some(8));
+}
+
 /// A request whose message never comes whole must not hold its stream.
 #[tokio::test]
 async fn request_without_an_end_is_ended_by_the_timeout() {

@@ -73,3 +73,15 @@ fn whole_number_of_128_kib_is_refused() {
     pickle.push(b'.');
     assert_eq!(assert_bounded(&pickle), Refused::TooManyDigits);
 }
+
+#[test]
+fn whole_numbers_have_one_budget_as_keys_and_as_json() {
+    // `{NUMBER: NUMBER}`; the name of a key is written twice.
+    let pickle = |length: u32| {
+        let number = [&b"\x8b"[..], &length.to_le_bytes(), &vec![1; length as usize]].concat();
+        [&b"\x80\x02}"[..], &number, &number, b"s."].concat()
+    };
+    let json = |length| read(&pickle(length), &BOUNDS).and_then(|document| document.root().json());
+    assert!(json(8_000).is_ok());
+    assert_eq!(json(10_000), Err(Refused::TooManyDigits));
+}

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::raw::{Peer, error, result, server};
+use crate::raw::{Peer, error, framed, result, server};
 use crate::support::{RunningGateway, RunningWorker, Stage};
 
 const LISTEN: &str = "[gateways.apps]\nprotocol = \"pm\"\nlisten = \"127.0.0.1:0\"\n";
@@ -137,6 +137,35 @@ async fn call_without_workers_is_told_to_try_later() {
 }
 
 #[tokio::test]
+async fn call_to_a_full_queue_is_told_to_try_later() {
+    let stage = Stage::new().await;
+    let client = stage.client().await;
+    let _worker = stage.worker(jobs).await;
+    client.pause("default").await.unwrap();
+    client.call("echo", &1).await.unwrap();
+    let gateway = stage.gateway(&format!("[limits]\nmax_length = 1\n{LISTEN}")).await;
+    let mut peer = Peer::connect(gateway.address("apps", "listen")).await;
+    let (code, message) = error(&peer.call(1, "echo", json!(2)).await);
+    assert!(code == -2 && message.contains("full"), "{code}: {message}");
+}
+
+#[tokio::test]
+async fn requests_of_a_door_are_signed_with_its_key() {
+    let stage = Stage::new().await;
+    let keys = "[auth.keys.web]\nsecret = \"0123456789abcdefghijklmnopqrstuv\"\njobs = [\"add\"]\n";
+    let _worker = stage.worker_of(stage.settings(&format!("[auth]\n{keys}")), jobs).await;
+    let signed = format!("[auth]\n{keys}{LISTEN}sign_with = \"web\"\n");
+    let unsigned = format!("[auth]\n{keys}{LISTEN}");
+    for (door, add, echo) in [(signed, None, -32001), (unsigned, Some(-32001), -32001)] {
+        let gateway = stage.gateway(&door).await;
+        let mut peer = Peer::connect(gateway.address("apps", "listen")).await;
+        let answer = peer.call(1, "add", json!({"a": 1, "b": 2})).await;
+        assert_eq!(answer["error"]["error"]["code"].as_i64(), add, "{answer}");
+        assert_eq!(error(&peer.call(2, "echo", json!({})).await).0, echo);
+    }
+}
+
+#[tokio::test]
 async fn requests_run_at_once_and_are_answered_in_any_order() {
     let mut door = listening("").await;
     door.peer.request(1, "sleep", "S", json!({"ms": 60_000})).await;
@@ -201,6 +230,27 @@ async fn notifications_are_enqueued_in_their_order() {
 }
 
 #[tokio::test]
+async fn burst_of_notifications_is_enqueued_whole() {
+    const COUNT: usize = 500;
+    let stage = Stage::new().await;
+    let gateway = stage.gateway(&format!("{LISTEN}queue = \"notes\"\nconcurrency = 4\n")).await;
+    let mut peer = Peer::connect(gateway.address("apps", "listen")).await;
+    let note = |number: usize| {
+        let params = json!({"sid": "S", "params": {"number": number}});
+        framed(&json!({"jsonrpc": "2.0", "method": "note", "params": params}).to_string())
+    };
+    peer.write(&(0..COUNT).flat_map(note).collect::<Vec<u8>>()).await;
+    // It is answered after them: they were all received.
+    peer.call(1, "s\n", json!({})).await;
+    let client = stage.client().await;
+    eventually("all of them in the queue", async || {
+        let queue = client.inspect().queue("notes").await.ok()?;
+        (queue.length as usize == COUNT).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn peer_without_sessions_gets_bare_answers() {
     let mut door = listening("").await;
     let plain = |id: u64, method: &str, params: Value| {
@@ -222,23 +272,44 @@ async fn peer_without_sessions_gets_bare_answers() {
 }
 
 #[tokio::test]
-async fn typed_door_wraps_results_that_have_no_type() {
+async fn application_that_asks_outside_of_a_session_gets_an_envelope() {
+    let mut door = listening("").await;
+    // The order of its library, which reads only envelopes.
+    door.peer.send_text(r#"{"method": "same", "params": [1], "id": 0, "jsonrpc": "2.0"}"#).await;
+    assert_eq!(door.peer.next().await, result(0, "", &json!([1])));
+}
+
+#[tokio::test]
+async fn typed_door_wraps_only_results_that_need_a_type() {
     let stage = Stage::new().await;
     let _worker = stage.worker(jobs).await;
     let (listener, address) = server().await;
-    let door = format!("[gateways.pm]\nprotocol = \"pm\"\nconnect = \"{address}\"\n");
+    let names = r#"custom_add = "add", custom_work = "work", custom_same = "same""#;
+    let lists = r#"app_capabilities_get = "same", nodes_on_change = "same""#;
+    let door = format!(
+        "[gateways.pm]\nprotocol = \"pm\"\nconnect = \"{address}\"\n\
+         names = {{ {names}, {lists} }}\n"
+    );
     let _gateway = stage.gateway(&door).await;
     let mut peer = Peer::accept(&listener).await;
     let typed = json!({"type": 0, "content": {"answer": 3}});
-    assert_eq!(peer.call(1, "add", json!({"a": 1, "b": 2})).await, result(1, "S", &typed));
-    peer.request(2, "work", "S", json!({})).await;
+    assert_eq!(peer.call(1, "custom_add", json!({"a": 1, "b": 2})).await, result(1, "S", &typed));
+    let empty = result(1, "S", &json!({"type": 0}));
+    assert_eq!(peer.call(1, "custom_same", json!(null)).await, empty);
+    // Pipeline Manager's browser rejects a type here.
+    let list = json!([{"name": "Run", "procedureName": "dataflow_run"}]);
+    let capabilities = peer.call(1, "app_capabilities_get", list.clone()).await;
+    assert_eq!(capabilities, result(1, "S", &list));
+    let noticed = peer.call(1, "nodes_on_change", json!(null)).await;
+    assert_eq!(noticed, result(1, "S", &json!(null)));
+    peer.request(2, "custom_work", "S", json!({})).await;
     let mut last = peer.next().await;
     while last["method"] == "progress_change" {
         last = peer.next().await;
     }
     assert_eq!(last, result(2, "S", &json!({"type": 1, "content": "done"})));
     // The order of the members is that of an application.
-    peer.request(3, "echo", "S", json!({})).await;
+    peer.request(3, "custom_same", "S", json!({})).await;
     let wanted = concat!(
         r#"{"result": {"sid": "S", "result": {"type": 0, "content": {}}}, "#,
         r#""id": 3, "jsonrpc": "2.0"}"#

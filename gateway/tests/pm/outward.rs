@@ -6,7 +6,7 @@ use redcall_client::{CallError, Client, Code, RequestBuilder, Update};
 use redcall_testkit::eventually;
 use serde_json::{Value, json};
 
-use crate::raw::{Peer, result, server};
+use crate::raw::{Peer, error, result, server};
 use crate::support::{RunningGateway, Stage};
 
 /// A door whose application is `peer`.
@@ -126,13 +126,13 @@ async fn errors_of_the_application_become_codes() {
 #[tokio::test]
 async fn data_that_are_not_params_are_refused_unsent() {
     let mut door = open("").await;
-    for data in [json!(5), json!("x"), json!(true)] {
+    for data in [json!(5), json!("x"), json!(true), json!([1])] {
         let failed = failed(door.request("run", &data).wait().await);
         assert_eq!(failed.0, Code::InvalidData);
     }
-    let call = tokio::spawn(door.request("run", &json!([1])).wait());
+    let call = tokio::spawn(door.request("run", &json!([])).wait());
     let asked = door.peer.next().await;
-    assert_eq!((&asked["id"], &asked["params"]["params"]), (&json!(1), &json!([1])));
+    assert_eq!((&asked["id"], &asked["params"]["params"]), (&json!(1), &json!([])));
     door.peer.answer(&asked, json!(1)).await;
     call.await.unwrap().unwrap();
 }
@@ -245,6 +245,11 @@ async fn draining_gateway_waits_for_its_running_calls() {
     let asked = door.peer.next().await;
     let ending = tokio::spawn(door.gateway.end());
     let mut answers = vec![door.peer.next().await];
+    // Requests are refused, except those from inside a job that runs.
+    assert_eq!(error(&door.peer.call(2, "echo", json!({})).await).0, -2);
+    let inside = asked["params"]["sid"].as_str().unwrap().to_owned();
+    door.peer.request(3, "echo", &inside, json!({"of": 1})).await;
+    assert_eq!(door.peer.next().await, result(3, &inside, &json!({"of": 1})));
     door.peer.answer(&asked, json!(1)).await;
     call.await.unwrap().unwrap();
     ending.await.unwrap().unwrap();

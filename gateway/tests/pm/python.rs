@@ -175,5 +175,5 @@ async fn server_on_json_rpc_is_answered_with_progress() {
     let _second = stage.gateway(&door).await;
     python.event("connected").await;
     let answer = python.call("add", json!({"a": 1, "b": 1}), "T").await;
-    assert_eq!(answer, json!({"type": 0, "content": {"answer": 2}}));
+    assert_eq!(answer, json!({"answer": 2}));
 }

@@ -1,5 +1,7 @@
 //! The ends of calls: answers, errors, statuses, TTLs.
 
+mod silent;
+
 use std::time::{Duration, Instant};
 
 use redcall_testkit::redis::AsyncCommands as _;

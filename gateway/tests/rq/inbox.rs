@@ -1,5 +1,7 @@
 //! The operations at rq's Redis below the door: room, bounds, and each result of their scripts.
 
+mod scripts;
+
 use std::time::Duration;
 
 use redcall_store::Connector;
@@ -68,7 +70,7 @@ async fn job_ends_once_and_only_in_the_inbox_that_holds_it() {
     let taken = take(&first, &[], 10, 100).await;
     assert!(taken[0].age >= Duration::from_secs(99), "{:?}", taken[0].age);
     let ended = redcall_testkit::eventually("its lease to end", async || {
-        let ended = second.beat(WITHIN).await.unwrap();
+        let ended = second.beat(WITHIN).await.unwrap().ended;
         (!ended.is_empty()).then_some(ended)
     })
     .await;
@@ -86,7 +88,7 @@ async fn job_ends_once_and_only_in_the_inbox_that_holds_it() {
     assert!((1..=50).contains(&rq.ttl("key").await));
     assert!((51..=100).contains(&rq.ttl("rq:job:a").await));
     // The ended gateway is forgotten with its last job.
-    assert!(second.beat(WITHIN).await.unwrap().is_empty());
+    assert!(second.beat(WITHIN).await.unwrap().ended.is_empty());
     let gateways: usize = rq.0.zcard("redcall-gateway:rq:door:gateways").await.unwrap();
     assert_eq!(gateways, 1);
 }
@@ -111,9 +113,9 @@ async fn left_inbox_is_taken_over_at_once() {
     rq.enqueue("high", "a", b"x").await;
     let (first, second) = (inbox(&redis, LONG).await, inbox(&redis, LONG).await);
     assert_eq!(take(&first, &[], 10, 100).await.len(), 1);
-    assert!(second.beat(WITHIN).await.unwrap().is_empty());
+    assert!(second.beat(WITHIN).await.unwrap().ended.is_empty());
     assert_eq!(first.leave(WITHIN).await.unwrap(), 1);
-    let ended = second.beat(WITHIN).await.unwrap();
+    let ended = second.beat(WITHIN).await.unwrap().ended;
     assert_eq!(ids(&take(&second, &ended, 10, 100).await), ["a"]);
     assert_eq!(first.leave(WITHIN).await.unwrap(), 0);
 }

@@ -287,3 +287,37 @@ async fn call_ends_in_time_while_redcalls_redis_is_away() {
     gate.end_one();
     rq.ends(&id, "finished").await;
 }
+
+#[tokio::test]
+async fn door_waits_for_a_redis_that_refuses_writes() {
+    let stage = Stage::new().await;
+    let _worker = stage.worker(|worker| worker).await;
+    let redis = TestRedis::start().await;
+    let mut rq = RqRedis(redis.connection().await);
+    // A replica of a server that is not there.
+    let replica = redcall_testkit::redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1).to_owned();
+    let () = replica.query_async(&mut rq.0).await.unwrap();
+    let program = stage.program(&format!("{DOOR}url = \"{}\"\n", redis.url()));
+    let retried = |line: &serde_json::Value| {
+        (line["message"] == "retrying to connect to rq's Redis").then_some(())
+    };
+    program.logged("an attempt to connect", retried).await;
+    let () = redcall_testkit::redis::cmd("REPLICAOF")
+        .arg("NO")
+        .arg("ONE")
+        .query_async(&mut rq.0)
+        .await
+        .unwrap();
+    let key = rq.call("default", "add", "{\"a\": 1, \"b\": 1}").await;
+    assert_eq!(rq.answer(&key).await, json!({"answer": 2}));
+}
+
+#[tokio::test]
+async fn door_whose_user_is_not_accepted_ends_the_gateway() {
+    let stage = Stage::new().await;
+    let redis = TestRedis::start().await;
+    let url = format!("{}?user=unknown&pass=wrong", redis.url());
+    let gateway = stage.gateway(&format!("{DOOR}url = \"{url}\"\n")).await;
+    let error = gateway.ended().await.unwrap_err();
+    assert!(error.to_string().contains("gateways.python-rpc: "), "{error}");
+}

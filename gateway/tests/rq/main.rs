@@ -17,4 +17,5 @@ mod outward;
 mod python;
 mod queues;
 mod recorded;
+mod rights;
 mod rq_redis;

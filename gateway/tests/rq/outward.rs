@@ -22,7 +22,7 @@ timeout = \"20s\"
 ";
 
 /// A job as an rq worker takes it.
-struct Taken {
+pub(crate) struct Taken {
     id: String,
     fields: HashMap<String, Vec<u8>>,
     response_key: String,
@@ -31,7 +31,7 @@ struct Taken {
 
 impl Taken {
     /// Takes the next job.
-    async fn next(rq: &mut RqRedis) -> Self {
+    pub(crate) async fn next(rq: &mut RqRedis) -> Self {
         let popped: Option<(String, String)> = rq.0.blpop("rq:queue:default", 20.0).await.unwrap();
         let id = popped.expect("a job in the queue").1;
         let fields: HashMap<String, Vec<u8>> = rq.0.hgetall(format!("rq:job:{id}")).await.unwrap();
@@ -47,7 +47,7 @@ impl Taken {
         Self { id, data, response_key, fields }
     }
 
-    async fn answer(&self, rq: &mut RqRedis, element: &str) {
+    pub(crate) async fn answer(&self, rq: &mut RqRedis, element: &str) {
         let () = rq.0.lpush(&self.response_key, element).await.unwrap();
     }
 }
@@ -88,10 +88,19 @@ async fn job_has_the_form_that_all_rq_workers_take() {
     job.answer(&mut rq, "{\"data\": {\"answer\": 42}, \"id\": \"x\", \"response_key\": \"y\"}")
         .await;
     assert_eq!(calling.await.unwrap().unwrap(), json!({"answer": 42}));
+    let ttl = removed(&mut rq, &job).await;
+    assert!((1..=15 + 90).contains(&ttl), "{ttl}");
+}
+
+/// Waits until the answer of a job is removed; returns the TTL of its key, which is kept for a
+/// second answer.
+async fn removed(rq: &mut RqRedis, job: &Taken) -> i64 {
     eventually("the answer to be removed", async || {
-        (rq.ttl(&job.response_key).await == -2).then_some(())
+        let length: usize = rq.0.clone().llen(&job.response_key).await.unwrap();
+        (length == 1).then_some(())
     })
     .await;
+    rq.ttl(&job.response_key).await
 }
 
 #[tokio::test]
@@ -150,11 +159,10 @@ async fn job_without_an_answer_in_time_is_removed() {
     eventually("the job to be removed", async || rq.keys("rq:job:").await.is_empty().then_some(()))
         .await;
     // python-rpc sets no TTL: a late answer would stay without limit.
+    removed(&mut rq, &job).await;
     job.answer(&mut rq, "{\"data\": 1}").await;
-    eventually("the late answer to be removed", async || {
-        (rq.ttl(&job.response_key).await == -2).then_some(())
-    })
-    .await;
+    let ttl = rq.ttl(&job.response_key).await;
+    assert!((1..=91).contains(&ttl), "{ttl}");
 }
 
 #[tokio::test]
@@ -229,4 +237,75 @@ async fn call_of_a_killed_gateway_is_sent_again() {
     assert_eq!((job.data.as_str(), job.id == lost.id), ("[1]", false));
     job.answer(&mut rq, "{\"data\": 2}").await;
     assert_eq!(calling.await.unwrap().unwrap(), json!(2));
+}
+
+#[tokio::test]
+async fn second_answer_expires() {
+    let stage = Stage::new().await;
+    let _gateway = stage.gateway(DOOR).await;
+    let (client, mut rq) = (stage.client().await, RqRedis::of(&stage).await);
+    let calling = call(&client, "{}");
+    let job = Taken::next(&mut rq).await;
+    job.answer(&mut rq, "{\"data\": 1}").await;
+    assert_eq!(calling.await.unwrap().unwrap(), json!(1));
+    removed(&mut rq, &job).await;
+    job.answer(&mut rq, "{\"data\": 2}").await;
+    let ttl = rq.ttl(&job.response_key).await;
+    assert!((1..=15 + 90).contains(&ttl), "{ttl}");
+    // The first of two answers counts.
+    let calling = call(&client, "{}");
+    let job = Taken::next(&mut rq).await;
+    let both = ["{\"data\": 3}", "{\"data\": 4}"];
+    let () = rq.0.lpush(&job.response_key, &both).await.unwrap();
+    assert_eq!(calling.await.unwrap().unwrap(), json!(3));
+}
+
+#[tokio::test]
+async fn answer_after_the_end_of_its_gateway_expires() {
+    let stage = Stage::new().await;
+    let (client, mut rq) = (stage.client().await, RqRedis::of(&stage).await);
+    let gateway = stage.program(DOOR);
+    let calling = call(&client, "[1]");
+    let job = Taken::next(&mut rq).await;
+    gateway.signal(rustix::process::Signal::KILL);
+    gateway.wait();
+    calling.abort();
+    job.answer(&mut rq, "{\"data\": 1}").await;
+    // The time of its caller, twice, and that of rq.
+    let ttl = rq.ttl(&job.response_key).await;
+    assert!((1..=2 * 15 + 60 + 90).contains(&ttl), "{ttl}");
+}
+
+#[tokio::test]
+async fn drained_gateway_leaves_no_job_in_the_queue_of_rq() {
+    let stage = Stage::new().await;
+    let (client, mut rq) = (stage.client().await, RqRedis::of(&stage).await);
+    let gateway = stage.program(&format!("{DOOR}[worker]\ndrain_timeout = \"5s\"\n"));
+    let calling = call(&client, "[1]");
+    let queue = "rq:queue:default";
+    eventually("the job to be enqueued", async || (rq.ttl(queue).await == -1).then_some(())).await;
+    gateway.signal(rustix::process::Signal::TERM);
+    let (status, log) = gateway.wait();
+    assert!(status.success(), "{log:#?}");
+    assert_eq!(rq.ttl(queue).await, -2, "{log:#?}");
+    assert_eq!(rq.keys("rq:job:").await, [""; 0]);
+    calling.abort();
+}
+
+#[tokio::test]
+async fn call_is_unavailable_while_the_redis_of_rq_is_away() {
+    let stage = Stage::new().await;
+    let redis = redcall_testkit::TestRedis::start().await;
+    let proxy = FaultProxy::start(&redis);
+    let door = DOOR.replace("20s", "1s");
+    let _gateway = stage.gateway(&format!("{door}url = \"{}\"\n", proxy.url())).await;
+    let (client, mut rq) = (stage.client().await, RqRedis(redis.connection().await));
+    let calling = call(&client, "1");
+    Taken::next(&mut rq).await.answer(&mut rq, "{\"data\": 1}").await;
+    assert_eq!(calling.await.unwrap().unwrap(), json!(1));
+    proxy.refuse();
+    proxy.cut().await;
+    for _ in 0..3 {
+        assert_eq!(code(call(&client, "{}").await.unwrap()), Code::Unavailable);
+    }
 }

@@ -1,11 +1,15 @@
-//! Taking jobs: urgency, room, keys of other types.
+//! Taking jobs: urgency, room, many at once, keys of other types.
 
+use futures_util::future::join_all;
 use redcall_testkit::eventually;
 use redcall_testkit::redis::AsyncCommands as _;
 use serde_json::json;
 
-use crate::rq_redis::{DOOR, RqRedis, call, gated, uuid};
+use crate::rq_redis::{DOOR, Gate, RqRedis, call, gated, uuid};
 use crate::support::Stage;
+
+/// Callers that wait at once.
+const CALLERS: usize = 1000;
 
 #[tokio::test]
 async fn urgent_queues_come_first_and_only_as_many_as_there_is_room_for() {
@@ -127,4 +131,39 @@ async fn drained_gateway_leaves_nothing_behind() {
         rq.keys("redcall-gateway:").await.is_empty().then_some(())
     });
     keys.await;
+}
+
+#[tokio::test]
+async fn thousand_waiting_jobs_get_their_answers() {
+    let stage = Stage::new().await;
+    let mut settings = stage.settings("");
+    settings.worker.concurrency = CALLERS;
+    let mut gate = None;
+    let _worker = stage
+        .worker_of(settings, |worker| {
+            let (worker, added) = Gate::add(worker);
+            gate = Some(added);
+            worker
+        })
+        .await;
+    let mut gate = gate.unwrap();
+    let door = "[gateways.python-rpc]\nprotocol = \"rq\"\ntake = [\"default\"]\n\
+                concurrency = 1000\ntimeout = \"60s\"\n";
+    let _gateway = stage.gateway(door).await;
+    let rq = RqRedis::of(&stage).await;
+    let calls = (0..CALLERS).map(async |number| {
+        let mut rq = RqRedis(rq.0.clone());
+        rq.call("default", "gate", &number.to_string()).await
+    });
+    let keys = join_all(calls).await;
+    // All run, and none has ended: all callers wait.
+    for _ in 0..CALLERS {
+        gate.started.recv().await.unwrap();
+    }
+    gate.ends.add_permits(CALLERS);
+    let mut rq = rq;
+    for (number, key) in keys.iter().enumerate() {
+        assert_eq!(rq.answer(key).await, number);
+    }
+    rq.inboxes_are_empty().await;
 }

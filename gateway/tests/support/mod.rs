@@ -22,7 +22,15 @@ use redcall_gateway::{Gateway, Stop};
 use redcall_testkit::{TestRedis, eventually};
 use redcall_worker::Worker;
 pub(crate) use running::{RunningGateway, RunningWorker};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
+
+/// Allows this process both ends of a thousand connections.
+pub(crate) fn allow_many_files() {
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum.map(|most| most.min(8192)).or(Some(8192));
+    setrlimit(Resource::Nofile, files).unwrap();
+}
 
 /// A private Redis and a folder for settings.
 pub(crate) struct Stage {

@@ -178,6 +178,43 @@ async fn console_that_goes_away_withdraws_its_command() {
 }
 
 #[tokio::test]
+async fn console_that_sends_ahead_withdraws_its_command_too() {
+    let lab = Lab::new("timeout = \"1h\"").await;
+    let mut console = lab.console().await;
+    console.send(r#"{"command": 130}"#).await;
+    assert!(matches!(lab.note().await, Note::Started));
+    // As a DEALER does.
+    for _ in 0..4 {
+        console.send(r#"{"command": 110}"#).await;
+    }
+    drop(console);
+    assert!(matches!(lab.note().await, Note::Cancelled));
+}
+
+#[tokio::test]
+async fn commands_that_are_sent_ahead_are_answered_in_order() {
+    let lab = Lab::new("").await;
+    let mut console = lab.console().await;
+    for number in 0..40 {
+        console.send(format!(r#"{{"command": 110, "nonce": {number}}}"#)).await;
+    }
+    for number in 0..40 {
+        let reply: Value = serde_json::from_str(&console.reply().await).unwrap();
+        assert_eq!(reply["nonce"], number);
+    }
+}
+
+#[tokio::test]
+async fn command_to_a_full_queue_is_unavailable() {
+    let lab = Lab::new("[limits]\nmax_length = 1\n").await;
+    lab.client.pause("device").await.unwrap();
+    lab.client.request("same").queue("device").submit().await.unwrap();
+    let reply = lab.console().await.ask(r#"{"command": 110, "nonce": 3}"#).await;
+    let told = json!([reply["nonce"], reply["result"], reply["errorKind"], reply["errorCode"]]);
+    assert_eq!(told, json!([3, 9999, 1, Code::Overloaded.number()]));
+}
+
+#[tokio::test]
 async fn slow_commands_hold_up_no_others() {
     let lab = Lab::new("timeout = \"1h\"").await;
     let mut waiting = Vec::new();

@@ -7,13 +7,15 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use redcall_client::{Client, Code, EventItem, EventStream, Kind};
-use redcall_gateway::zmtp::wire::{SocketType, encode};
+use redcall_gateway::zmtp::wire::{Decoder, Incoming, SocketType, encode};
 use redcall_testkit::eventually;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tokio_util::codec::FramedRead;
 
 use crate::peers::{PATIENCE, Python, Version};
 use crate::support::{RunningGateway, Stage};
@@ -199,5 +201,81 @@ async fn silent_device_is_connected_to_again() {
         let (mut stream, _) = timeout(PATIENCE, device.accept()).await.unwrap().unwrap();
         stream.write_all(&encode::opening(SocketType::Pub)).await.unwrap();
         connections.push(stream);
+    }
+}
+
+/// A device that answers each command with its nonce.
+async fn device() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (read, mut write) = stream.into_split();
+            write.write_all(&encode::opening(SocketType::Rep)).await.unwrap();
+            let mut read = FramedRead::new(read, Decoder::new(SocketType::Rep, 1 << 20));
+            while let Some(Ok(incoming)) = read.next().await {
+                let Incoming::Message(frames) = incoming else { continue };
+                let command: Value = serde_json::from_slice(frames.last().unwrap()).unwrap();
+                let reply = json!({"nonce": command["nonce"], "result": 100, "data": command});
+                let reply = encode::message(&[b"", reply.to_string().as_bytes()]);
+                write.write_all(&reply).await.unwrap();
+            }
+        }
+    });
+    at
+}
+
+/// A listener that answers no further attempt to connect, as a host that is gone.
+async fn unreachable() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let at = listener.local_addr().unwrap();
+    let mut accepted = Vec::new();
+    // Its queue is full once an attempt does not succeed soon.
+    while let Ok(stream) = timeout(Duration::from_millis(500), TcpStream::connect(at)).await {
+        accepted.push(stream.unwrap());
+    }
+    (listener, accepted)
+}
+
+#[tokio::test]
+async fn device_gets_the_callers_nonce_if_it_can_read_it() {
+    let stage = Stage::new().await;
+    let client = stage.client().await;
+    let _gateway = console(&stage, &device().await, "").await;
+    served(&client).await;
+    let ask = async |name: &str, headers: &[(&str, &str)]| -> Value {
+        let mut request = client.request(name);
+        for (header, value) in headers {
+            request = request.header(header, value);
+        }
+        request.wait().await.unwrap().json().unwrap()
+    };
+    assert_eq!(ask("status", &[("nonce", "5")]).await["nonce"], 5);
+    assert_eq!(ask("status", &[("nonce", "-5")]).await["nonce"], 1, "counted");
+    let custom = ask("command.7", &[("nonce", "6"), ("command", "99999")]).await;
+    assert_eq!(custom, json!({"command": 99999, "customCommand": 7, "nonce": 6}));
+    assert_eq!(ask("command.7", &[("nonce", "8")]).await, json!({"command": 7, "nonce": 8}));
+}
+
+#[tokio::test]
+async fn command_goes_to_the_next_device_if_one_is_not_ready() {
+    let stage = Stage::new().await;
+    let client = stage.client().await;
+    let (gone, _queue) = unreachable().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (lost, seconds) in [(&gone, 20), (&silent, 20), (&silent, 3)] {
+        let lost = lost.local_addr().unwrap();
+        let gateway = console(&stage, &format!("{lost}\", \"{}", device().await), "").await;
+        served(&client).await;
+        // One of the two begins with the lost device.
+        for number in 0..2 {
+            let limit = Duration::from_secs(seconds);
+            let asking = client.request("status").data(&number).timeout(limit).wait();
+            let answer: Value = asking.await.unwrap().json().unwrap();
+            assert_eq!(answer["data"], number);
+        }
+        gateway.end().await.unwrap();
     }
 }

@@ -67,6 +67,39 @@ async fn peers_come_back_after_the_gateway_was_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn command_queued_at_a_kill_does_not_start_late() {
+    const WAIT: Duration = Duration::from_secs(3);
+    let stage = Stage::new().await;
+    let (sender, mut notes) = mpsc::unbounded_channel();
+    let _worker = stage.worker(|worker| jobs(worker, sender)).await;
+    let client = stage.client().await;
+    let program = stage.program(&door("timeout = \"3s\""));
+    let commands = program.address("lab", "listen_commands").await;
+    let mut console = Raw::connect(commands, SocketType::Req).await;
+    client.pause("device").await.unwrap();
+    console.send(r#"{"command": 130}"#).await;
+    let length = async |wanted: u64| {
+        eventually("the queue to have so many requests", async || {
+            let queue = client.inspect().queue("device").await.ok()?;
+            (queue.length == wanted && queue.running == 0).then_some(())
+        })
+        .await;
+    };
+    length(1).await;
+    let queued = Instant::now();
+    program.signal(Signal::KILL);
+    tokio::task::block_in_place(|| program.wait());
+    eventually("the console's wait to be over", async || (queued.elapsed() > WAIT).then_some(()))
+        .await;
+    client.resume("device").await.unwrap();
+    length(0).await;
+    assert!(notes.try_recv().is_err(), "the command has run");
+    // Others run.
+    let _again = client.request("hang").queue("device").submit().await.unwrap();
+    assert!(matches!(notes.recv().await, Some(Note::Started)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_gateways_answer_commands_and_publish_all_events() {
     let Some(mut python) = Python::start(Version::V0_12) else { return };
     let lab = Lab::new("").await;

@@ -263,7 +263,7 @@ impl Connector {
 }
 
 /// Returns the id of this run of the server and that of its data, which changes if it becomes a
-/// replica meanwhile; `None` if the user may not ask for them.
+/// replica meanwhile; `None` if the user may not request them.
 pub(crate) async fn run_id(conn: &mut MultiplexedConnection) -> Option<Arc<str>> {
     let call = redis::cmd("INFO").arg("server").arg("replication").to_owned();
     let info: String = call.query_async(conn).await.ok()?;

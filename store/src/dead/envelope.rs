@@ -17,8 +17,8 @@ const RETRIED_AT: &str = "retried_at";
 const RETRY_OF: &str = "retry_of";
 
 /// The reason for skipping a signed letter.
-const NOT_SIGNED: &str = "it was signed, and workers with keys refuse it unsigned: set \
-                          auth.sign_with, and retry it to sign it again";
+const NOT_SIGNED: &str = "the request was signed, and workers with keys refuse it unsigned: \
+                          set auth.sign_with, and retry to sign it again";
 
 /// Signs letters again.
 pub(super) struct Signing<'a> {
@@ -55,10 +55,10 @@ pub(super) fn requeued(
     let id = id.ok_or("its `id` is not 1 to 64 of [A-Za-z0-9_-]")?;
     // A frame that could not be pushed has an id too.
     if !text(&fields, "name").is_some_and(|name| is_job_name(&name)) {
-        return Err("it has no valid `name`".to_owned());
+        return Err("the request has no valid `name`".to_owned());
     }
     if !fields.iter().any(|(field, _)| field == "data") {
-        return Err("it has no `data`".to_owned());
+        return Err("the request has no `data`".to_owned());
     }
     if fields.iter().any(|(field, auth)| field == "auth" && auth.get() != "null") {
         let signing = signing.ok_or(NOT_SIGNED)?;

@@ -275,7 +275,7 @@ mod tests {
             assert!(callers.iter().filter(|calls| **calls).count() > 1, "{script}");
             count += 1;
         }
-        // A script that repairs and only looks is two, of one file.
+        // Some files are two scripts, with and without writes.
         let names: BTreeSet<&str> = scripts().iter().map(|script| script.name()).collect();
         assert_eq!(count, names.len());
     }

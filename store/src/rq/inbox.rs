@@ -10,7 +10,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::keys::{self, JOBS, MAX_JOB_ID, RqKeys};
-use super::script::{BEAT, FINISH, LEAVE, TAKE, all};
+use super::script::{BEAT, FINISH, LATER, LEAVE, TAKE, all};
 use super::signal::QueueSignal;
 use crate::connection::{Connection, Connector};
 use crate::error::StoreError;
@@ -57,6 +57,15 @@ pub enum Unreadable {
     TooLarge,
     /// The id is longer than [`MAX_JOB_ID`], and was removed.
     LongId,
+}
+
+/// The jobs that a beat has found outside of rq's queues.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RqFound {
+    /// The ids of ended gateways whose inboxes hold jobs, for [`RqInbox::take`].
+    pub ended: Vec<String>,
+    /// `true` if there are jobs for [`RqInbox::take_later`].
+    pub has_later: bool,
 }
 
 /// The end of a job.
@@ -120,16 +129,17 @@ impl RqInbox {
         QueueSignal::new(self.connection.connector().clone(), keys::queue(queue))
     }
 
-    /// Renews the lease. Returns the ids of ended gateways whose inboxes hold jobs, for
-    /// [`RqInbox::take`].
+    /// Renews the lease, and finds jobs of ended gateways and jobs that are sent later.
     ///
     /// # Errors
     ///
     /// If rq's Redis is not reachable within `timeout`, or refuses.
-    pub async fn beat(&self, timeout: Duration) -> Result<Vec<String>, StoreError> {
-        let mut call = BEAT.call(&[self.keys.gateways()]);
+    pub async fn beat(&self, timeout: Duration) -> Result<RqFound, StoreError> {
+        let mut call = BEAT.call(&[self.keys.gateways(), self.keys.later()]);
         call.arg(&*self.id()).arg(millis(self.lease)).arg(self.keys.inboxes()).arg(ENDED_AT_ONCE);
-        read(BEAT.name(), self.connection.run(&BEAT, &call, timeout).await?)
+        let found = self.connection.run(&BEAT, &call, timeout).await?;
+        let (has_later, ended) = read(BEAT.name(), found)?;
+        Ok(RqFound { ended, has_later })
     }
 
     /// Moves at most `room` jobs into the inbox: first those of `ended` gateways, then those of
@@ -138,8 +148,8 @@ impl RqInbox {
     ///
     /// # Errors
     ///
-    /// If rq's Redis is not reachable within `timeout`, or refuses. If the reply was lost, call
-    /// [`RqInbox::replace`].
+    /// If rq's Redis is not reachable within `timeout`, or refuses. Call [`RqInbox::replace`]: some
+    /// jobs may be in the inbox.
     pub async fn take(
         &self,
         ended: &[String],
@@ -149,21 +159,46 @@ impl RqInbox {
         timeout: Duration,
     ) -> Result<Vec<TakenJob>, StoreError> {
         let id = self.id();
-        let mut keys = vec![self.keys.inbox(&id), self.keys.gateways()];
-        keys.extend(ended.iter().filter(|other| **other != *id).map(|id| self.keys.inbox(id)));
-        keys.extend(queues.iter().map(|queue| keys::queue(queue)));
+        let others = ended.iter().filter(|other| **other != *id).map(|id| self.keys.inbox(id));
+        let sources = others.chain(queues.iter().map(|queue| keys::queue(queue)));
+        self.take_from(&id, sources, (room, most), timeout).await
+    }
+
+    /// As [`RqInbox::take`], from the jobs that are sent later: those that came first.
+    ///
+    /// # Errors
+    ///
+    /// As [`RqInbox::take`].
+    pub async fn take_later(
+        &self,
+        room: usize,
+        most: usize,
+        timeout: Duration,
+    ) -> Result<Vec<TakenJob>, StoreError> {
+        self.take_from(&self.id(), [self.keys.later()], (room, most), timeout).await
+    }
+
+    async fn take_from(
+        &self,
+        id: &Arc<str>,
+        sources: impl IntoIterator<Item = String>,
+        (room, most): (usize, usize),
+        timeout: Duration,
+    ) -> Result<Vec<TakenJob>, StoreError> {
+        let mut keys = vec![self.keys.inbox(id), self.keys.gateways()];
+        keys.extend(sources);
         let mut call = TAKE.call(&keys);
-        call.arg(&*id).arg(millis(self.lease)).arg(room).arg(most).arg(most);
+        call.arg(&**id).arg(millis(self.lease)).arg(room).arg(most).arg(most);
         call.arg(JOBS).arg(MAX_JOB_ID);
         let jobs: Vec<[Value; 4]> =
             read(TAKE.name(), self.connection.run(&TAKE, &call, timeout).await?)?;
         let now = self.connection.now_ms();
-        jobs.into_iter().map(|job| taken(job, &id, now)).collect()
+        jobs.into_iter().map(|job| taken(job, id, now)).collect()
     }
 
-    /// Continues with a new inbox, after a [`RqInbox::take`] whose reply was lost: the old one may
-    /// hold jobs that this process does not know of. Its lease ends, and all of its jobs are taken
-    /// over.
+    /// Continues with a new inbox if the old one may hold jobs that this process does not run:
+    /// after an error of [`RqInbox::take`], and for a job that has no end. The lease of the old one
+    /// ends, and all of its jobs are taken over.
     pub fn replace(&self) {
         *self.id.lock().unwrap_or_else(PoisonError::into_inner) = new_id().into();
     }
@@ -188,6 +223,18 @@ impl RqInbox {
             Value::Int(2) => Ok(RqEnded::Unanswerable),
             _ => Err(StoreError::Unexpected(FINISH.name())),
         }
+    }
+
+    /// Moves a job out of the inbox, for [`RqInbox::take_later`] of any gateway. Returns `false` if
+    /// another gateway has taken it over, or it was moved before. Safe to repeat.
+    ///
+    /// # Errors
+    ///
+    /// If rq's Redis is not reachable within `timeout`, or refuses.
+    pub async fn put_later(&self, job: &TakenJob, timeout: Duration) -> Result<bool, StoreError> {
+        let mut call = LATER.call(&[self.keys.inbox(&job.inbox), self.keys.later()]);
+        call.arg(&job.id);
+        read(LATER.name(), self.connection.run(&LATER, &call, timeout).await?)
     }
 
     /// Ends the lease at once: other gateways take over the jobs that are left in the inbox.

@@ -4,12 +4,16 @@
 //! connection: Redis reports when a response key changes (`CLIENT TRACKING`), and the answer is
 //! read without removing it. So a connection that breaks loses no answer, and an answer of any size
 //! is judged at Redis.
+//!
+//! Workers of python-rpc set no TTL, and may push an answer at any time. So each response key is
+//! reserved before its job exists: a list with one element of the gateway, and with a TTL, which a
+//! push keeps. No answer stays without limit, whatever happens to the gateway.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::Value;
+use redis::{Pipeline, Value};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -21,6 +25,11 @@ use crate::ops::reply::read;
 
 /// How long a job outlives its caller at most: until then a worker may find it in the queue.
 const KEPT: Duration = Duration::from_secs(60);
+/// How long a worker may still push to a response key after the time of its job: rq ends its
+/// process at most a minute after that.
+const PUSHES: Duration = Duration::from_secs(90);
+/// The element that reserves a response key.
+const RESERVED: &str = "reserved by redcall-gateway";
 /// The pause before a read that failed is repeated.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -39,6 +48,8 @@ pub struct NewJob<'a> {
     pub queue: &'a str,
     /// Where its worker pushes the answer.
     pub response_key: &'a str,
+    /// How long its caller waits, and how long rq lets its worker run.
+    pub timeout: Duration,
 }
 
 /// An answer of an rq worker.
@@ -98,27 +109,30 @@ impl RqJobs {
         self.connection.is_up()
     }
 
-    /// Enqueues a job with the `fields` of its hash, in one step. It expires `timeout` and a minute
-    /// later, unless a worker has begun it.
+    /// Enqueues a job with the `fields` of its hash, and reserves its response key, in one step.
+    /// The job expires a minute after its timeout, unless a worker has begun it.
     ///
     /// # Errors
     ///
-    /// If rq's Redis is not reachable within `timeout`, or refuses. After a lost reply the job may
+    /// If rq's Redis is not reachable within `within`, or refuses. After a lost reply the job may
     /// be queued: [`RqJobs::withdraw`] it.
     pub async fn enqueue(
         &self,
         job: &NewJob<'_>,
         fields: &[(&'static str, &[u8])],
-        timeout: Duration,
+        within: Duration,
     ) -> Result<(), StoreError> {
         let (key, queue) = (keys::job(job.id), keys::queue(job.queue));
         let mut pipe = redis::pipe();
         pipe.atomic().sadd(QUEUES, &queue).ignore();
         pipe.hset_multiple(&key, fields).ignore();
-        pipe.expire(&key, (timeout + KEPT).as_secs().cast_signed()).ignore();
+        let kept = job.timeout + KEPT;
+        pipe.expire(&key, seconds(kept)).ignore();
+        // A worker that begins at the last moment.
+        reserve(&mut pipe, job, kept + job.timeout + PUSHES);
         pipe.rpush(&queue, job.id).ignore();
-        let enqueuing = self.connection.with(timeout, async |conn| pipe.exec_async(conn).await);
-        self.bounded(Instant::now() + timeout, enqueuing).await
+        let enqueuing = self.connection.with(within, async |conn| pipe.exec_async(conn).await);
+        self.bounded(Instant::now() + within, enqueuing).await
     }
 
     /// Waits until `deadline` for the answer, which stays where it is. Returns `None` if there is
@@ -158,7 +172,7 @@ impl RqJobs {
     }
 
     /// Removes a job that has ended or whose caller is gone, and its answer. A worker that runs it
-    /// is not disturbed.
+    /// is not disturbed: what it pushes expires.
     ///
     /// # Errors
     ///
@@ -166,19 +180,26 @@ impl RqJobs {
     pub async fn withdraw(&self, job: &NewJob<'_>, timeout: Duration) -> Result<(), StoreError> {
         let mut pipe = redis::pipe();
         pipe.atomic().lrem(keys::queue(job.queue), 1, job.id).ignore();
-        pipe.del(keys::job(job.id)).ignore().del(job.response_key).ignore();
+        pipe.del(keys::job(job.id)).ignore();
+        replace(&mut pipe, job);
         let withdrawing = self.connection.with(timeout, async |conn| pipe.exec_async(conn).await);
         self.bounded(Instant::now() + timeout, withdrawing).await
     }
 
-    /// Removes the answer of a job. The job itself is its worker's, who sets its TTL.
+    /// Removes the answer of a job. The job itself is its worker's, who sets its TTL. A second
+    /// answer expires.
     ///
     /// # Errors
     ///
     /// If rq's Redis is not reachable within `timeout`, or refuses.
-    pub async fn remove_answer(&self, key: &str, timeout: Duration) -> Result<(), StoreError> {
-        let removal = redis::cmd("DEL").arg(key).to_owned();
-        let removing = self.connection.with(timeout, async |conn| removal.exec_async(conn).await);
+    pub async fn remove_answer(
+        &self,
+        job: &NewJob<'_>,
+        timeout: Duration,
+    ) -> Result<(), StoreError> {
+        let mut pipe = redis::pipe();
+        replace(pipe.atomic(), job);
+        let removing = self.connection.with(timeout, async |conn| pipe.exec_async(conn).await);
         self.bounded(Instant::now() + timeout, removing).await
     }
 
@@ -224,6 +245,23 @@ impl RqJobs {
         let ended = timeout_at(deadline, operation).await;
         ended.unwrap_or_else(|_| Err(self.connection.connector().unreachable(None)))
     }
+}
+
+/// Removes all that is at a response key, and reserves it for as long as a worker that has begun
+/// its job may push.
+fn replace(pipe: &mut Pipeline, job: &NewJob<'_>) {
+    pipe.del(job.response_key).ignore();
+    reserve(pipe, job, job.timeout + PUSHES);
+}
+
+fn reserve(pipe: &mut Pipeline, job: &NewJob<'_>, ttl: Duration) {
+    pipe.rpush(job.response_key, RESERVED).ignore();
+    pipe.expire(job.response_key, seconds(ttl)).ignore();
+}
+
+/// Returns a TTL in seconds, rounded up.
+fn seconds(ttl: Duration) -> i64 {
+    ttl.as_millis().div_ceil(1000).try_into().unwrap_or(i64::MAX)
 }
 
 /// Wakes the wait for `key`; all waits if it is empty.

@@ -37,6 +37,12 @@ impl RqKeys {
         format!("{}inbox:", self.own)
     }
 
+    /// The jobs of calls without an answer that Redcall does not accept now. List, no TTL: the jobs
+    /// that would otherwise be in rq's queues.
+    pub(super) fn later(&self) -> String {
+        format!("{}later", self.own)
+    }
+
     /// The jobs that the gateway `id` has taken and not ended. List, no TTL: at most the gateway's
     /// `concurrency`, or jobs would be lost with it.
     pub(super) fn inbox(&self, id: &str) -> String {
@@ -64,6 +70,7 @@ mod tests {
         let keys = RqKeys::new("redcall", "python-rpc");
         assert_eq!(keys.gateways(), "redcall-gateway:rq:python-rpc:gateways");
         assert_eq!(keys.inbox("a"), "redcall-gateway:rq:python-rpc:inbox:a");
+        assert_eq!(keys.later(), "redcall-gateway:rq:python-rpc:later");
         assert!(!keys.gateways().starts_with("redcall:"));
     }
 }

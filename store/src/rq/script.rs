@@ -26,6 +26,8 @@ scripts! {
     TAKE = "take", Runs;
     /// End a job, and answer its caller.
     FINISH = "finish", Runs;
+    /// Move a job out of an inbox, to be sent later.
+    LATER = "later", Runs;
     /// Renew a lease, and find ended ones.
     BEAT = "beat", Runs;
     /// End the own lease.

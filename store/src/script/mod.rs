@@ -49,17 +49,18 @@ const OUTER: &str = "local redis, KEYS, ARGV = redis, KEYS, ARGV\n";
 /// Declares a script: its file in `lua/scripts/`, its reaction to a full Redis, the programs that
 /// call it, and the reader of its reply, which [`crate::fuzzing`] uses.
 ///
-/// `with` lists the parts in front of the script. Those after `and` are inside a function of that
-/// name: a script creates all of its functions at every call, and these only if it calls that one.
+/// `with` lists the parts in front of the script. Those after `and`, each in a function of that
+/// name, are created only if the script calls it: a script creates all other functions at every
+/// call.
 ///
-/// Each `then` begins a function around the following parts and the script. To create a function,
-/// Lua searches all shared variables of the function around it for each variable that the new one
-/// uses, but finds those from further out at once: the cost grows with the square of a level's
-/// size.
+/// Each `then` begins a function around the following parts and the script. Its list may contain
+/// functions, `name { parts }`, also within each other. To create a function, Lua searches all
+/// shared variables of the function around it for each variable that the new one uses, but finds
+/// those from further out at once: the cost grows with the square of a level's size.
 macro_rules! script {
     ($(#[doc = $doc:literal])+ $name:ident = $path:literal, $full:ident, of $($role:ident),+;
-        $(with $($part:ident),+;)? $(and $function:ident $($rare:ident),+;)?
-        $(then $($inner:ident),+; $(and $lazy:ident $($part_of_it:ident),+;)?)*
+        $(with $($part:ident),+;)? $(and $function:ident $($rare:ident),+;)*
+        $(then [$($inner:tt)+];)*
         read $reader:expr) => {
         $(#[doc = $doc])+
         pub(crate) static $name: std::sync::LazyLock<$crate::script::Script> =
@@ -68,14 +69,13 @@ macro_rules! script {
                     $($($crate::script::parts::$part,)+)?
                     $(concat!("local function ", stringify!($function), "()\n"),
                         $($crate::script::parts::$rare,)+
-                        "end\n",)?
+                        "end\n",)*
                 ];
-                let levels: &[&[&str]] = &[$(&[
-                    $($crate::script::parts::$inner,)+
-                    $(concat!("local function ", stringify!($lazy), "()\n"),
-                        $($crate::script::parts::$part_of_it,)+
-                        "end\n",)?
-                ],)*];
+                let levels: &[String] = &[$({
+                    let mut level = String::new();
+                    $crate::script::add_parts!(level; $($inner)+);
+                    level
+                },)*];
                 let body = include_str!(concat!(
                     env!("CARGO_MANIFEST_DIR"), "/src/lua/scripts/", $path, ".lua"
                 ));
@@ -87,6 +87,22 @@ macro_rules! script {
 }
 pub(crate) use script;
 
+/// Adds parts, and functions of parts, to a text.
+macro_rules! add_parts {
+    ($text:ident;) => {};
+    ($text:ident; $function:ident { $($inner:tt)+ } $(, $($rest:tt)*)?) => {
+        $text.push_str(concat!("local function ", stringify!($function), "()\n"));
+        $crate::script::add_parts!($text; $($inner)+);
+        $text.push_str("end\n");
+        $($crate::script::add_parts!($text; $($rest)*);)?
+    };
+    ($text:ident; $part:ident $(, $($rest:tt)*)?) => {
+        $text.push_str($crate::script::parts::$part);
+        $($crate::script::add_parts!($text; $($rest)*);)?
+    };
+}
+pub(crate) use add_parts;
+
 impl Script {
     /// Builds a script from its body and its `parts`, which several scripts share; the prelude is
     /// in all. The parts of each level, and the body, are in a function inside that of the level
@@ -97,7 +113,7 @@ impl Script {
         callers: &'static [Role],
         reader: Reader,
         parts: &[&str],
-        levels: &[&[&str]],
+        levels: &[String],
         body: &str,
     ) -> Self {
         let first = match full {
@@ -107,7 +123,7 @@ impl Script {
         };
         let prelude = parts::PRELUDE;
         let inner: String =
-            levels.iter().map(|level| format!("return (function()\n{}", level.concat())).collect();
+            levels.iter().map(|level| format!("return (function()\n{level}")).collect();
         let end = "end)()\n".repeat(levels.len());
         let inner = if inner.is_empty() { inner } else { OUTER.to_owned() + &inner };
         let parts = (parts.concat() + &inner).replace("<8,200 blanks>", &" ".repeat(8200));

@@ -13,34 +13,59 @@ parts! {
     /// Needed everywhere: the clock, undoing steps, reading envelopes.
     "common":
         LIVE = "live",
+        NEED = "need",
         NODES = "nodes",
         PRELUDE = "prelude",
         RECORD = "record",
         ROOM = "room",
-        SCAN = "scan",
+        FIND = "scan",
+        SCANNED = "scanned",
         STATUS = "status",
-        UNDO = "undo";
+        STEPS = "steps",
+        UNDO_STEPS = "undo";
     /// Answers: their keys, their bytes, calls under one idempotency key.
     "answers":
-        ANSWERS = "answers",
         BYTES = "bytes",
         CALLS = "calls",
         CANCELLED_CALL = "cancelled_call",
+        DEAD = "dead",
         DEFERRED = "deferred",
         JOINED = "joined",
-        KEPT = "kept";
+        KEPT = "kept",
+        PUSH = "answers";
     /// Polls: settling, leasing, limits.
     "poll":
-        FLAGS = "flags",
+        BOUNDS = "bounds",
+        ENDINGS = "endings",
+        EXCEPTIONS = "exceptions",
+        FREE = "free",
         LANE_REFUSAL = "lane_refusal",
-        LEASES = "leases",
-        LIMITS = "limits",
+        LEASING = "leasing",
+        PERMITS = "permits",
+        PLACES = "places",
         OUTCOMES = "outcomes",
         POLL_COMMON = "poll_common",
-        POPS = "pops",
         REFUSAL = "refusal",
         SIZES = "sizes",
         SORTED = "sorted",
+        RETURNS = "returns",
         SPECIAL = "special",
+        STATE = "state",
+        TO_LISTS = "limits",
         UNUSUAL = "unusual";
+}
+
+/// Joins parts that most scripts need together. A poll needs some of them only in rare cases.
+macro_rules! joined {
+    ($($name:ident = $($file:literal),+;)+) => {
+        $(pub(crate) const $name: &str =
+            concat!($(include_str!(concat!("../lua/parts/", $file, ".lua"))),+);)+
+    };
+}
+
+joined! {
+    ANSWERS = "answers/dead", "answers/answers";
+    LIMITS = "poll/permits", "poll/limits";
+    SCAN = "common/scanned", "common/scan";
+    UNDO = "common/steps", "common/undo", "common/need";
 }

@@ -1,4 +1,4 @@
-//! The seam between Redcall and its broker: all that clients, workers and operators ask of it.
+//! The seam between Redcall and its broker: the operations of clients, workers and operators.
 //!
 //! Redis is behind it, and no type of its driver is in it. [`Connection`](crate::Connection)
 //! implements [`Session`], the life of a connection, and the operations: small traits by topic,

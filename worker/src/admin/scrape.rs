@@ -1,6 +1,6 @@
 //! The body of `/metrics`: the worker's counters, and the state of its queues at Redis.
 //!
-//! Redis is asked once a second at most, however many clients scrape: scrapes during a round trip
+//! Redis is queried once a second at most, however many clients scrape: scrapes during a round trip
 //! share its result, and so do scrapes within a second after it.
 
 use std::fmt;
@@ -38,7 +38,7 @@ struct Queues {
     /// Has connections of its own: a scrape delays no poll.
     inspector: Inspector,
     names: Vec<String>,
-    /// Locked while Redis is asked.
+    /// Locked while Redis is queried.
     last: Mutex<Option<(Instant, Vec<QueueInfo>)>>,
 }
 

@@ -1,4 +1,4 @@
-//! Heartbeat events for other systems, if the settings ask for them.
+//! Heartbeat events for other systems, if the settings enable them.
 //!
 //! Redcall does not depend on them: workers find each other by the registry
 //! (`dispatcher/heartbeats/`).

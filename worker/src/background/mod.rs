@@ -76,7 +76,7 @@ impl Drop for Background {
 
 fn note(name: &str, ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
-        tracing::error!(name, "a background loop had panicked");
+        tracing::error!(name, "a background loop panicked");
     }
 }
 

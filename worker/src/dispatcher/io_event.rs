@@ -13,9 +13,9 @@ pub(crate) enum IoEvent {
     LeaseExpired,
     /// A round over all queues has ended.
     RoundEnded,
-    /// The state that control messages named; `None` if Redis could not be asked.
+    /// The state that control messages named; `None` if Redis could not be queried.
     StateRead { queue: usize, state: Option<QueueState> },
-    /// Due requests were moved to the queue; `None` if Redis could not be asked.
+    /// Due requests were moved to the queue; `None` if Redis could not be queried.
     Promoted { queue: usize, promoted: Option<Promoted> },
     /// Missing rights at Redis, or an error.
     Rights(Result<Vec<MissingRight>, StoreError>),

@@ -12,7 +12,7 @@
 //! | `heartbeats/` | rounds of heartbeats, reconnects |
 //! | `readiness/` | readiness checks, the probe, the known rights |
 //! | `shutdown.rs` | the level of a stop, the end of the drain, the last settling |
-//! | `setup.rs` | what all of them read: connections, mapping, identity |
+//! | `setup.rs` | the values that all of them read: connections, mapping, identity |
 //! | `inputs.rs`, `io_event.rs` | the receivers of the loop, and the messages of its tasks |
 
 mod heartbeats;
@@ -162,7 +162,7 @@ impl Dispatcher {
             let state = (&self.setup, &*self.queues, &self.jobs);
             self.checks.answer(state, self.shutdown.has_begun());
         }
-        self.setup.metrics.slots(self.jobs.len(), self.jobs.concurrency());
+        self.setup.metrics.capacity(self.jobs.len(), self.jobs.concurrency());
     }
 
     fn io_event(&mut self, event: IoEvent) {

@@ -84,7 +84,7 @@ async fn run(
     budget: Arc<Budget>,
     request: Request,
 ) -> HandlerResult {
-    // Checked before the process exists: until the handler asks for its cancellation token, a
+    // Checked before the process exists: until the handler requests its cancellation token, a
     // cancelled run is dropped, and its process would be killed without a SIGTERM.
     if request.is_cancelled() {
         return Err(HandlerError::with_code(

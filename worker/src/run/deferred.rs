@@ -23,7 +23,7 @@ pub enum DeferError {
     #[error("this run cannot answer the job: it is settled, or another worker has it")]
     NotOwned,
     /// The request is for a service: the next request needs the state that this one leaves.
-    #[error("a service's task cannot defer its answer: the next task needs its state")]
+    #[error("a request to a service cannot defer its answer: the next one needs its state")]
     OfService,
     /// More than 7 days from now.
     #[error("an answer can be deferred for 7 days at most")]

@@ -104,7 +104,7 @@ async fn check_start(job: &Job) -> Result<(), NotRun> {
 
 /// Checks that a signed request runs once. A takeover or a retry counts as the same request.
 async fn check_not_repeated(job: &Job, verified: &Verified) -> Result<(), NotRun> {
-    // Unique among all runs, and stable when Redis is asked again.
+    // Unique among all runs, and stable when Redis is queried again.
     let run = format!("{}-{}", job.shared.worker, job.serial);
     let refusal = loop {
         // The start is stored in any case: an earlier worker may have died before storing it.
@@ -157,7 +157,7 @@ async fn read_state(job: &Job, rules: ServiceRules) -> Result<(), NotRun> {
     Ok(())
 }
 
-/// Pushes a frame that the task begins, if its caller asked for that. Once: only in the first run.
+/// Pushes a frame that the task begins, if its caller requested that. Once: only in the first run.
 async fn push_receipt(job: &Job, call: &ServiceCall) {
     if call.receipt && job.attempt() == 1 {
         let data = to_raw_value(&serde_json::json!({ "task": call.task }));
@@ -210,7 +210,7 @@ async fn claim(job: &Job) -> Result<(), NotRun> {
             refuse(Code::Conflict, "the idempotency key was used before, with other data")
         }
         Claimed::TooManyWaiters => {
-            refuse(Code::Overloaded, "too many callers wait for this call already")
+            refuse(Code::Overloaded, "100 callers already wait for this call; retry later")
         }
         Claimed::LeaseLost => Err(NotRun::Lost),
     }
@@ -222,6 +222,15 @@ pub(crate) fn budget_left(request: &DecodedRequest, now_ms: u64) -> Option<Durat
     let budget = request.budget_ms?;
     let waited = request.enqueued_at.map_or(0, |at| now_ms.saturating_sub(at));
     Some(Duration::from_millis(budget.saturating_sub(waited)))
+}
+
+/// Returns `true` if the time in which a run may start is over. Without a time of enqueue it begins
+/// now. Most requests have none.
+pub(crate) fn is_late(request: &DecodedRequest, now_ms: u64) -> bool {
+    request.start_ms.is_some_and(|within| {
+        let waited = request.enqueued_at.map_or(0, |at| now_ms.saturating_sub(at));
+        waited >= within
+    })
 }
 
 /// Returns the outcome of a request that is refused before its run. `cause` is only logged.
@@ -289,7 +298,7 @@ async fn note_start(job: &Job, ttl_ms: u64) -> Result<(), NotRun> {
     }
 }
 
-/// Waits before Redis is asked again. The job's deadline bounds this: the future is dropped then.
+/// Waits before Redis is queried again. The job's deadline bounds this: the future is dropped then.
 async fn pause(job: &Job, error: StoreError) {
     tracing::debug!(%error, id = job.request.id, "retrying the checks before the start");
     sleep(REDIS_PAUSE).await;

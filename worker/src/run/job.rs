@@ -87,7 +87,7 @@ pub(crate) struct Job {
     pub(crate) deadline: std::sync::Mutex<Option<Instant>>,
     /// Fires when the run is cancelled, late or lost.
     pub(crate) cancel: CancellationToken,
-    /// `true` once the handler has asked for its cancellation token: then it gets time to end in
+    /// `true` once the handler has requested its cancellation token: then it gets time to end in
     /// order.
     pub(crate) uses_token: AtomicBool,
     /// Set before the job is settled: no other frame is pushed before the final one.

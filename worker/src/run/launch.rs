@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::mapping::{Mapped, Mapping};
 use crate::run::auth::{self, Verified};
-use crate::run::execute::{budget_left, execute};
+use crate::run::execute::{budget_left, execute, is_late};
 use crate::run::job::{Job, Shared};
 use crate::run::outcome;
 use crate::run::request::Request;
@@ -117,6 +117,10 @@ impl Launcher<'_> {
         let left = if is_shared { None } else { budget_left(&request, self.shared.link.now_ms()) };
         if left.is_some_and(|left| left.is_zero()) {
             let message = "the caller's timeout ended while the request was queued";
+            return refuse(Code::DeadlineExceeded, message, false);
+        }
+        if !is_shared && is_late(&request, self.shared.link.now_ms()) {
+            let message = "the time in which the job may start (start_ms) is over";
             return refuse(Code::DeadlineExceeded, message, false);
         }
         if let Some(verified) = &verified {

@@ -118,7 +118,7 @@ pub(crate) fn split_result(
 fn change(run: &TaskRun, data: &RawValue) -> Result<(Box<RawValue>, StateChange), HandlerError> {
     let result: TaskResult = serde_json::from_str(data.get()).map_err(|error| {
         let example = r#"{"state": …, "answer": …}"#;
-        HandlerError::new(format!("a service's task must return {example}: {error}"))
+        HandlerError::new(format!("a request to a service must return {example}: {error}"))
     })?;
     let task = run.task.as_str();
     let state = match (run.task, result.state) {

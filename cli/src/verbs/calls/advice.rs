@@ -29,6 +29,10 @@ pub(crate) fn help(error: &CallError) -> String {
              --queue. Nothing was queued: calling again is safe."
         }
         Code::InvalidData => return data_help(error),
+        Code::Unauthorized => {
+            "Sign with a key that may call this job (`auth.sign_with`). The worker's log states \
+             the reason."
+        }
         Code::UnknownJob => "Correct the name, or map the job in the settings of a worker.",
         Code::TooLarge if !error.may_be_queued() => {
             "Send less data, or raise the limit (`[limits]` in the settings)."

@@ -49,7 +49,7 @@ pub(crate) struct Call {
     /// Start the job at this time, such as 2026-01-31T18:00:00Z or 2026-01-31T19:00:00+01:00
     #[arg(long, value_name = "RFC3339", value_parser = time)]
     at: Option<SystemTime>,
-    /// Idempotency key: a call with the same key and job is joined, or its answer returned
+    /// Idempotency key: calls with the same key, job and queue are one call
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     /// Header for the handler, such as nonce=7; may be repeated
@@ -58,7 +58,7 @@ pub(crate) struct Call {
     /// Durability level required before the call counts as queued: memory, replicated, fsynced
     #[arg(long, value_name = "LEVEL", conflicts_with_all = ["wait", "stream"])]
     durability: Option<Durability>,
-    /// Keep its status for this time after the last change, for `redcall status` and `monitor`
+    /// Keep the job's status for this time after its last change: see `redcall status`, `monitor`
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     track_status: Option<Duration>,
     /// The parsed data.

@@ -26,11 +26,11 @@ impl ClientVerb for Cancel {
             None => client.cancel(id).await,
         };
         let (found, text) = match found.map_err(failed)? {
-            Cancellation::Running => ("running", "it is running; its worker was notified"),
-            Cancellation::Delayed => ("delayed", "it was not due yet and is cancelled"),
-            Cancellation::Deferred => ("deferred", "its deferred answer is cancelled"),
+            Cancellation::Running => ("running", "running; the worker was notified"),
+            Cancellation::Delayed => ("delayed", "cancelled before it was due"),
+            Cancellation::Deferred => ("deferred", "deferred; the caller gets `cancelled`"),
             Cancellation::Unseen => {
-                ("unseen", "it is not running; if it is still queued, it will not start")
+                ("unseen", "not running; if the job is still queued, it will not start")
             }
             Cancellation::Kept => ("kept", "not cancelled: other callers wait for its answer"),
         };

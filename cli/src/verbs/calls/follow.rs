@@ -13,7 +13,7 @@ use redcall_common::signals::until_interrupted;
 /// The request to follow.
 #[derive(Args)]
 pub(crate) struct Follow {
-    /// Its response key, such as redcall:{default}:response:ID
+    /// Response key of the request, such as redcall:{default}:response:ID
     response_key: String,
     /// First frame to print, of the current attempt; an error if it was trimmed already
     #[arg(long, value_name = "SEQ", default_value_t = 1)]
@@ -33,7 +33,7 @@ impl ClientVerb for Follow {
             };
             print_all(updates.map_err(failed)?).await
         };
-        until_interrupted(printing, "interrupted: the job goes on").await
+        until_interrupted(printing, "interrupted: the job continues").await
     }
 
     fn timeout(&mut self) -> Option<&mut Option<Duration>> {

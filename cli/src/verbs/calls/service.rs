@@ -37,13 +37,13 @@ pub(crate) struct Service {
 /// Operations on an instance.
 #[derive(Subcommand)]
 enum What {
-    /// Create its state; print the answer
+    /// Create the state of the instance; print the answer
     Initialize(Given),
-    /// Execute a request on its state; print the answer
+    /// Change the state of the instance; print the answer
     Execute(Given),
-    /// End it; print the answer
+    /// End the instance; print the answer
     Terminate(Given),
-    /// Print its state, without involving a worker
+    /// Print the state of the instance, without a worker
     State,
 }
 
@@ -110,7 +110,7 @@ impl Service {
         let service = client.service(&self.name).instance(&self.instance);
         let found = service.state(self.timeout.unwrap_or(STATE_TIMEOUT)).await.map_err(failed)?;
         let Some(found) = found else {
-            let message = "the instance is not initialized, has ended, or was evicted";
+            let message = "the instance is not initialized, has ended, or has expired";
             let json = json(Code::NotFound.as_str(), message);
             return Err(Failure { problems: vec![Problem::new(message)], code: 1, json });
         };

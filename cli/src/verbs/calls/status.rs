@@ -106,7 +106,7 @@ fn failed(error: CallError) -> Failure {
             "Track it: `redcall call --track-status 1h`, or `status = \"1h\"` in `[jobs.NAME]`.",
         ),
         code @ Code::DeadlineExceeded => {
-            (code, 1, "The job goes on: monitor it again with a longer --timeout.")
+            (code, 1, "The job continues: monitor it again with a longer --timeout.")
         }
         code => (code, 3, "Repeating the command is safe."),
     };

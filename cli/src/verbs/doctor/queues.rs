@@ -23,7 +23,7 @@ const BETWEEN: Duration = Duration::from_secs(1);
 pub(super) fn found(listing: &Listing) -> Finding {
     const CHECK: &str = "queues";
     let what = match listing.queues.len() {
-        0 => "none has been used yet".to_owned(),
+        0 => "no queue has been used yet".to_owned(),
         count => format!("{count} in use"),
     };
     if listing.is_complete {
@@ -137,7 +137,7 @@ fn oldest(queues: &[QueueInfo]) -> Finding {
         None if is_unknown => {
             Finding::note(CHECK, "unknown", "No waiting job has its time of enqueue.")
         }
-        None => Finding::ok(CHECK, "nothing waits"),
+        None => Finding::ok(CHECK, "no job waits"),
         Some((age, _)) if *age < OLD_MS => {
             Finding::ok(CHECK, format!("the oldest job has waited for {}", listed(&text)))
         }

@@ -44,7 +44,7 @@ fn unserved(queue: &QueueInfo) -> Option<Finding> {
     }
     let name = &queue.queue;
     let what = format!(
-        "no worker listens on {name}, where {} wait, {} are held and {} are scheduled",
+        "no worker serves {name}, where {} wait, {} are held and {} are scheduled",
         queue.length + queue.parked_requests + queue.limited,
         queue.running,
         queue.scheduled

@@ -14,13 +14,13 @@ use redcall_common::failure::Failure;
 /// Verbs for dead letters.
 #[derive(Subcommand)]
 pub(crate) enum Dead {
-    /// List them, the newest first
+    /// List dead letters, the newest first
     List(list::List),
-    /// Print one: its attempts and its data
+    /// Print one dead letter: its attempts and its data
     Show(show::Show),
-    /// Requeue them, each once, as new fire-and-forget requests
+    /// Requeue dead letters, each once, as fire-and-forget requests
     Retry(change::Change),
-    /// Delete them
+    /// Delete dead letters
     Purge(change::Change),
 }
 

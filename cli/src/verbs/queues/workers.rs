@@ -21,8 +21,17 @@ impl ClientVerb for Workers {
         if workers.is_empty() {
             return Ok(out::line("no worker is alive")?);
         }
-        let head =
-            ["name", "host", "pid#", "state", "queues", "jobs#", "running#", "slots#", "overdue"];
+        let head = [
+            "name",
+            "host",
+            "pid#",
+            "state",
+            "queues",
+            "jobs#",
+            "running#",
+            "capacity#",
+            "overdue",
+        ];
         Ok(out::line(table(&head, workers.into_iter().map(row)))?)
     }
 }

@@ -27,9 +27,9 @@ enum Count {
 }
 
 impl Cursor {
-    /// Returns the cursor after the newest event of `look`.
-    pub(crate) fn at_end(look: &TopicRead) -> Self {
-        Self { at: look.top, count: Count::Known(look.added) }
+    /// Returns the cursor after the newest event of `page`.
+    pub(crate) fn at_end(page: &TopicRead) -> Self {
+        Self { at: page.top, count: Count::Known(page.added) }
     }
 
     /// Returns the cursor after an event that was read.
@@ -51,51 +51,51 @@ impl Cursor {
         Self { at, count }
     }
 
-    /// Advances to the end of `look`, which started here; returns the events missed before its
-    /// first one. `watched`: no loss can be unseen since the last look, unless the stream was
+    /// Advances to the end of `page`, which started here; returns the events missed before its
+    /// first one. `watched`: no loss can be unseen since the last read, unless the stream was
     /// trimmed.
-    pub(crate) fn advance(&mut self, look: &TopicRead, watched: bool) -> Option<Missed> {
-        let read = look.entries.len() as u64;
+    pub(crate) fn advance(&mut self, page: &TopicRead, watched: bool) -> Option<Missed> {
+        let read = page.entries.len() as u64;
         // All entries are newer than this cursor, so trimmed ones may be newer, too.
-        let is_cut = look.first > self.at;
+        let is_cut = page.first > self.at;
         let missed = match self.count {
             // The stream expired without new events.
-            Count::Known(count) if look.added < count && watched => missed(look.gone),
-            Count::Known(count) if look.added < count => Some(Missed(None)),
-            Count::Known(count) if is_cut && look.gone > count => missed(look.gone - count),
-            Count::Known(count) if !watched && !is_consistent(look, count + read) => {
+            Count::Known(count) if page.added < count && watched => missed(page.gone),
+            Count::Known(count) if page.added < count => Some(Missed(None)),
+            Count::Known(count) if is_cut && page.gone > count => missed(page.gone - count),
+            Count::Known(count) if !watched && !is_consistent(page, count + read) => {
                 Some(Missed(None))
             }
-            Count::UnknownEvent if look.top < self.at => Some(Missed(None)),
-            Count::UnknownEvent | Count::UnknownTime if is_cut && look.gone > 0 => {
+            Count::UnknownEvent if page.top < self.at => Some(Missed(None)),
+            Count::UnknownEvent | Count::UnknownTime if is_cut && page.gone > 0 => {
                 Some(Missed(None))
             }
             Count::Known(_) | Count::UnknownEvent | Count::UnknownTime => None,
         };
-        let is_reset = look.top < self.at && self.count != Count::UnknownTime;
+        let is_reset = page.top < self.at && self.count != Count::UnknownTime;
         self.count = match self.count {
-            Count::UnknownTime if look.top < self.at => Count::UnknownTime,
-            _ if look.whole => Count::Known(look.added),
-            _ if is_cut => Count::Known(look.gone + read),
+            Count::UnknownTime if page.top < self.at => Count::UnknownTime,
+            _ if page.whole => Count::Known(page.added),
+            _ if is_cut => Count::Known(page.gone + read),
             Count::Known(count) => Count::Known(count + read),
             unknown => unknown,
         };
         if is_reset {
             // A new stream, with older ids: all its events are new.
             *self = Self { at: EventId::default(), count: Count::Known(0) };
-        } else if let Some((last, _)) = look.entries.last() {
+        } else if let Some((last, _)) = page.entries.last() {
             self.at = *last;
         }
-        if look.whole && !is_reset {
-            self.at = self.at.max(look.top);
+        if page.whole && !is_reset {
+            self.at = self.at.max(page.top);
         }
         missed
     }
 }
 
 /// Returns `true` if the stream can be the earlier one, of which `read` events are read.
-fn is_consistent(look: &TopicRead, read: u64) -> bool {
-    if look.whole { read == look.added } else { read <= look.added }
+fn is_consistent(page: &TopicRead, read: u64) -> bool {
+    if page.whole { read == page.added } else { read <= page.added }
 }
 
 fn missed(count: u64) -> Option<Missed> {
@@ -110,7 +110,7 @@ mod tests {
         EventId { ms, seq: 0 }
     }
 
-    /// A look at a topic that has had `added` events with the ids 1 to `added`, of which those from
+    /// A page of a topic that has had `added` events with the ids 1 to `added`, of which those from
     /// `first` on are kept: the ones after `from`, at most `max`.
     fn read_topic(first: u64, added: u64, from: u64, max: usize) -> TopicRead {
         let entries = (first.max(from + 1)..=added).map(|ms| (id(ms), None));

@@ -66,7 +66,7 @@ struct Topic {
     subscribers: Vec<Subscriber>,
     /// `true` if there may be entries after the cursor.
     has_news: bool,
-    /// `true` if no loss can be unseen since the last look at the end.
+    /// `true` if no loss can be unseen since the last read at the end.
     watched: bool,
 }
 
@@ -136,7 +136,7 @@ impl Reader {
                 continue;
             }
             match self.watch.read_topic(&lagging.key, lagging.cursor.at, BATCH_MAX).await {
-                Ok(look) => more |= self.catch_up(lagging, look),
+                Ok(page) => more |= self.catch_up(lagging, page),
                 Err(error) if error.is_of_the_key() => lagging.subscriber.fail(error),
                 Err(error) => {
                     failed = Some(error);
@@ -152,7 +152,7 @@ impl Reader {
             news.map(|(key, topic)| (key.clone(), topic.cursor.at)).collect();
         for (key, at) in news {
             match self.watch.read_topic(&key, at, BATCH_MAX).await {
-                Ok(look) => more |= self.deliver(&key, look),
+                Ok(page) => more |= self.deliver(&key, page),
                 Err(error) if error.is_of_the_key() => {
                     let subscribers = self.topics.remove(&key).into_iter();
                     for subscriber in subscribers.flat_map(|topic| topic.subscribers) {
@@ -166,12 +166,12 @@ impl Reader {
     }
 
     /// Sends events to a lagging subscriber; returns `true` if there are more.
-    fn catch_up(&mut self, mut lagging: Lagging, look: TopicRead) -> bool {
-        let missed = lagging.cursor.advance(&look, false);
+    fn catch_up(&mut self, mut lagging: Lagging, page: TopicRead) -> bool {
+        let missed = lagging.cursor.advance(&page, false);
         // There is room, as checked before.
         missed.map(|missed| lagging.subscriber.send_missed(missed));
-        let (end, is_whole) = (Cursor::at_end(&look), look.whole && lagging.cursor.at >= look.top);
-        for (id, event) in share_events(&lagging.key, look) {
+        let (end, is_whole) = (Cursor::at_end(&page), page.whole && lagging.cursor.at >= page.top);
+        for (id, event) in share_events(&lagging.key, page) {
             lagging.subscriber.send_event(id, event.as_ref());
         }
         if !is_whole {
@@ -190,14 +190,14 @@ impl Reader {
     }
 
     /// Sends events to the subscribers at the end of a topic; returns `true` if there are more.
-    fn deliver(&mut self, key: &str, look: TopicRead) -> bool {
+    fn deliver(&mut self, key: &str, page: TopicRead) -> bool {
         let Some(topic) = self.topics.get_mut(key) else { return false };
         let before = topic.cursor;
-        let missed = topic.cursor.advance(&look, topic.watched);
-        let is_whole = look.whole && topic.cursor.at >= look.top;
+        let missed = topic.cursor.advance(&page, topic.watched);
+        let is_whole = page.whole && topic.cursor.at >= page.top;
         (topic.has_news, topic.watched) = (!is_whole, is_whole);
         let end = topic.cursor;
-        let events = share_events(key, look);
+        let events = share_events(key, page);
         for mut subscriber in take(&mut topic.subscribers) {
             let has_room = missed.is_none_or(|missed| {
                 // A later subscriber has read some of it.
@@ -267,13 +267,13 @@ impl Reader {
     }
 }
 
-/// Returns the events of a look, shared by all subscribers.
-fn share_events(key: &str, look: TopicRead) -> Vec<(EventId, Option<Arc<Event>>)> {
+/// Returns the events of a page, shared by all subscribers.
+fn share_events(key: &str, page: TopicRead) -> Vec<(EventId, Option<Arc<Event>>)> {
     let share = |(id, event): (EventId, Option<Event>)| {
         if event.is_none() {
             tracing::warn!(key, %id, "ignored an entry that is not an event");
         }
         (id, event.map(Arc::new))
     };
-    look.entries.into_iter().map(share).collect()
+    page.entries.into_iter().map(share).collect()
 }

@@ -65,7 +65,7 @@ struct Waiter {
 struct Waiters {
     /// Usually one waiter per request; several fetches may wait for the same. No list is empty.
     by_id: HashMap<String, Vec<Waiter>>,
-    /// Ids whose keys the reader was asked to read and has not started to.
+    /// Ids whose keys the reader is to read, and has not started to.
     requested_reads: HashSet<String>,
     next_serial: u64,
 }
@@ -96,7 +96,7 @@ pub(crate) struct Guard {
     in_flight: InFlight,
     id: String,
     serial: u64,
-    /// Data to cancel the request; `None` if the request goes on without this waiter.
+    /// Data to cancel the request; `None` if the request continues without this waiter.
     origin: Option<Origin>,
     /// `true` if the waiter was removed after the request was sent and before its answer.
     unanswered: bool,
@@ -295,14 +295,14 @@ impl InFlight {
         due.collect()
     }
 
-    /// Returns `true` if the reader has to read the key of `id`: a caller waits for it, and the
-    /// reader was not asked yet. Any number of messages causes one read.
+    /// Returns `true` if the reader has to read the key of `id`: a caller waits for it, and its
+    /// read was not requested yet. Any number of messages causes one read.
     pub(crate) fn request_read(&self, id: &str) -> bool {
         let mut waiters = self.lock();
         waiters.by_id.contains_key(id) && waiters.requested_reads.insert(id.to_owned())
     }
 
-    /// Returns the keys of those `ids` that have waiters. The reader may be asked for them again.
+    /// Returns the keys of those `ids` that have waiters. Their reads may be requested again.
     pub(crate) fn of<'a>(&self, ids: impl IntoIterator<Item = &'a String>) -> Vec<Due> {
         let mut waiters = self.lock();
         let due = ids.into_iter().filter_map(|id| {

@@ -72,7 +72,7 @@ fn restricted_hours_in_the_overlap_of_autumn_tick_the_first_time() {
 }
 
 #[test]
-fn every_hour_however_written_goes_by_the_time_that_passes() {
+fn every_hour_however_written_follows_elapsed_time() {
     for hours in ["*", "*/1", "0-23", "0-11,12-23"] {
         for (day, hours_of_day) in [("2026-03-29", 23), ("2026-10-25", 25)] {
             let ticks = |minutes| day_in_berlin(&format!("{minutes} {hours} * * *"), day);

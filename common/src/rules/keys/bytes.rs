@@ -5,7 +5,7 @@
 /// `limits.max_length` (or the queue's own), `R` `limits.request`, `A` `limits.answer`, `F`
 /// `limits.frame`, `C` `worker.concurrency`.
 const BYTES: &[(&str, &str)] = &[
-    ("queue", "L × R, with all that waits elsewhere"),
+    ("queue", "L × R, including scheduled, sorted, parked and deferred requests"),
     (
         "response:<id>",
         "`answers_max_bytes` for all of them; while it runs 64 MiB and 2 F of frames",

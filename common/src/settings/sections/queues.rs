@@ -12,9 +12,10 @@ use crate::settings::value::size::LONGEST_LIST;
 /// `[queues.NAME]`: the limits of one queue, which override the general ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// The number of requests that it may hold; 0 for no cap. Default none: `limits.max_length`.
+    /// The maximum number of requests, 1 to 4,294,967,295; 0 for no limit. Default none:
+    /// `limits.max_length`.
     pub max_length: Option<u64>,
-    /// The bytes of answers that it may keep, 1 MiB to 1,024 GiB; 0 for no limit. Default none:
+    /// The maximum bytes of stored answers, 1 MiB to 1,024 GiB; 0 for no limit. Default none:
     /// `limits.answers_max_bytes`.
     pub answers_max_bytes: Option<u64>,
 }

@@ -50,7 +50,7 @@ pub struct RedisSettings {
 }
 
 impl RedisSettings {
-    /// Returns `true` if the address asks for a private server.
+    /// Returns `true` if the address is `embedded`, a private server.
     #[must_use]
     pub fn is_embedded(&self) -> bool {
         self.url == url::EMBEDDED

@@ -13,7 +13,7 @@ use crate::settings::value::forms::{count, queue};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerSettings {
     /// The name in lists of workers, 1 to 64 characters of `[A-Za-z0-9_.-]`. Default none: the
-    /// worker generates one.
+    /// host name.
     pub name: Option<String>,
     /// The queues to poll, highest priority first; at least one, no duplicates. Default `high`,
     /// `default`, `low`.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::sentinel::SentinelUrl;
 
-/// The address that asks for a private server.
+/// The address that requests a private server.
 pub(crate) const EMBEDDED: &str = "embedded";
 
 /// The fix of an invalid address: the allowed forms.

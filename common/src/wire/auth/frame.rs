@@ -12,7 +12,7 @@ use super::message::{self, Claims, feed_all};
 use crate::rules::digest::{self, hex};
 use crate::rules::error::WireError;
 use crate::rules::pattern::matches;
-use crate::wire::frame::{Frame, FrameType};
+use crate::wire::frame::{Deferral, Frame, FrameType};
 
 /// A frame's signature: its field `auth`.
 #[derive(Clone, Serialize, Deserialize)]
@@ -40,10 +40,8 @@ pub struct FrameClaims<'a> {
     pub seq: u64,
     /// The run that wrote it.
     pub attempt: u32,
-    /// Of a `deferred` frame: whether the end will be published.
-    pub notify: Option<bool>,
-    /// Of a `deferred` frame: when the request ends unsettled, Redis time, ms.
-    pub until_ms: Option<u64>,
+    /// Of a `deferred` frame: how the answer ends.
+    pub deferral: Deferral,
     /// Its data, as JSON.
     pub data: Option<&'a RawValue>,
     /// Its error.
@@ -182,12 +180,11 @@ impl Keyring {
             return Err(Distrust::OtherKey { found: seal.key, own: own.clone() });
         }
         let mut mac = key.mac.clone();
-        let Frame { id, kind, seq, attempt, notify, until_ms, data, error, auth: _ } = frame;
+        let Frame { id, kind, seq, attempt, deferral, data, error, auth: _ } = frame;
         let (kind, seq, attempt) = (*kind, *seq, *attempt);
-        let (notify, until_ms) = (*notify, *until_ms);
-        let (data, error) = (data.as_deref(), error.as_ref());
-        let claims =
-            FrameClaims { id, response_key, kind, seq, attempt, notify, until_ms, data, error };
+        let deferral = deferral.as_deref().copied().unwrap_or_default();
+        let (data, error) = (data.as_deref(), error.as_deref());
+        let claims = FrameClaims { id, response_key, kind, seq, attempt, deferral, data, error };
         feed(&mut mac, &claims, seal.call.as_deref());
         // In constant time.
         if is_of_call && mac.verify_slice(&sig).is_ok() { Ok(()) } else { Err(Distrust::Unsigned) }
@@ -215,8 +212,9 @@ fn feed<'a>(mac: &mut Hmac<Sha256>, claims: &FrameClaims<'a>, call: Option<&'a s
     );
     // Of other frames, no reader uses these members.
     if kind == FrameType::Deferred {
-        let notify = claims.notify.map(|notify| if notify { "true" } else { "false" });
-        let until_ms = claims.until_ms.map(|until_ms| until_ms.to_string());
+        let Deferral { notify, until_ms } = claims.deferral;
+        let notify = notify.map(|notify| if notify { "true" } else { "false" });
+        let until_ms = until_ms.map(|until_ms| until_ms.to_string());
         feed_all(mac, [notify, until_ms.as_deref()]);
     }
 }

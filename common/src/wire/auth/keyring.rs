@@ -56,25 +56,25 @@ impl fmt::Debug for Token {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The request has no signature.
-    #[error("it is not signed")]
+    #[error("the request is not signed")]
     Unsigned,
     /// None of our keys has signed it.
-    #[error("it is signed with an unknown key")]
+    #[error("the request is signed under an unknown key")]
     UnknownKey,
     /// The request was altered, or the secret differs.
-    #[error("its signature is wrong")]
+    #[error("the signature of the request is wrong")]
     Wrong,
     /// The key may not call this job.
-    #[error("its key may not call this job")]
+    #[error("the key of the request may not call this job")]
     Job,
     /// The signature expired before the request started.
-    #[error("its signature has expired")]
+    #[error("the signature of the request has expired")]
     Expired,
     /// The signature is valid for longer than allowed.
-    #[error("its signature is valid for more than 7 days")]
+    #[error("the signature of the request is valid for more than 7 days")]
     TooLong,
     /// The request's id was used before.
-    #[error("it was used before")]
+    #[error("the id of the request was used before")]
     Replayed,
 }
 

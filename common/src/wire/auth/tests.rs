@@ -226,7 +226,7 @@ fn a_frame_is_trusted_where_it_belongs_and_as_it_was_written() {
         |frame| frame.seq += 1,
         |frame| frame.attempt += 1,
         |frame| frame.data = None,
-        |frame| frame.error = Some(WireError::new(Code::Timeout, "")),
+        |frame| frame.error = Some(Box::new(WireError::new(Code::Timeout, ""))),
         |frame| frame.auth = None,
         |frame| frame.auth = Some(RawValue::NULL.to_owned()),
     ];
@@ -238,11 +238,12 @@ fn a_frame_is_trusted_where_it_belongs_and_as_it_was_written() {
     let (claims, key) = (plain, "key of x1");
     let (signs, null) = (signer_of(&keyring, &claims), RawValue::NULL);
     let head = FrameHead { id: "x1", response_key: key, attempt: 1, signer: Some(&signs) };
-    let deferral = Deferral { notify: true, until_ms: 5 };
-    let deferred: Frame = serde_json::from_str(&head.deferred(1, deferral, null)).unwrap();
+    let deferral = Deferral { notify: Some(true), until_ms: Some(5) };
+    let deferred = Frame::parse(head.deferred(1, deferral, null).as_bytes()).unwrap();
     assert!(trusts(&keyring, &deferred, key, mine));
     for (notify, until_ms) in [(Some(false), Some(5)), (None, Some(5)), (Some(true), Some(6))] {
-        let altered = Frame { notify, until_ms, ..deferred.clone() };
+        let altered = Deferral { notify, until_ms };
+        let altered = Frame { deferral: Some(Box::new(altered)), ..deferred.clone() };
         assert!(!trusts(&keyring, &altered, key, mine), "{notify:?} {until_ms:?}");
     }
     let error = WireError { data: Some(null.to_owned()), ..WireError::new(Code::Timeout, "no") };

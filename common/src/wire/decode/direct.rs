@@ -38,6 +38,7 @@ pub(super) fn read(
         }),
         enqueued_at: known.enqueued_at,
         budget_ms: known.budget_ms,
+        start_ms: known.start_ms,
         status_ttl_ms: known.status_ttl_ms.map(in_range),
         max_attempts: known.max_attempts,
         idempotency_key: known.idempotency_key.map(str::to_owned),

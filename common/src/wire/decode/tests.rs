@@ -44,6 +44,15 @@ fn a_waited_request_keeps_its_answer_for_the_budget_and_thirty_seconds() {
 }
 
 #[test]
+fn both_readers_read_the_time_of_the_start() {
+    let raw = |more: &str| format!(r#"{{"id":"x1","name":"a","data":1,"start_ms":50{more}}}"#);
+    // The second one has an unknown field, which the fast reader leaves to the other.
+    for more in ["", r#","later":1"#] {
+        assert_eq!(run(&raw(more)).unwrap().start_ms, Some(50));
+    }
+}
+
+#[test]
 fn invalid_envelope_is_dead_lettered() {
     assert!(dead_lettered("nonsense").starts_with("not a JSON object"));
     assert!(dead_lettered("[1,2]").starts_with("not a JSON object"));

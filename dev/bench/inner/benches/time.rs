@@ -46,8 +46,8 @@ fn waits(criterion: &mut Criterion) {
     });
     let announcement = Announcement::new();
     bench(criterion, "answers_route/batch", |b| {
-        let hear = |callers: &mut Callers| callers.receive(&announcement);
-        b.iter_batched_ref(Callers::waiting, hear, BatchSize::SmallInput);
+        let receive = |callers: &mut Callers| callers.receive(&announcement);
+        b.iter_batched_ref(Callers::waiting, receive, BatchSize::SmallInput);
     });
 }
 

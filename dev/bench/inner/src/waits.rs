@@ -22,7 +22,7 @@ impl Callers {
         let response_keys = ids.iter().map(|id| queue.response(id)).collect();
         let mut callers = Self { ids, response_keys, waiters: Waiters::new(queue) };
         callers.register();
-        callers.waiters.hear(&Announcement::new().0);
+        callers.waiters.receive(&Announcement::new().0);
         assert_eq!(callers.waiters.take(), BATCH);
         callers
     }
@@ -47,7 +47,7 @@ impl Callers {
     /// Measured: an announcement of all answers arrives, wakes every caller, and each takes its
     /// answer.
     pub fn receive(&mut self, announcement: &Announcement) {
-        self.waiters.hear(&announcement.0);
+        self.waiters.receive(&announcement.0);
         assert_eq!(self.waiters.take(), BATCH);
     }
 }

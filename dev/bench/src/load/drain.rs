@@ -49,7 +49,7 @@ pub enum DrainError {
         queue: String,
     },
     /// No worker takes from the queue.
-    #[error("no worker listens on queue `{queue}`; start one, or name another queue")]
+    #[error("no worker serves queue `{queue}`; start one, or name another queue")]
     NoWorkers {
         /// The queue.
         queue: String,

@@ -48,7 +48,7 @@ impl Case {
                 op.began = said.at;
                 op.by = said.at + within_ms.saturating_mul(1000);
             }
-            CallResult::Heard { attempt, percent } => {
+            CallResult::Received { attempt, percent } => {
                 if op.last.is_some_and(|last| last >= (attempt, percent)) {
                     let last = op.last.unwrap_or_default();
                     op.disorder = Some(format!("{last:?} before {:?}", (attempt, percent)));

@@ -165,17 +165,17 @@ fn late_or_missing_result_is_hung() {
 #[test]
 fn frames_come_in_order_within_an_attempt() {
     let made = Made::new();
-    let heard = |attempt, percent| CallResult::Heard { attempt, percent };
+    let received = |attempt, percent| CallResult::Received { attempt, percent };
     made.call(0, "a", 1, Kind::Streamed).run(1, "a", 7, &WHOLE);
-    made.log_result(2, "a", 1, heard(1, 20)).log_result(3, "a", 1, heard(1, 40)).log_result(
+    made.log_result(2, "a", 1, received(1, 20)).log_result(3, "a", 1, received(1, 40)).log_result(
         4,
         "a",
         1,
-        heard(2, 20),
+        received(2, 20),
     );
     made.log_result(5, "a", 1, answered(7));
     assert_eq!(made.judge().found.out_of_order, 0);
-    made.log_result(4, "a", 1, heard(2, 10));
+    made.log_result(4, "a", 1, received(2, 10));
     assert_eq!(made.judge().found.out_of_order, 1);
 }
 
@@ -232,7 +232,7 @@ fn a_killed_workers_job_is_started_again_within_two_leases() {
 }
 
 #[test]
-fn other_trouble_puts_that_off_until_two_leases_after_its_end() {
+fn other_faults_extend_recovery_until_two_leases_after_their_end() {
     let recovered = |after: u64, trouble: &[(u64, AttackEvent)]| {
         let made = Made::new();
         made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &[RunEvent::Started]);

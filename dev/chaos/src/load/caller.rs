@@ -159,7 +159,7 @@ async fn follow(request: RequestBuilder, op: &Op) -> Result<Response, CallError>
             Update::Restarted { attempt: next } => attempt = next,
             Update::Progress(data) => {
                 let percent = data.get().parse().unwrap_or_default();
-                op.log_result(CallResult::Heard { attempt, percent });
+                op.log_result(CallResult::Received { attempt, percent });
             }
             Update::Chunk(_) => {}
             Update::Done(response) => return Ok(response),

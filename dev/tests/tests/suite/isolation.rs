@@ -55,7 +55,7 @@ async fn spinning_handler_keeps_its_lease_and_others_run() {
 }
 
 #[tokio::test]
-async fn handler_ignoring_its_timeout_is_answered_and_keeps_its_slot() {
+async fn handler_ignoring_its_timeout_is_answered_and_keeps_capacity() {
     fn stubborn(go_on: State<Arc<AtomicBool>>) {
         while go_on.load(Ordering::Acquire) {
             std::thread::yield_now();

@@ -21,7 +21,7 @@ const FENCES: &[(&str, &str, &str)] = &[
         "if redis.call('HDEL', KEYS[3], id) == 0 then error(LOST, 0) end -- the fence",
         "redis.call('HDEL', KEYS[3], id)",
     ),
-    ("store/src/lua/parts/poll/outcomes.lua", "if not lost[i] then", "if true then"),
+    ("store/src/lua/parts/poll/outcomes.lua", "if not (lost and lost[i]) then", "if true then"),
     ("store/src/lua/scripts/worker/poll_fast.lua", "if ok and found == count then", "if ok then"),
 ];
 

@@ -10,7 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("redcall-common", &[]),
     (STORE, &["redcall-common"]),
     ("redcall-client", &["redcall-common", STORE]),
-    ("redcall-probes", &["redcall-common"]),
+    ("redcall-probes", &[]),
     ("redcall-worker", &["redcall-common", "redcall-probes", STORE]),
     ("redcall-chaos", &["redcall-client", "redcall-common", STORE, TESTKIT, "redcall-worker"]),
     ("redcall-bench", &["redcall-client", "redcall-common", STORE]),

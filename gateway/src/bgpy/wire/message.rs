@@ -3,7 +3,7 @@
 use redcall_client::ServiceOp;
 use serde_json::value::RawValue;
 
-use crate::pickle::{Bounds, Classes, Node, Refused, Writer, read_objects};
+use crate::pickle::{Bounds, Classes, Document, Node, Refused, Writer, read_objects};
 
 /// Size and depth of the first message, before the token is known.
 const FIRST: Bounds = Bounds { bytes: 4 << 10, depth: 4 };
@@ -23,6 +23,9 @@ mod kind {
     pub(super) const OK: u8 = 4;
     pub(super) const ERROR: u8 = 5;
 }
+
+/// The keys of the three tasks in the arguments of INIT.
+const TASKS: [&str; 3] = ["init_task", "exec_task", "exit_task"];
 
 /// The names of a service's three tasks: init, execute, exit.
 pub type Tasks = [String; 3];
@@ -60,7 +63,10 @@ pub struct Call {
 pub fn token(pickle: &[u8]) -> Result<Option<String>, Refused> {
     let document = read_objects(pickle, &FIRST, &CLASSES)?;
     match parts(document.root())? {
-        (kind::AUTH, args) => Ok(text(args, "token")),
+        (kind::AUTH, args) => {
+            no_references(&document, &[])?;
+            Ok(text(args, "token"))
+        }
         _ => Err(Refused::Shape("not authenticated")),
     }
 }
@@ -77,16 +83,35 @@ pub fn message(pickle: &[u8], bounds: &Bounds) -> Result<Message, Refused> {
         let json = args.json().and_then(|json| {
             RawValue::from_string(json).map_err(|_| Refused::NotJson("arguments"))
         });
+        // Arguments that are not plain data are an error of the call, not of the message.
+        if json.is_ok() {
+            no_references(&document, &[])?;
+        }
         let awaits = args.get("await_response").and_then(Node::boolean).unwrap_or_default();
-        Message::Call(Call { op, args: json, awaits })
+        Ok(Message::Call(Call { op, args: json, awaits }))
     };
+    match kind {
+        kind::EXEC => return call(ServiceOp::Execute),
+        kind::EXIT => return call(ServiceOp::Exit),
+        kind::INIT => {
+            let places: Vec<Node<'_>> = TASKS.iter().filter_map(|key| args.get(key)).collect();
+            no_references(&document, &places)?;
+        }
+        _ => no_references(&document, &[])?,
+    }
     Ok(match kind {
         kind::INIT => Message::Init(tasks(args)),
-        kind::EXEC => call(ServiceOp::Execute),
-        kind::EXIT => call(ServiceOp::Exit),
         kind::AUTH => Message::Auth(text(args, "token")),
         _ => Message::Receipt,
     })
+}
+
+/// Refuses references beside the classes of the message itself and `places`.
+fn no_references(document: &Document<'_>, places: &[Node<'_>]) -> Result<(), Refused> {
+    match document.has_references_beside(places) {
+        true => Err(Refused::Object("a reference outside of the tasks of INIT")),
+        false => Ok(()),
+    }
 }
 
 /// Returns the type and the arguments of a message.
@@ -107,7 +132,8 @@ fn tasks(args: Node<'_>) -> Option<Tasks> {
         let (module, name) = args.get(key)?.reference()?;
         Some(format!("{module}.{name}"))
     };
-    Some([task("init_task")?, task("exec_task")?, task("exit_task")?])
+    let [init, exec, exit] = TASKS;
+    Some([task(init)?, task(exec)?, task(exit)?])
 }
 
 /// The types of messages to a client.
@@ -144,5 +170,59 @@ pub fn type_name(op: ServiceOp) -> &'static str {
         ServiceOp::Init => "INIT",
         ServiceOp::Execute => "EXEC",
         ServiceOp::Exit => "EXIT",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { bytes: 1 << 20, depth: 64 };
+
+    /// Writes a message whose arguments have the tasks, and references under further `keys`.
+    fn with(kind: u8, keys: &[&str]) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.reference(CLASSES.object).new_object().none().dict();
+        writer.text("type").unwrap().reference(CLASSES.member).member(kind);
+        writer.text("args").unwrap().dict();
+        for key in keys {
+            writer.text(key).unwrap().reference(("m", "f"));
+        }
+        writer.end_dict().end_dict().pair().build();
+        writer.finish()
+    }
+
+    #[test]
+    fn references_are_accepted_only_as_the_tasks_of_init() {
+        let name = || "m.f".to_owned();
+        match message(&with(kind::INIT, &TASKS), &BOUNDS) {
+            Ok(Message::Init(Some(tasks))) => assert_eq!(tasks, [name(), name(), name()]),
+            other => panic!("{other:?}"),
+        }
+        let four = [&TASKS[..], &["other"]].concat();
+        assert!(message(&with(kind::INIT, &four), &BOUNDS).is_err());
+        for kind in [kind::AUTH, kind::OK, kind::ERROR] {
+            assert!(message(&with(kind, &[]), &BOUNDS).is_ok(), "{kind}");
+            assert!(message(&with(kind, &["init_task"]), &BOUNDS).is_err(), "{kind}");
+        }
+        assert_eq!(token(&with(kind::AUTH, &[])), Ok(None));
+        assert!(token(&with(kind::AUTH, &["other"])).is_err());
+        for kind in [kind::EXEC, kind::EXIT] {
+            match message(&with(kind, &["init_task"]), &BOUNDS) {
+                Ok(Message::Call(call)) => assert!(call.args.is_err(), "{kind}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn reference_that_no_value_holds_is_refused() {
+        for kind in [kind::AUTH, kind::EXEC, kind::INIT, kind::OK] {
+            let mut pickle = with(kind, &[]);
+            assert!(message(&pickle, &BOUNDS).is_ok(), "{kind}");
+            // In front of all else: GLOBAL, POP.
+            pickle.splice(2..2, *b"cos\nsystem\n0");
+            assert!(message(&pickle, &BOUNDS).is_err(), "{kind}");
+        }
     }
 }

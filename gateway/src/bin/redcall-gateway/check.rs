@@ -23,6 +23,14 @@ pub(super) async fn run(settings: Settings) -> ExitCode {
         Ok(address) => lines.push(format!("redis: {address} answers")),
         Err(error) => problems.push(problem(&error).0),
     }
+    if problems.is_empty() {
+        for checked in Gateway::check_doors(&settings).await {
+            match checked {
+                Ok((door, address)) => lines.push(format!("redis of {door}: {address} answers")),
+                Err(error) => problems.push(problem(&error).0),
+            }
+        }
+    }
     if let Err(error) = lines.into_iter().try_for_each(out::line) {
         return Failure::from(error).end(false);
     }

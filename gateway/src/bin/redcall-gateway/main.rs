@@ -116,6 +116,9 @@ fn problem(error: &GatewayError) -> (Problem, u8) {
                         another one; with port 0 the system chooses one, and the log names it.";
             (Problem::of(error).help(help), 1)
         }
+        GatewayError::Door { source: DoorError::Store(store), .. } => {
+            (Problem::of(error).help(store.help()), 1)
+        }
         GatewayError::Redis(error) => (Problem::from(error), 1),
         GatewayError::Door { .. } | GatewayError::System(_) => (Problem::of(error), 1),
     }

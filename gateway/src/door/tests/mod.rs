@@ -3,6 +3,7 @@
 mod connections;
 mod inward;
 mod outward;
+mod panics;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -52,7 +53,7 @@ async fn open_as(text: &str) -> Opened {
     let run = (&metrics, draining.clone());
     let door = Arc::new(Door::new("g", own, settings.clone(), client, run));
     let addresses = protocols::addresses(&own.protocol);
-    let listeners = Listeners::bind(&door, &addresses).await.unwrap();
+    let listeners = Listeners::bind(&door, &addresses).unwrap();
     let first = listeners.addresses().next().map(|(_, address)| address);
     let address = first.unwrap_or(([127, 0, 0, 1], 0).into());
     Opened { door, listeners, address, metrics, draining, redis }

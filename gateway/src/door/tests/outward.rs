@@ -9,6 +9,7 @@ use redcall_testkit::eventually;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{Opened, open_as};
@@ -60,15 +61,25 @@ impl Peer for Actor {
     }
 }
 
-/// Opens a door that serves `out` for 3 s, and runs its jobs; the sender ends that.
-async fn running() -> (Opened, oneshot::Sender<()>, mpsc::UnboundedReceiver<&'static str>) {
+/// A door that runs its jobs.
+struct Running {
+    opened: Opened,
+    /// Ends [`Running::worker`].
+    end: oneshot::Sender<()>,
+    /// Completes when the worker has left its queues.
+    worker: JoinHandle<()>,
+    drops: mpsc::UnboundedReceiver<&'static str>,
+}
+
+/// Opens a door that serves `out` for 3 s, and runs its jobs.
+async fn running() -> Running {
     let keys = "protocol = 'pm'\nlisten = '127.0.0.1:0'\nserves = ['out']\nqueues = ['foreign']";
     let client = "[client]\nno_workers_grace = '0s'";
     let opened = open_as(&format!("{client}\n[gateways.g]\n{keys}\ntimeout = '3s'")).await;
     let (dropped, drops) = mpsc::unbounded_channel();
     let (end, ended) = oneshot::channel::<()>();
     let door = opened.door.clone();
-    tokio::spawn(async move {
+    let worker = tokio::spawn(async move {
         let until = async {
             let _ = ended.await;
         };
@@ -80,7 +91,7 @@ async fn running() -> (Opened, oneshot::Sender<()>, mpsc::UnboundedReceiver<&'st
         request.wait().await.ok()
     };
     eventually("the door's worker", ready).await;
-    (opened, end, drops)
+    Running { opened, end, worker, drops }
 }
 
 async fn call(opened: &Opened, data: &str) -> Result<Value, CallError> {
@@ -90,7 +101,7 @@ async fn call(opened: &Opened, data: &str) -> Result<Value, CallError> {
 
 #[tokio::test]
 async fn foreign_side_gets_the_job_and_answers_it() {
-    let (opened, _end, _) = running().await;
+    let Running { opened, end: _end, .. } = running().await;
     let answer = call(&opened, "tell").await.unwrap();
     assert_eq!((&answer["name"], &answer["header"]), (&json!("out"), &json!("s")));
     assert_eq!(answer["short"], true, "the door's timeout bounds the caller's");
@@ -108,7 +119,7 @@ async fn foreign_side_gets_the_job_and_answers_it() {
 
 #[tokio::test]
 async fn foreign_side_that_does_not_answer_ends_with_deadline_exceeded() {
-    let (opened, _end, mut drops) = running().await;
+    let Running { opened, end: _end, mut drops, .. } = running().await;
     let CallError::Failed(error) = call(&opened, "hang").await.unwrap_err() else { panic!() };
     assert_eq!(error.code, Code::DeadlineExceeded);
     assert_eq!(timeout(WITHIN, drops.recv()).await.unwrap(), Some("dropped"));
@@ -116,7 +127,7 @@ async fn foreign_side_that_does_not_answer_ends_with_deadline_exceeded() {
 
 #[tokio::test]
 async fn cancelled_job_is_abandoned_at_once() {
-    let (opened, _end, mut drops) = running().await;
+    let Running { opened, end: _end, mut drops, .. } = running().await;
     let request = opened.door.client().request("out").queue("foreign").data("hang");
     let ticket = request.submit().await.unwrap();
     let started = async || {
@@ -132,13 +143,8 @@ async fn cancelled_job_is_abandoned_at_once() {
 
 #[tokio::test]
 async fn without_a_link_no_worker_listens_on_the_queues() {
-    let (opened, end, _) = running().await;
+    let Running { opened, end, worker, .. } = running().await;
     end.send(()).unwrap();
-    let alone = async || {
-        // One that is queued while the worker leaves has no answer.
-        let request = opened.door.client().request("out").queue("foreign").data("tell");
-        let error = request.timeout(Duration::from_millis(500)).wait().await.err()?;
-        (error.code() == Code::NoWorkers).then_some(())
-    };
-    eventually("the worker to leave", alone).await;
+    worker.await.unwrap();
+    assert_eq!(call(&opened, "tell").await.unwrap_err().code(), Code::NoWorkers);
 }

@@ -27,6 +27,14 @@ pub struct ReadError {
     pub fault: Fault,
 }
 
+impl ReadError {
+    /// Returns `true` if the datum, or its JSON, is over a bound.
+    #[must_use]
+    pub const fn is_too_large(&self) -> bool {
+        matches!(self.fault, Fault::TooLarge)
+    }
+}
+
 /// The reason why a datum was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {

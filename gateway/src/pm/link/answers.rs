@@ -4,15 +4,24 @@ use redcall_common::settings::PmAnswers;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Returns a result in the door's form. A typed result has a `type` from 0 to 3 and a `content`;
-/// data that are not typed are the content of a good result.
-pub(super) fn result(form: PmAnswers, data: &RawValue) -> String {
+/// Returns the result of `method` in the door's form. A typed result has a `type` from 0 to 3 and a
+/// `content`; data that are not typed are the content of a good result; of null, it has none.
+pub(super) fn result(form: PmAnswers, method: &str, data: &RawValue) -> String {
     match form {
-        PmAnswers::Typed if !is_typed(data) => {
-            format!("{{\"type\": 0, \"content\": {}}}", data.get())
-        }
+        PmAnswers::Typed if has_typed_results(method) && !is_typed(data) => match data.get() {
+            "null" => "{\"type\": 0}".to_owned(),
+            data => format!("{{\"type\": 0, \"content\": {data}}}"),
+        },
         PmAnswers::Typed | PmAnswers::Plain => data.get().to_owned(),
     }
+}
+
+/// Returns `true` if Pipeline Manager expects a typed result of this method. Its browser validates
+/// results, and rejects typed ones of its other methods: `app_capabilities_get` returns a list, and
+/// notices such as `nodes_on_change` return null or an empty object.
+fn has_typed_results(method: &str) -> bool {
+    method == "specification_get"
+        || ["dataflow_", "custom_"].iter().any(|family| method.starts_with(family))
 }
 
 fn is_typed(data: &RawValue) -> bool {
@@ -60,12 +69,12 @@ mod tests {
 
     #[test]
     fn typed_results_pass_and_others_become_content() {
-        let typed = |json: &str| result(PmAnswers::Typed, &raw(json));
+        let typed = |json: &str| result(PmAnswers::Typed, "dataflow_run", &raw(json));
         for json in [r#"{"type":0}"#, r#"{"content":[],"type":3}"#, r#"{"type": 1, "a": 1.50}"#] {
             assert_eq!(typed(json), json);
         }
+        assert_eq!(typed("null"), r#"{"type": 0}"#);
         for json in [
-            "null",
             "[0]",
             "\"x\"",
             "{}",
@@ -75,7 +84,40 @@ mod tests {
             r#"{"content":{"type":0}}"#,
         ] {
             assert_eq!(typed(json), format!(r#"{{"type": 0, "content": {json}}}"#));
-            assert_eq!(result(PmAnswers::Plain, &raw(json)), json);
+            assert_eq!(result(PmAnswers::Plain, "dataflow_run", &raw(json)), json);
+        }
+    }
+
+    /// The methods of Pipeline Manager's API specification.
+    #[test]
+    fn only_methods_with_typed_results_are_wrapped() {
+        let result = |method: &str, json: &str| result(PmAnswers::Typed, method, &raw(json));
+        for typed in [
+            "specification_get",
+            "dataflow_import",
+            "dataflow_export",
+            "dataflow_validate",
+            "dataflow_run",
+            "dataflow_stop",
+            "custom_build",
+        ] {
+            assert_eq!(result(typed, "{}"), r#"{"type": 0, "content": {}}"#, "{typed}");
+        }
+        for (method, json) in [
+            ("app_capabilities_get", r#"[{"name": "Run", "procedureName": "dataflow_run"}]"#),
+            ("frontend_on_connect", "{}"),
+            ("properties_on_change", "null"),
+            ("position_on_change", "null"),
+            ("nodes_on_change", "null"),
+            ("connections_on_change", "null"),
+            ("graph_on_change", "null"),
+            ("metadata_on_change", "null"),
+            ("viewport_on_center", "null"),
+            ("nodes_on_highlight", "null"),
+            ("terminal_read", "null"),
+            ("button_click", "null"),
+        ] {
+            assert_eq!(result(method, json), json, "{method}");
         }
     }
 

@@ -101,6 +101,11 @@ impl Open {
         request.is_some_and(|request| request.progress.try_send(progress.to_owned()).is_ok())
     }
 
+    /// Returns `true` if a request of this session has no answer yet.
+    pub(super) fn is_asked_in(&self, sid: Option<&str>) -> bool {
+        self.table().requests.values().any(|request| Some(&*request.sid) == sid)
+    }
+
     /// Ends all requests without an answer, and refuses later ones.
     pub(super) fn close(&self) {
         let mut table = self.table();
@@ -131,6 +136,8 @@ mod tests {
         let open = Open::default();
         let (mut first, mut second) = (open.ask("x", "S").unwrap(), open.ask("x", "S").unwrap());
         assert_eq!((first.id, second.id), (1, 2));
+        assert!(open.is_asked_in(Some("S")) && !open.is_asked_in(Some("T")));
+        assert!(!open.is_asked_in(None));
         assert!(open.answered(answer(2)) && !open.answered(answer(2)));
         assert_eq!(second.answer.try_recv().unwrap().unwrap().get(), "1");
         assert!(first.answer.try_recv().is_err());

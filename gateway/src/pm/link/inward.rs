@@ -84,7 +84,9 @@ pub(super) async fn request(link: &Arc<Link>, (id, call): (Id, Call), tasks: &mu
     // Before the next message is read: it may cancel this one.
     let begun = Calls::begin(link, &call);
     let link = link.clone();
+    let running = link.door.tasks().token();
     tasks.spawn(async move {
+        let _running = running;
         let _permit = permit;
         let ended = tokio::select! {
             biased;
@@ -97,7 +99,7 @@ pub(super) async fn request(link: &Arc<Link>, (id, call): (Id, Call), tasks: &mu
         let sid = call.sid.as_deref();
         match ended {
             Ok(response) => {
-                let data = answers::result(link.settings.answers, &response.data);
+                let data = answers::result(link.settings.answers, &call.method, &response.data);
                 let sid = link.answer_session(sid);
                 link.outgoing.send(link.writer.result(&id, sid, &data)).await;
             }
@@ -120,13 +122,16 @@ async fn fail(link: &Link, id: &Id, sid: Option<&str>, failure: &Failure) {
 /// Runs a call to its end, and passes on its progress. Dropping the future withdraws the request.
 async fn follow(link: &Link, call: &Call) -> Result<Response, Failure> {
     let (door, peer) = (&link.door, &link.peer);
-    let job = door.job_of(&call.method)?;
-    let request = with_session(door.waited_request(&job, &call.data, peer)?, call);
-    let mut id = String::new();
-    let ended = timeout(door.settings().timeout + SLACK, updates(link, call, request, &mut id));
-    let ended = ended.await.unwrap_or_else(|_| {
-        Err(Failure::new(Code::DeadlineExceeded, "no answer in time; the job may have run"))
-    });
+    let (mut job, mut id) = (call.method.clone(), String::new());
+    let ended = async {
+        job = door.job_of(&call.method)?;
+        let request = with_session(door.waited_request(&job, &call.data, peer)?, call);
+        let updates = updates(link, call, request, &mut id);
+        timeout(door.settings().timeout + SLACK, updates).await.unwrap_or_else(|_| {
+            Err(Failure::new(Code::DeadlineExceeded, "no answer in time; the job may have run"))
+        })
+    }
+    .await;
     door.ended(&job, peer, &id, ended.as_ref().err());
     ended
 }
@@ -170,13 +175,15 @@ fn cancel_others(link: &Link, call: &Call) {
     }
 }
 
-/// Hands progress to its job, and other notifications to their task.
-pub(super) fn notification(link: &Link, call: Call) {
+/// Hands progress to its job, and other notifications to their task. While that has too many, the
+/// peer's further messages wait in its connection, for the door's `timeout` at most.
+pub(super) async fn notification(link: &Link, call: Call) {
     let was_taken = if call.method == PROGRESS {
         link.open.progressed(call.sid.as_deref(), &call.data)
     } else {
         cancel_others(link, &call);
-        link.notifications.try_send(call).is_ok()
+        let taking = timeout(link.door.settings().timeout, link.notifications.send(call));
+        taking.await.is_ok_and(|taken| taken.is_ok())
     };
     if !was_taken {
         link.door.metrics().dropped(1);

@@ -31,7 +31,7 @@ use tokio_util::codec::FramedRead;
 use self::outgoing::{Outgoing, write};
 use self::peer::Link;
 use super::errors::{INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR};
-use super::wire::{FrameError, Frames, Incoming, Refusal, read};
+use super::wire::{FrameError, Frames, Incoming, Refusal, ends_with_version, read};
 use crate::door::{Door, Stream};
 
 /// A connection that ends within this time, without a message, was refused by its peer.
@@ -159,17 +159,17 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
                     is_draining = true;
                 }
                 Some(ended) = self.calls.join_next() => {
-                    if ended.is_err_and(|error| error.is_panic()) {
-                        door.refuse(&self.link.peer, "panic");
-                        return End::Panicked;
+                    if ended.is_err() {
+                        return self.panicked();
                     }
                 }
-                Some(_) = jobs.join_next() => {}
-                // It ends after the link, unless it panics.
-                Some(_) = notifications.join_next() => {
-                    door.refuse(&self.link.peer, "panic");
-                    return End::Panicked;
+                Some(ended) = jobs.join_next() => {
+                    if ended.is_err() {
+                        return self.panicked();
+                    }
                 }
+                // It ends after the link, unless it panics.
+                Some(_) = notifications.join_next() => return self.panicked(),
                 frame = self.frames.next() => match frame {
                     None => return End::Closed,
                     Some(Err(error)) => {
@@ -195,17 +195,26 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
         }
     }
 
+    fn panicked(&self) -> End {
+        self.link.door.refuse(&self.link.peer, "panic");
+        End::Panicked
+    }
+
     /// Handles one message; returns why the link ends, if it does.
     async fn received(&mut self, frame: &Bytes, is_draining: bool) -> Option<End> {
         let link = &self.link;
         let message = read(frame, link.door.all_settings().limits.depth);
         if message.is_ok() {
             link.hear();
+            if link.role == Role::Server && ends_with_version(frame) {
+                link.has_sessions();
+            }
         }
         match message {
             Ok(Incoming::Request(id, call)) => {
                 link.saw(call.sid.as_deref(), &call.method);
-                if is_draining {
+                // A job that runs may need its answer.
+                if is_draining && !link.open.is_asked_in(call.sid.as_deref()) {
                     inward::refuse_draining(link, &id, call.sid.as_deref()).await;
                 } else {
                     inward::request(link, (id, call), &mut self.calls).await;
@@ -214,7 +223,7 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
             }
             Ok(Incoming::Notification(call)) => {
                 link.saw(call.sid.as_deref(), &call.method);
-                inward::notification(link, call);
+                inward::notification(link, call).await;
                 None
             }
             Ok(Incoming::Answer(answer)) => {

@@ -9,8 +9,8 @@ use redcall_common::backoff::Backoff;
 use serde_json::value::RawValue;
 use tokio::time::{sleep, timeout};
 
-use super::answers;
 use super::peer::Link;
+use super::{Role, answers};
 use crate::door::{Failure, ForeignJob, Peer};
 use crate::pm::errors::from_peer;
 
@@ -72,9 +72,9 @@ impl Peer for Jobs {
 /// Sends a job to the peer, and waits for its answer.
 async fn ask(link: &Link, job: &ForeignJob) -> Result<Box<RawValue>, Failure> {
     let data = job.data();
-    if !data.get().starts_with(['{', '[']) && data.get() != "null" {
-        // The library of the peers does not answer such requests.
-        let message = "the data must be an object, a list or null: they are JSON-RPC params";
+    // The library of the peers does not answer other requests.
+    if let Some(wanted) = unfit(link.role, data) {
+        let message = format!("the data must be {wanted}: they are JSON-RPC params");
         return Err(Failure::new(Code::InvalidData, message));
     }
     let sid = job.headers().get("sid").cloned();
@@ -99,6 +99,19 @@ async fn ask(link: &Link, job: &ForeignJob) -> Result<Box<RawValue>, Failure> {
                 Err(_) => Err(lost()),
             },
         }
+    }
+}
+
+/// Returns what the data must be, if they are not params for a peer. An application takes members
+/// by name.
+fn unfit(role: Role, data: &RawValue) -> Option<&'static str> {
+    let data = data.get();
+    let is_list = data.starts_with('[');
+    let is_empty = is_list && data[1..].trim_start().starts_with(']');
+    let is_fit = data.starts_with('{') || data == "null" || is_empty;
+    match role {
+        Role::Server => (!is_fit).then_some("an object, an empty list or null"),
+        Role::Application => (!is_fit && !is_list).then_some("an object, a list or null"),
     }
 }
 

@@ -9,5 +9,5 @@ mod write;
 mod tests;
 
 pub use frames::{FrameError, Frames};
-pub use read::{Answer, Call, Id, Incoming, PeerError, Refusal, read};
+pub use read::{Answer, Call, Id, Incoming, PeerError, Refusal, ends_with_version, read};
 pub use write::Writer;

@@ -94,6 +94,15 @@ const NOT_AN_OBJECT: &str = "the message is not an object";
 const TOO_DEEP: &str = "the data nest too deep";
 const HALF_SURROGATE: &str = "a text has half of a surrogate pair";
 
+/// Returns `true` if the member `jsonrpc` is the last one of the message in this frame. This is the
+/// order of the applications' library, which reads no answer without an envelope, also if its
+/// request had none.
+#[must_use]
+pub fn ends_with_version(frame: &[u8]) -> bool {
+    let ends: [&[u8]; 4] = [b"}", b"\"2.0\"", b":", b"\"jsonrpc\""];
+    ends.iter().try_fold(frame, |text, end| text.trim_ascii_end().strip_suffix(*end)).is_some()
+}
+
 /// Others are ignored; one of these twice is an error.
 #[derive(Deserialize)]
 struct Members<'a> {

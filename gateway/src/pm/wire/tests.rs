@@ -284,3 +284,20 @@ fn written_error_without_session_is_bare() {
     let wanted = r#"{"error": {"code": -32700, "message": "m"}, "id": null, "jsonrpc": "2.0"}"#;
     assert_eq!(&frame[4..], wanted.as_bytes());
 }
+
+#[test]
+fn order_of_the_applications_library_is_known() {
+    let library = r#"{"method": "m", "params": {}, "id": 0, "jsonrpc": "2.0"}"#;
+    for text in [library, "{\"method\":\"m\",\"jsonrpc\" :\n\"2.0\" } "] {
+        assert!(ends_with_version(text.as_bytes()), "{text}");
+    }
+    for text in [
+        r#"{"jsonrpc": "2.0", "id": 0, "method": "m"}"#,
+        r#"{"jsonrpc": "2.0", "method": "m", "params": {"jsonrpc": "2.0"}}"#,
+        r#"{"jsonrpc": "2.0", "method": "\"jsonrpc\": \"2.0\""}"#,
+        "",
+        "}",
+    ] {
+        assert!(!ends_with_version(text.as_bytes()), "{text}");
+    }
+}

@@ -27,14 +27,6 @@ pub(super) async fn run_jobs(
     if settings.connect_commands.is_empty() {
         return Ok(());
     }
-    for job in &door.settings().outward.serves {
-        if names.number_of(job).is_none() {
-            let help = "add it to commands, or set others to the beginning of its name";
-            return Err(DoorError::Protocol(format!(
-                "the job `{job}` of serves has no command number: {help}"
-            )));
-        }
-    }
     let largest = door.settings().message;
     let devices = Devices::new(names, &settings.connect_commands, largest);
     door.run_jobs(Arc::new(devices), std::future::pending()).await

@@ -1,5 +1,6 @@
 //! Commands to devices. A device gets one command at a time; others wait in order.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::door::{Failure, ForeignJob, Peer, Stream};
-use crate::zmtp::command::Command;
+use crate::zmtp::command::{COMMAND, CUSTOM, Command};
 use crate::zmtp::json::is_whole;
 use crate::zmtp::link::Link;
 use crate::zmtp::names::Names;
@@ -24,6 +25,10 @@ use crate::zmtp::wire::{SocketType, Violation, encode};
 /// How much earlier than the job's time the wait for a device ends, so that its error is the
 /// device's.
 const SLACK: Duration = Duration::from_millis(20);
+
+/// The most that a device may take to be connected and ready. It is less if a command has little
+/// time, so that each device is tried.
+const READY: Duration = Duration::from_secs(2);
 
 /// The devices of a door.
 pub(super) struct Devices {
@@ -65,10 +70,12 @@ impl Peer for Devices {
         let (devices, number) = (self.in_turn(), self.names.number_of(job.name()));
         async move {
             let number = number.ok_or_else(|| Failure::unknown_job(job.name()))?;
+            let left = job.left().saturating_sub(SLACK);
+            let ready = READY.min(left / u32::try_from(devices.len().max(1)).unwrap_or(u32::MAX));
             let asking = async {
                 let mut refused = "there is no device".to_owned();
                 for device in devices {
-                    match device.ask(&job, number).await {
+                    match device.ask(&job, number, ready).await {
                         Ok(answer) => return answer,
                         Err(error) => refused = error.to_string(),
                     }
@@ -76,7 +83,6 @@ impl Peer for Devices {
                 Err(Failure::new(Code::Unavailable, format!("no device: {refused}")))
             };
             let late = || Failure::new(Code::Unavailable, "the device did not answer in time");
-            let left = job.left().saturating_sub(SLACK);
             timeout(left, asking).await.unwrap_or_else(|_| Err(late()))
         }
         .boxed()
@@ -89,13 +95,16 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// If the device cannot be reached: nothing was sent.
+    /// If the device cannot be reached, or is not ready within `ready`: nothing was sent.
     async fn ask(
         &self,
         job: &ForeignJob,
         number: i64,
+        ready: Duration,
     ) -> Result<Result<Box<RawValue>, Failure>, Violation> {
-        let own = job.headers().get(NONCE).filter(|nonce| is_whole(nonce));
+        // Devices expect no negative one.
+        let own = job.headers().get(NONCE);
+        let own = own.filter(|nonce| is_whole(nonce) && !nonce.starts_with('-'));
         let nonce = match own {
             Some(nonce) => nonce.clone(),
             None => self.next_nonce.fetch_add(1, Ordering::Relaxed).to_string(),
@@ -109,11 +118,17 @@ impl Device {
         let mut link = match idle {
             Some(link) => link,
             None => {
-                let stream = Stream::connect(&self.target).await?;
-                Link::open(SocketType::Req, stream, self.largest).await?
+                let connecting = async {
+                    let stream = Stream::connect(&self.target).await?;
+                    Link::open(SocketType::Req, stream, self.largest).await
+                };
+                let late = || io::Error::new(io::ErrorKind::TimedOut, "the device is not ready");
+                timeout(ready, connecting).await.unwrap_or_else(|_| Err(late().into()))?
             }
         };
-        let command = Command::write(number, &nonce, job.data());
+        let is_custom =
+            job.headers().get(COMMAND).is_some_and(|number| *number == CUSTOM.to_string());
+        let command = Command::write(number, is_custom, &nonce, job.data());
         let answered = exchange(&mut link, &command, &nonce).await;
         if !matches!(answered, Err(None)) {
             *slot = Some(link);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redcall_client::{Kind, Lease};
 use redcall_common::digest;
 use redcall_common::event::topic;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
 use crate::door::{Door, Stream};
 use crate::zmtp::event::{self, DeviceEvent, EMERGENCIES};
@@ -21,6 +21,8 @@ const PING: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Pause before another attempt to take the lease, or to connect.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Time limit of an attempt to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Relays the events of `target` until the door drains.
 pub(super) async fn relay(door: &Door, target: &str) {
@@ -67,7 +69,7 @@ async fn held(lease: &Lease) {
 /// Publishes events until the lease has ended; connects again and again.
 async fn subscribed(door: &Door, target: &str) {
     loop {
-        if let Err(error) = events(door, target).await {
+        if let Some(Err(error)) = door.guarded(events(door, target)).await {
             tracing::info!(gateway = door.name(), target, %error, "no events of the device");
         }
         sleep(PAUSE).await;
@@ -75,7 +77,9 @@ async fn subscribed(door: &Door, target: &str) {
 }
 
 async fn events(door: &Door, target: &str) -> Result<(), Violation> {
-    let stream = Stream::connect(target).await?;
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "cannot connect in time");
+    let connected = timeout(CONNECT_TIMEOUT, Stream::connect(target)).await;
+    let stream = connected.unwrap_or_else(|_| Err(late()))?;
     let mut link = Link::open(SocketType::Sub, stream, door.settings().message).await?;
     let minor = link.minor;
     link.send(&encode::subscribe(b"", minor)).await?;

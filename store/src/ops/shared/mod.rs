@@ -64,8 +64,8 @@ pub trait SharedOps {
         timeout: Duration,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Returns the state of an instance; `None` if it was never initialised, has ended, or was
-    /// evicted.
+    /// Returns the state of an instance; `None` if it was never initialised, has ended, or has
+    /// expired.
     ///
     /// # Errors
     ///

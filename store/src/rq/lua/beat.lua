@@ -1,7 +1,9 @@
--- Purpose: renew a gateway's lease, and find inboxes of gateways whose leases have ended.
--- KEYS: 1 gateways (sorted set: id, end of its lease in Redis ms)
+-- Purpose: renew a gateway's lease, and find jobs of gateways whose leases have ended, and jobs
+--   that are sent later.
+-- KEYS: 1 gateways (sorted set: id, end of its lease in Redis ms), 2 later (list)
 -- ARGV: 1 the gateway's id, 2 its lease (ms), 3 beginning of the keys of inboxes, 4 most inboxes
--- Returns: the ids of ended gateways whose inboxes hold jobs
+-- Returns: {1 if there are jobs that are sent later, else 0; the ids of ended gateways whose
+--   inboxes hold jobs}
 -- Derived keys: ARGV 3 and the id of each ended gateway.
 -- Cost: O(log(gateways) + ended gateways).
 local now = now_ms()
@@ -15,4 +17,4 @@ for _, id in ipairs(all) do
     redis.call('ZREM', KEYS[1], id)
   end
 end
-return ended
+return { redis.call('TYPE', KEYS[2]).ok == 'list' and 1 or 0, ended }

@@ -6,18 +6,22 @@
 --   its answer, as the response key is not a list
 -- Derived keys: ARGV 2 and the job's id.
 -- Cost: O(jobs in the inbox).
-if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+if not redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
 local kind = KEYS[2] and redis.call('TYPE', KEYS[2]).ok
 local is_lost = kind and kind ~= 'none' and kind ~= 'list'
+-- The last steps must not fail once the answer is there, or the next attempt repeats it. Both of
+-- these change nothing: no id is that long, and the TTL is set again below.
+redis.call('LREM', KEYS[1], 1, string.rep('x', 1000))
+if kind and not is_lost then redis.call('EXPIRE', KEYS[2], ARGV[6]) end
 local job = ARGV[2] .. ARGV[1]
 if redis.call('TYPE', job).ok == 'hash' then
   redis.call('HSET', job, 'status', is_lost and 'failed' or ARGV[3])
   redis.call('HDEL', job, 'redcall_taken_at')
   redis.call('EXPIRE', job, ARGV[4])
 end
-if is_lost then return 2 end
-if kind then
+if kind and not is_lost then
   redis.call('LPUSH', KEYS[2], ARGV[5])
   redis.call('EXPIRE', KEYS[2], ARGV[6])
 end
-return 1
+redis.call('LREM', KEYS[1], 1, ARGV[1])
+return is_lost and 2 or 1

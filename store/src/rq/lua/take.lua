@@ -40,8 +40,10 @@ for source = 3, #KEYS do
       redis.call('LPOP', KEYS[source])
       jobs[#jobs + 1] = { id:sub(1, tonumber(ARGV[7])), 'id', '', '' }
     else
+      -- First: a job that cannot be read stays where it is.
+      local job = read(id)
       redis.call('LMOVE', KEYS[source], KEYS[1], 'LEFT', 'RIGHT')
-      jobs[#jobs + 1] = read(id)
+      jobs[#jobs + 1] = job
     end
   end
 end

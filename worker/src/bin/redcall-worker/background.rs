@@ -194,8 +194,9 @@ fn held(path: &Path, note: &Note, owner: u32) -> Result<ProcessHandle, Failed> {
     }
     let path = path.display();
     let what = format!("process {pid} is not the worker that wrote {path}");
-    let help = "Nothing was signalled. Its number is used again, or the worker runs in another \
-                container: stop it there. Who holds the file is shown by `fuser`.";
+    let help = "No process was signalled. Another process has this number now, or the worker \
+                runs in another container: stop it there. `fuser` shows the process that holds \
+                the file.";
     Err((Problem::new(what).help(help), 1))
 }
 

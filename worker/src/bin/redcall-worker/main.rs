@@ -64,7 +64,7 @@ struct WorkerFlags {
     /// Queues to poll, highest priority first
     #[arg(long, value_name = "A,B,...", value_delimiter = ',', value_parser = queue)]
     queues: Vec<String>,
-    /// Most jobs that run at the same time
+    /// Maximum number of jobs that run at the same time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     concurrency: Option<u32>,
     /// Name shown in lists of workers [default: the host name]

@@ -1,5 +1,5 @@
 //! One round of heartbeats, which renews the worker's leases on every queue, and the tasks that its
-//! replies ask for.
+//! replies request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,7 +106,8 @@ pub(crate) async fn expire(
             "ended deferred answers that were not settled in time"
         );
     }
-    let error = WireError::new(Code::DeadlineExceeded, "it was not settled in time");
+    let error =
+        WireError::new(Code::DeadlineExceeded, "the deferred answer was not settled in time");
     for EndedDeferred { id, name, nonce } in announced {
         let about = (&*id, &*name, nonce.as_deref());
         let context = command_result(about, Err(&error), shared.limits.frame);

@@ -36,7 +36,7 @@ struct Running {
     settled: bool,
     /// `true` if the job has been ended from outside, and still runs.
     overdue: bool,
-    /// The deadline at which other callers' deadlines were last asked for.
+    /// The deadline at which other callers' deadlines were last requested.
     read_for: Option<Instant>,
     /// The next entry of this job in `deadlines`.
     next: Instant,

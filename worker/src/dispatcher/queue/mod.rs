@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `part.rs` | the queue's part of a poll: what it settles and leases |
+//! | `part.rs` | the queue's part of a poll: outcomes to settle, requests to lease |
 //! | `replies.rs` | the replies of polls, pops and heartbeats |
 //! | `notices.rs`, `reads.rs` | control messages, and the state that they name |
 //! | `fetch.rs` | the progress of its fetch loop |

@@ -25,7 +25,7 @@ pub(crate) struct Part {
     rules: Arc<[LimitRule]>,
     read_back: bool,
     more: bool,
-    /// `true` if the poll asks for the queue's length; a blocked pop in flight reports it
+    /// `true` if the poll requests the queue's length; a blocked pop in flight reports it
     /// otherwise.
     length: bool,
     serial: u64,

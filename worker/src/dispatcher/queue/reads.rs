@@ -45,7 +45,7 @@ impl Queue {
         }
     }
 
-    /// Acts on the state that was read; `None` if Redis could not be asked.
+    /// Acts on the state that was read; `None` if Redis could not be queried.
     pub(crate) fn state_read(&mut self, state: Option<QueueState>, jobs: &mut Jobs, setup: &Setup) {
         self.reads.returned();
         if let Some(QueueState { paused, cancelled }) = state {
@@ -67,7 +67,7 @@ impl Queue {
         tokio::spawn(promote(link, self.keys.clone(), self.index, events));
     }
 
-    /// Records that due requests were moved; `None` if Redis could not be asked.
+    /// Records that due requests were moved; `None` if Redis could not be queried.
     pub(crate) fn promoted(&mut self, promoted: Option<Promoted>, setup: &Setup) {
         let due = match &promoted {
             Some(promoted) => promoted.due_ms.map(|due| setup.instant_of(due)),

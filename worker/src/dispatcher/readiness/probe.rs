@@ -2,7 +2,7 @@
 //!
 //! It uses no capacity and no handler: a worker at its concurrency limit, or with blocked handler
 //! threads, still consumes. At most one probe runs at a time, and at most one a second, however
-//! many checks ask for one.
+//! many checks request one.
 
 use std::sync::Arc;
 use std::time::Duration;

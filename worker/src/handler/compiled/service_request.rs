@@ -63,7 +63,7 @@ impl<S: DeserializeOwned + Send, A: DeserializeOwned + Send> FromRequest for Ser
     fn from_request(request: &Request) -> Result<Self, HandlerError> {
         if request.job().run.get().is_none() {
             let message =
-                "the handler takes a service's task, but is mapped as a job: see [services]";
+                "the handler takes a request to a service, but is mapped as a job: see [services]";
             return Err(HandlerError::with_code(Code::Internal, message));
         }
         Json::from_request(request).map(|Json(task)| task)

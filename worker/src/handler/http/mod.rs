@@ -59,7 +59,7 @@ impl HttpHandler {
     ) -> Result<Self, String> {
         let HttpSettings { method, url, headers } = settings;
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| {
-            format!("`{method}` is not a known method: use GET, POST, PUT, PATCH or DELETE")
+            format!("`{method}` is not a known method: use GET, HEAD, POST, PUT, PATCH or DELETE")
         })?;
         let mut url = Url::parse(url).map_err(|error| format!("the url is not valid: {error}"))?;
         if !["http", "https"].contains(&url.scheme()) || url.host_str().is_none() {

@@ -123,7 +123,7 @@ fn code_of(status: StatusCode) -> Code {
     }
 }
 
-/// Returns the delay before a retry that the response asks for, in seconds or as a date.
+/// Returns the delay before a retry that the response requests, in seconds or as a date.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {

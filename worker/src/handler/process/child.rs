@@ -332,7 +332,7 @@ pub(super) async fn handle_line(
 
 /// Returns how a process ended.
 pub(super) async fn died(process: &mut Process) -> String {
-    format!("its process {}", process.how_it_ended().await)
+    format!("the process {}", process.how_it_ended().await)
 }
 
 /// Returns why the next line cannot be read; an answer in it may have `max_answer` bytes.

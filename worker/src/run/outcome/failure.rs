@@ -41,7 +41,7 @@ impl NextStep {
     }
 }
 
-/// Logs that a run of `job` failed. A cancelled run is logged at `info`: its caller asked for that.
+/// Logs that a run of `job` failed. A cancelled run is logged at `info`: its caller requested that.
 pub(crate) fn log_run(job: &Job, error: &WireError, cause: Option<&str>, next: NextStep) {
     let (id, name, queue) = (&*job.request.id, &*job.request.name, job.keys.queue.name());
     let (attempt, duration_ms) = (job.attempt(), millis(job.started.elapsed()));

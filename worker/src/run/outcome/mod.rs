@@ -173,7 +173,8 @@ pub(crate) fn deferred(
     };
     // About the time that the script will note: it measures from its own start.
     let until_ms = job.shared.link.now_ms().saturating_add(millis(timeout));
-    let frame = head.deferred(seq, Deferral { notify, until_ms }, data);
+    let deferral = Deferral { notify: Some(notify), until_ms: Some(until_ms) };
+    let frame = head.deferred(seq, deferral, data);
     let mut record = DeferredRecord {
         digest,
         run: DeferredRun {
@@ -186,7 +187,7 @@ pub(crate) fn deferred(
             notify,
         },
         reply: request.reply.clone(),
-        late: end(Code::DeadlineExceeded, "it was not settled in time"),
+        late: end(Code::DeadlineExceeded, "the deferred answer was not settled in time"),
         gone: end(Code::Cancelled, "the call was cancelled"),
         dead_letter: request.reply.is_none() || job.rules.retries.max > 0,
         status_ttl_ms: request.status_ttl_ms,
@@ -231,9 +232,9 @@ fn status_of(request: &DecodedRequest, tail: &str) -> Vec<SideEffect> {
     if request.status_ttl_ms.is_none() {
         return Vec::new();
     }
-    let end = serde_json::from_str::<Frame>(&format!(r#"{{"id":"{}"{tail}"#, request.id));
+    let end = Frame::parse(format!(r#"{{"id":"{}"{tail}"#, request.id).as_bytes());
     let (attempt, error) = end.map_or((0, None), |end| (end.attempt, end.error));
-    status(request.status_ttl_ms, attempt, error.as_ref())
+    status(request.status_ttl_ms, attempt, error.as_deref())
 }
 
 /// The end of a request without an answer.

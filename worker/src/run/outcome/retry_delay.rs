@@ -9,7 +9,7 @@ use redcall_common::settings::{BackoffKind, Retries};
 
 use crate::run::job::Job;
 
-/// The longest retry delay that a handler may ask for; at most [`MAX_RETRY_DELAY`].
+/// The longest retry delay that a handler may request; at most [`MAX_RETRY_DELAY`].
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 const _: () = assert!(MAX_RETRY_AFTER.as_secs() <= MAX_RETRY_DELAY.as_secs());
 

@@ -38,7 +38,7 @@ pub(crate) async fn check(
     forged.sort_unstable();
     let what = format!("without a valid signature: {}", listed(&forged));
     let means = "Another program changed these states, or they are older than `[auth]`. Workers \
-                 refuse their tasks with `internal`.";
+                 answer requests to them with `internal`.";
     let cure = "Find the program that writes there, then DEL the key of the state (see the \
                 worker's log) and initialize the instance again. For states older than `[auth]`, \
                 see `auth.required`.";

@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 pub(crate) struct Change {
     #[command(flatten)]
     which: Selection,
-    /// All of the queue, or all that match the other options
+    /// All dead letters of the queue, or all that match the other options
     #[arg(long)]
     all: bool,
     /// At most N, the oldest first

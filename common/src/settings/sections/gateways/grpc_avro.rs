@@ -1,6 +1,6 @@
 //! The keys of `protocol = "grpc-avro"`: gRPC whose messages are Avro datums.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub struct GrpcMethod {
     pub path: String,
     /// The effect of a call.
     pub does: GrpcDoes,
-    /// The job's name.
+    /// The job's name. Default for `monitor` the only job of `init` methods; else required.
     pub job: String,
     /// The Avro schema of requests.
     pub request: PathBuf,
@@ -48,7 +48,7 @@ pub struct GrpcMethod {
     pub key: Option<String>,
     /// The field with the job's state. Default none; required for `init` and `monitor`.
     pub status: Option<String>,
-    /// The field that asks for a stream up to the end, with dots between nested names. Default
+    /// The field that requests a stream up to the end, with dots between nested names. Default
     /// none: one frame.
     pub follow: Option<String>,
     /// How long the state of a job is kept, 1 s to 7 days. Default 7 days.
@@ -92,6 +92,14 @@ pub(crate) fn read(door: &mut Section<'_>) -> (Option<GrpcAvroSettings>, Listeni
                 let read = method(&table, &name, value);
                 methods.extend(read.map(|method| (name, method)));
             }
+            monitor_the_jobs_of_inits(&mut table, &mut methods);
+        }
+    }
+    let mut paths = BTreeMap::new();
+    for (name, method) in &methods {
+        if let Some(first) = paths.insert(&method.path, name) {
+            let problem = format!("has the path {} in the methods {first} and {name}", method.path);
+            door.wrong(problem, "give each method a path of its own");
         }
     }
     for (place, address) in places.iter().zip([&listen, &registry]) {
@@ -101,19 +109,41 @@ pub(crate) fn read(door: &mut Section<'_>) -> (Option<GrpcAvroSettings>, Listeni
     (own, settings)
 }
 
-/// Reads one method; `None` if its mistakes leave nothing to serve.
+/// Sets the job of each `monitor` method without one.
+fn monitor_the_jobs_of_inits(table: &mut Section<'_>, methods: &mut BTreeMap<String, GrpcMethod>) {
+    let inits = methods.values().filter(|method| method.does == GrpcDoes::Init);
+    let jobs: BTreeSet<String> = inits.map(|method| method.job.clone()).collect();
+    let mut jobs = jobs.into_iter();
+    let only = jobs.next().filter(|_| jobs.next().is_none());
+    methods.retain(|name, method| {
+        if method.job.is_empty() {
+            let Some(job) = &only else {
+                let help = "add job = \"JOB\", the job that it monitors";
+                table.wrong(format!("has no job in the method {name}"), help);
+                return false;
+            };
+            method.job.clone_from(job);
+        }
+        true
+    });
+}
+
+/// Reads one method; `None` if its mistakes leave nothing to serve. The job of a `monitor` method
+/// is empty if it has none.
 fn method(methods: &Section<'_>, name: &str, value: Value) -> Option<GrpcMethod> {
     let mut method = Section::at(methods.context(), methods.child(name), value, EXAMPLE)?;
     let LoadContext { base, .. } = method.context();
-    for key in ["path", "does", "job", "request"] {
-        if method.origin(key).is_none() {
-            method.wrong(format!("has no {key}"), format!("a method is {EXAMPLE}"));
-        }
-    }
+    let mut absent = vec!["path", "does", "job", "request"];
+    absent.retain(|key| method.origin(key).is_none());
     let given = ["key", "status"].map(|key| method.origin(key).is_some());
     let path = method.read("path", path);
     let does = method.read("does", |entry| entry.choice(&DOES));
-    let job = method.read("job", job);
+    let has_no_job = absent.contains(&"job") && does == Some(GrpcDoes::Monitor);
+    absent.retain(|key| *key != "job" || !has_no_job);
+    for key in absent {
+        method.wrong(format!("has no {key}"), format!("a method is {EXAMPLE}"));
+    }
+    let job = method.read("job", job).or_else(|| has_no_job.then(String::new));
     let mut schema = |key| {
         let help = "write the path of a file with an Avro schema";
         method.read(key, |entry| Ok(base.join(entry.text(help)?)))

@@ -30,7 +30,8 @@ pub enum PmRole {
 /// The form of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PmAnswers {
-    /// `answers = "typed"`: An object with `type` and `content`.
+    /// `answers = "typed"`: An object with `type` and `content`, of the methods for which Pipeline
+    /// Manager expects it.
     Typed,
     /// `answers = "plain"`: The data as they are.
     Plain,

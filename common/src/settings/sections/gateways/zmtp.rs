@@ -99,7 +99,29 @@ pub(crate) fn read(
         identifier: door.read("identifier", text),
         topics: door.read("topics", topics).unwrap_or_default(),
     };
+    check_numbers(door, &own, if runs { &outward.serves } else { &[] });
     (Some(own), settings)
+}
+
+/// Checks that a job has one number: a device is asked by it, and a result carries it.
+fn check_numbers(door: &mut Section<'_>, own: &ZmtpSettings, serves: &[String]) {
+    let mut named = BTreeMap::new();
+    for (number, job) in &own.commands {
+        if let Some(first) = named.insert(job, number) {
+            let problem = format!("has the commands {first} and {number} for the job `{job}`");
+            door.wrong(problem, "keep one of them; another job may have the same handler");
+        }
+    }
+    let is_other = |job: &str| {
+        let number = own.others.as_ref().and_then(|others| job.strip_prefix(others.as_str()));
+        number.is_some_and(|number| number.parse::<i64>().is_ok())
+    };
+    for job in serves {
+        if !named.contains_key(job) && !is_other(job) {
+            let help = "add it to commands, or set others to the beginning of its name";
+            door.wrong(format!("has no command for the job `{job}` of serves"), help);
+        }
+    }
 }
 
 /// Reads the jobs of commands, by number.
@@ -118,5 +140,5 @@ fn numbered(mut table: Section<'_>) -> BTreeMap<i64, String> {
 }
 
 fn topics(entry: &Entry) -> Result<Vec<u32>, SettingsError> {
-    entry.list("[7, 8]")?.iter().map(|item| number(item, 0..=u32::MAX)).collect()
+    entry.list("[7, 8]")?.iter().map(|item| number(item, 1..=u32::MAX)).collect()
 }

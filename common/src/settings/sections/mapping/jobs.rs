@@ -37,8 +37,8 @@ pub struct JobSettings {
     pub concurrency: Option<usize>,
     /// The retries after a failure. Default: none.
     pub retries: Retries,
-    /// Whether another worker runs the job again after its worker died. Default
-    /// [`OnWorkerLoss::Rerun`].
+    /// The reaction to a dead worker: `rerun` runs the job on another one, `fail` answers
+    /// `worker_lost`. Default [`OnWorkerLoss::Rerun`].
     pub on_worker_loss: OnWorkerLoss,
     /// `true` if the settings name [`OnWorkerLoss::Rerun`]: a gateway then reruns the job of a lost
     /// application too.
@@ -49,7 +49,7 @@ pub struct JobSettings {
     /// Default none.
     pub unique: Option<Duration>,
     /// How long the status of each job is kept after its last change, 1 s to 7 days. Default none:
-    /// only if a request asks for it.
+    /// only if a request enables it.
     pub status: Option<Duration>,
     /// Limits across all workers. Default none.
     pub limit: Option<Limit>,

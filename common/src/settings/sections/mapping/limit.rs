@@ -22,7 +22,8 @@ pub struct Limit {
     /// The number of its jobs that run at the same time over all workers, 1 to 65,536. Default
     /// none.
     pub concurrency: Option<u32>,
-    /// The rate at which jobs start. Default none.
+    /// The rate at which jobs start, 1 to 1,000,000 per unit; the units are `s`, `m`, `h` and `d`.
+    /// Default none.
     pub rate: Option<Rate>,
 }
 

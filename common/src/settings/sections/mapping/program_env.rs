@@ -14,7 +14,7 @@ use crate::settings::value::forms::flag;
 /// of Redis with its password, signing secrets, and other settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProgramEnv {
-    /// `env`: Further variables that it inherits: names, or prefixes of names followed by `*`.
+    /// `env`: Further variables for its programs: names, or prefixes of names followed by `*`.
     /// Default none.
     pub names: Vec<String>,
     /// `inherit_env`: `true` passes all of the worker's variables, except those of Redcall.

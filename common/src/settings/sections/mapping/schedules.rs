@@ -28,8 +28,8 @@ pub struct ScheduleSettings {
     pub cron: String,
     /// The name of the time zone (IANA) in which `cron` is read. Default `UTC`.
     pub timezone: String,
-    /// The treatment of ticks that are more than two leases late, as no worker ran; `all` enqueues
-    /// at most the latest 1,000. Default [`Missed::Skip`].
+    /// The treatment of ticks that are more than two leases late because no worker ran. `all`
+    /// enqueues at most the latest 1,000. Default [`Missed::Skip`].
     pub missed: Missed,
 }
 

@@ -45,7 +45,7 @@ pub enum ServiceTasks {
         /// answer.
         exit: Option<String>,
     },
-    /// `process`: a pool of processes with the methods `init`, `execute` and `exit`.
+    /// `process`: A pool of processes with the methods `init`, `execute` and `exit`.
     Process(ProcessSettings),
 }
 

@@ -122,7 +122,7 @@ async fn waited_call_without_workers_ends_unqueued_after_its_grace() {
     assert!(grace <= took && took < grace + AT_ONCE, "{took:?}");
     assert_eq!(error.code(), Code::NoWorkers);
     assert!(!error.may_be_queued());
-    let message = "no worker listens on queue `default`; start one, or check its name";
+    let message = "no worker serves queue `default`; start one, or correct the name";
     assert_eq!(error.to_string(), format!("no_workers: {message} (not queued)"));
     let mut conn = bench.redis.connection().await;
     assert_eq!(conn.llen::<_, usize>(QUEUE).await.unwrap(), 0);

@@ -120,7 +120,7 @@ async fn part_that_nests_too_deep_is_not_sent() {
 }
 
 #[tokio::test]
-async fn data_of_an_error_that_nest_too_deep_are_left_out() {
+async fn error_data_that_nest_too_deep_are_omitted() {
     let (_bench, _worker, client) = served().await;
     // An error is a level of its frame as well, and the notice of a retry another one.
     for (levels, kept) in [(MOST - 1, true), (MOST, false)] {
@@ -154,5 +154,5 @@ async fn context_of_an_event_that_nests_too_deep_is_refused() {
     let client = bench.client().await;
     client.publish("a", Kind::EVENT, &nested(64)).await.unwrap();
     let refused = client.publish("a", Kind::EVENT, &nested(65)).await;
-    assert!(matches!(refused, Err(EventError::TooDeep { most: 64 })), "{refused:?}");
+    assert!(matches!(refused, Err(EventError::TooDeep { limit: 64 })), "{refused:?}");
 }

@@ -10,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use super::{KEY, bench, expect, next, publish};
 
 #[tokio::test]
-async fn a_topic_keeps_its_bound_and_goes_by_itself() {
+async fn topic_respects_its_bound_and_expires() {
     let mut bench = bench(200).await;
     bench.settings.events.age = std::time::Duration::from_secs(100);
     let client = bench.client().await;

@@ -177,7 +177,7 @@ async fn invalid_event_is_refused() {
     assert!(matches!(client.publish("a", Kind::ANY, &1).await, Err(EventError::Kind)));
     let large = "x".repeat(2047);
     let refused = client.publish("a", Kind::EVENT, &large).await;
-    assert!(matches!(refused, Err(EventError::TooLarge { size: 2049, most: 2048 })));
+    assert!(matches!(refused, Err(EventError::TooLarge { size: 2049, limit: 2048 })));
     client.publish("a", Kind::EVENT, &large[1..]).await.unwrap();
     let mut conn = bench.redis.connection().await;
     let key = "redcall:{events:list}:events";

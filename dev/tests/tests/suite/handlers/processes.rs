@@ -164,7 +164,7 @@ async fn as_many_run_at_once_as_there_are_instances() {
 }
 
 #[tokio::test]
-async fn a_process_puts_its_answer_off_and_gets_the_token() {
+async fn process_defers_its_answer_and_gets_the_token() {
     // The second time it asks for its own state, and gets the reason why it cannot.
     let pending = r#"
         later() { say "\"method\":\"\$/defer\",\"params\":{\"id\":$id,\"data\":1$1}"; }

@@ -154,7 +154,7 @@ async fn ends(script: &str, grace: Duration) -> (String, i32) {
 }
 
 #[tokio::test]
-async fn a_command_may_put_things_in_order_when_it_is_cancelled() {
+async fn cancelled_command_can_clean_up() {
     let script =
         "trap 'echo tidied >> FILE; exit' TERM; echo $$ >> FILE; while :; do sleep 0.01; done";
     let (said, pid) = ends(script, Duration::from_secs(60)).await;

@@ -131,7 +131,7 @@ async fn time_of_the_job_goes_on_after_its_caller_has_detached() {
 }
 
 #[tokio::test]
-async fn deferred_call_frees_its_slot_and_gets_the_final_frame() {
+async fn deferred_call_frees_capacity_and_gets_the_final_frame() {
     let desk = Desk::new().await;
     let waiting = desk.client.request("start");
     let waiting = tokio::spawn(async move { waiting.wait().await });

@@ -73,7 +73,7 @@ async fn duplicate_call_gets_the_same_answer_during_and_after() {
 }
 
 #[tokio::test]
-async fn a_caller_that_crashed_finds_its_call_again() {
+async fn restarted_caller_finds_its_call() {
     let bench = Bench::new().await;
     let runs = Runs::default();
     let _worker = worker(&bench, &runs).await;

@@ -174,7 +174,7 @@ async fn as_many_start_at_once_as_the_rate_counts() {
 }
 
 #[tokio::test]
-async fn the_slot_of_a_dead_worker_is_given_back() {
+async fn limit_permit_of_a_dead_worker_is_returned() {
     let mut bench = Bench::new().await;
     job(&mut bench, "order").limit = Some(by_customer(1));
     let log = Log::default();

@@ -119,7 +119,7 @@ async fn retry_does_not_need_a_waiting_caller() {
 }
 
 #[tokio::test]
-async fn only_the_codes_of_the_mapping_are_tried_again() {
+async fn only_the_codes_of_the_mapping_are_retried() {
     let mut bench = Bench::new().await;
     job(&mut bench, "shaky").retries = Retries { on: vec![Code::Timeout], ..quickly(5) };
     let (_worker, count) = worker(&bench).await;

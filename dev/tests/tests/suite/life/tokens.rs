@@ -378,7 +378,7 @@ async fn answers_are_signed_and_those_that_are_not_are_refused() {
     let waited = caller.call_and_wait("counted", "x").await.unwrap_err();
     assert_eq!(told(waited), (Code::Unauthorized, refused.to_owned()));
     let failed = told(caller.call_and_wait("fail", &json!({"message": "no"})).await.unwrap_err());
-    assert_eq!(failed.1, format!("{refused}; it says: handler_failed: no"));
+    assert_eq!(failed.1, format!("{refused}; the unverified error is: handler_failed: no"));
     let ticket = caller.request("counted").data("x").submit().await.unwrap();
     assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Unauthorized);
     let mut stream = caller.request("counted").data("fails").stream().await.unwrap();

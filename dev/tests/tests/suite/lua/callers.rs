@@ -10,7 +10,7 @@ use super::place::placement;
 use super::{LONG, Store, WITHIN, envelope, item};
 
 #[tokio::test]
-async fn waited_requests_are_left_out_where_no_worker_listens() {
+async fn waited_requests_are_refused_without_a_live_worker() {
     let mut store = Store::new().await;
     let items = [item(true, "w1"), item(false, "f1"), item(true, "w2"), item(false, "f2")];
     let enqueue = async |store: &Store| {
@@ -68,7 +68,7 @@ async fn queue_stays_empty_where_others_use_up_the_cap() {
 }
 
 #[tokio::test]
-async fn those_left_out_take_no_place_under_the_cap() {
+async fn refused_requests_do_not_count_for_the_cap() {
     let mut store = Store::new().await;
     let items = [item(true, "w1"), item(true, "w2"), item(false, "f1"), item(false, "f2")];
     let enqueued = store.link.enqueue(&store.keys, 1, &items, &[], WITHIN).await.unwrap();

@@ -72,10 +72,10 @@ async fn a_queue_is_filled_and_drained_with_and_without_answers() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_somebodys_is_not_drained() {
+async fn queue_of_another_program_is_not_drained() {
     let bench = Bench::new().await;
     let client = bench.client().await;
-    run(&bench, &["drain"]).await.says("no worker listens on queue `default`");
+    run(&bench, &["drain"]).await.says("no worker serves queue `default`");
     let _worker = bench.worker().await;
     client.pause("default").await.unwrap();
     run(&bench, &["drain"]).await.says("queue `default` is paused");

@@ -333,7 +333,7 @@ async fn call_with_too_many_waiters_returns_a_retry_time() {
 }
 
 #[tokio::test]
-async fn a_call_whose_reply_was_lost_is_made_again_and_runs_once() {
+async fn call_with_a_lost_reply_is_repeated_and_runs_once() {
     let mut bench = Bench::new().await;
     bench.settings.redis.response_timeout = Duration::from_secs(1);
     let mut still = Still::with(bench).await;

@@ -65,14 +65,14 @@ async fn read_from(mut stream: FrameStream, first: usize, count: usize) {
 }
 
 #[tokio::test]
-async fn a_writer_waits_for_its_reader_and_loses_nothing() {
+async fn handler_blocks_for_its_reader_and_loses_nothing() {
     let bench = Bench::new().await;
     let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
     read(stopped(&bench, 3000, 5, 1000).await, 3000).await;
 }
 
 #[tokio::test]
-async fn parts_that_are_large_wait_sooner() {
+async fn large_parts_block_the_handler_earlier() {
     let bench = Bench::new().await;
     let _worker = bench.worker_with(|worker: Worker| worker.handler("parts", parts)).await;
     // 8 MiB hold 15 of half a MiB and what is around them.

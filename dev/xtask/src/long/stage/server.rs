@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use miette::{IntoDiagnostic as _, miette};
@@ -35,6 +35,11 @@ impl Server {
     /// Its address, for the settings.
     pub(crate) fn url(&self) -> String {
         self.embedded.url()
+    }
+
+    /// Its folder, which ends with it.
+    pub(crate) fn folder(&self) -> &Path {
+        self.embedded.dir()
     }
 
     /// Sends commands in lines of their own, and returns all that is answered.

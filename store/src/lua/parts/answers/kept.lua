@@ -11,8 +11,14 @@ local SHARE = 65536
 local weighed
 
 -- Counts `bytes` that were stored at `key`, and notes the key that completes another 64 KiB. The
--- count starts at a value from the end of the first key: ids end in random digits.
-local function weigh(key, bytes)
+-- count starts at a value from the end of the first key: ids end in random digits. The key has
+-- `frames` frames now, if that is given: one or two are an answer after a `pending` frame, more are
+-- a stream that was not read to its end, and all of it counts.
+local function weigh(key, bytes, frames)
+  if frames and frames > 2 then
+    local used = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
+    if type(used) == 'number' then bytes = used end
+  end
   if not weighed then
     local a, b, c, d = string.byte(key, -4, -1)
     weighed = (((a * 31 + b) * 31 + c) * 31 + d) * 40503 % SHARE
@@ -24,12 +30,5 @@ local function weigh(key, bytes)
   local base, what = string.match(key, '^(.*):([^:]+:[^:]+)$')
   -- A key of another type must not end the script.
   redis.pcall('HSET', base .. ':answers', what, string.format('%.0f', shares * SHARE))
-  redis.pcall('PEXPIRE', base .. ':answers', 34560000000)
-end
-
--- Returns the size of `key`, which has `frames` frames, the last one of `size` bytes: one or two
--- are an answer after a `pending` frame, more are a stream that was not read to its end.
-local function size_at(key, frames, size)
-  local used = frames > 2 and redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
-  return type(used) == 'number' and used or size
+  redis.pcall('PEXPIRE', base .. ':answers', '34560000000')
 end

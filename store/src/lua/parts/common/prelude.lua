@@ -3,10 +3,16 @@
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: none.
--- Cost: a call to TIME where now_ms is used.
+-- Cost: one call to TIME where now_ms is used.
 
--- Redis time in ms: the one clock of the deployment.
+-- The time of the first look, ms.
+local script_time
+
+-- Redis time in ms, the one clock of the deployment: the same within one script.
 local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  if not script_time then
+    local time = redis.call('TIME')
+    script_time = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return script_time
 end

@@ -1,13 +1,11 @@
 -- Purpose: find a field of a JSON object without decoding the object; part of the scripts that read
---   requests and frames. Redis must not decode them: 2 MiB of brackets take 150 ms.
+--   requests and frames, after scanned.lua. Redis must not decode them: 2 MiB of brackets take
+--   150 ms.
 -- KEYS: none of its own.
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: none.
 -- Cost: O(tokens up to the field), about 0.15 us each; `scanned` counts them.
-
--- Number of brackets and strings that this script has scanned.
-local scanned = 0
 
 -- Returns the position after the string literal that opens at `at`; nil if `text` ends before.
 local function behind_string(text, at)

@@ -1,5 +1,5 @@
 -- Purpose: requests of limited names, sorted by the key that their limit counts by; part of the
---   scripts that sort them, draw from them and return their permits.
+--   scripts that sort them and draw from them, after permits.lua.
 -- KEYS: none of its own; queue, limited and permits are passed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
@@ -16,43 +16,6 @@ local function add_limit_key(base, name, key)
   redis.pcall('SADD', base .. ':limit_keys:' .. name, key)
   redis.call('RPUSH', base .. ':rotation:' .. name, key)
   undo('RPOP', base .. ':rotation:' .. name)
-end
-
--- Returns the name and the key of a limit, as permits and throttled keys name it.
-local function limit_of(limit)
-  return string.match(limit, '^(%S+) (.*)$')
-end
-
--- The permit that was given back last.
-local given = {}
-
-local function retake_permit()
-  redis.pcall('HSET', given.permits, given.id, given.permit)
-  redis.pcall('SADD', given.running, given.id)
-end
-
--- Per name, true if some of its keys were held at the first permit that was given back: most names
--- have none, and a look for each key would cost more than one for all.
-local holds = {}
-
--- Gives back the permit of a lease that ends in this step. Returns the name whose key may continue,
--- if one may.
-local function give_back(base, permits, id, permit)
-  local name, key = limit_of(permit)
-  local running, held = base .. ':running:' .. name .. ':' .. key, base .. ':held:' .. name
-  if holds[name] == nil then holds[name] = redis.call('EXISTS', held) == 1 end
-  local goes_on = holds[name] and redis.call('SISMEMBER', held, key) == 1
-  if goes_on then
-    redis.call('RPUSH', base .. ':rotation:' .. name, key)
-    undo('RPOP', base .. ':rotation:' .. name)
-    redis.call('SREM', held, key)
-    undo('SADD', held, key)
-  end
-  given.permits, given.id, given.permit, given.running = permits, id, permit, running
-  undo(retake_permit)
-  redis.call('SREM', running, id)
-  redis.call('HDEL', permits, id)
-  return goes_on and name or nil
 end
 
 -- Moves a request whose lease ends in this step to the head of the queue, or, if it had a permit,

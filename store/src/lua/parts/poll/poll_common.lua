@@ -6,14 +6,11 @@
 -- Returns: nothing.
 -- Derived keys: none.
 -- Cost: O(1).
-local worker, take, max_bytes, base = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[6]
-local max_request = tonumber(ARGV[9])
+local worker, base, max_request = ARGV[1], ARGV[6], tonumber(ARGV[9])
 
 -- The errors of leasing and of settling: text, or empty; then the code of each element that was
 -- refused here.
 local notes = { '', '' }
 
--- Returns the notes for the reply: false if all are empty, as in most polls.
-local function reply_notes()
-  return (#notes > 2 or notes[1] ~= '' or notes[2] ~= '') and notes
-end
+-- The holder of this worker's live ids, as in live.lua.
+local own = worker .. string.rep(' ', 65 - #worker)

@@ -7,9 +7,6 @@
 -- Cost: O(1) per element, O(frames) of a response key.
 dead.key, dead.max, dead.age, dead.by = KEYS[5], ARGV[4], tonumber(ARGV[5]), worker
 
--- The maximum number of brackets and strings to scan, except those of one element.
-local MAX_SCANNED = 20000
-
 local function id_of(raw)
   local head = #raw > 4096 and string.sub(raw, 1, 4096) or raw
   local id = string.match(head, '^%s*{%s*"id"%s*:%s*"([%w_-]+)"')

@@ -1,21 +1,10 @@
 -- Purpose: estimate how many elements of a list are small, before reading them; part of the scripts
---   of a poll, after poll_common.lua and nodes.lua.
+--   of a poll, in a function with nodes.lua: a poll that takes one element needs neither.
 -- KEYS: none of its own; the list is passed in.
 -- ARGV: none of its own.
--- Returns: nothing.
+-- Returns: the function.
 -- Derived keys: none.
 -- Cost: O(1), and O(its nodes) for a list of up to 4,096 elements.
-
--- The maximum number of bytes that are read together. Redis needs 2 ms for each MiB, and no command
--- returns the size of a list's element.
-local TOGETHER = 4194304
-
--- The maximum number of elements that go back from an inbox in one script, in addition to their
--- bytes.
-local MOST_RETURNED = 1000
-
--- The length of a queue that is only known not to be empty.
-local UNCOUNTED = 1000000000
 
 -- Returns how many of the first `count` elements of a list of that `length` have at most this
 -- number of bytes in all, if more than one; 0 if unknown.
@@ -35,7 +24,4 @@ local function known_small(key, count, length, bytes)
   return 0
 end
 
--- Returns true if another element of unknown size may be read after this number of bytes.
-local function has_room(bytes)
-  return bytes == 0 or bytes + math.min(max_request, max_bytes / 2) <= max_bytes
-end
+return known_small

@@ -6,7 +6,7 @@
 -- Returns: a table of functions.
 -- Derived keys: those of refusal.lua.
 -- Cost: O(outcomes) for sort_out, else O(1) per element or frame.
-local own, rare = holder(worker), {}
+local rare = {}
 
 -- Returns the frames from `first` to `last` as published on a channel, and the bytes that it then
 -- has. The id of each frame is in ARGV `before` positions earlier.
@@ -56,7 +56,9 @@ function rare.sort_out(count, pushed, found)
     if results[number] == '0' then
       withdraw(number)
     elseif channel ~= '' then
-      add_notice(channel, ARGV[10 + number], frame)
+      local at = outbox_size
+      outbox[at + 1], outbox[at + 2], outbox[at + 3] = channel, ARGV[10 + number], frame
+      outbox_size = at + 3
     end
   end)
   announce()

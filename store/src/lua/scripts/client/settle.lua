@@ -15,7 +15,8 @@ if known[2] then return known[2] == ARGV[3] and 1 or 0 end
 return whole(function()
   local record = read_deferred(base, id)
   if tonumber(record.deadline) <= now_ms() then
-    end_deferred(base, id, record, 'late', 'deadline_exceeded', 'it was not settled in time')
+    end_deferred(base, id, record, 'late', 'deadline_exceeded',
+      'the deferred answer was not settled in time')
     announce()
     return 2
   end

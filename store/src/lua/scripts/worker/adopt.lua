@@ -33,7 +33,7 @@ for i = 1, started_count do
   started[id] = (started[id] or 0) + 1
 end
 
-local own, taken, back, leases = holder(worker), {}, {}, {}
+local taken, back, leases = {}, {}, {}
 
 local function lease(raw)
   local id = make_live(KEYS[1], raw, KEYS[4], own)
@@ -106,5 +106,6 @@ return whole(function()
   if ended_count > 0 and not known then
     redis.pcall('SET', KEYS[6], ARGV[7] .. results, 'PX', '60000')
   end
-  return { ARGV[7] .. results, taken, #back, left - #raws, reply_notes() }
+  local has_notes = #notes > 2 or notes[1] ~= '' or notes[2] ~= ''
+  return { ARGV[7] .. results, taken, #back, left - #raws, has_notes and notes }
 end)

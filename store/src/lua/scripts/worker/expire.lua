@@ -15,7 +15,7 @@ for _, id in ipairs(over) do
   if record then
     local before = outbox_size
     local ok, problem = attempt(end_deferred, base, id, record, 'late', 'deadline_exceeded',
-      'it was not settled in time')
+      'the deferred answer was not settled in time')
     noted = 0
     if ok then
       note_event(events, id, record)

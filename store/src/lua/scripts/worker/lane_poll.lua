@@ -33,20 +33,20 @@ end
 
 -- Pushes the answers, then empties the inbox. Adds to `notices` the frames to publish per channel.
 local function settle(notices)
-  local at, from, sizes, prefix = 11 + count, 0, {}, base .. ':response:'
+  local at, from, sent_bytes, prefix = 11 + count, 0, {}, base .. ':response:'
   while from < count do
     local ttl, channel, many = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
     local first, last = at + 3, at + 2
     if ttl ~= '0' then
       last = last + many
-      local shift, largest, total = first - 11 - from, 0, sizes[channel] or 0
+      local shift, largest, total = first - 11 - from, 0, sent_bytes[channel] or 0
       for i = first, last do
         local frame = ARGV[i]
         local key, size = prefix .. ARGV[i - shift], #frame
         local frames = redis.call('RPUSH', key, frame)
         pushed[#pushed + 1] = key
         redis.call('PEXPIRE', key, ttl)
-        weigh(key, frames > 2 and size_at(key, frames, size) or size)
+        weigh(key, size, frames)
         total = total + size
         if size > largest then largest = size end
       end
@@ -55,9 +55,9 @@ local function settle(notices)
         if largest <= 8192 and total <= 262144 then
           frames = table.concat(ARGV, ',', first, last)
         else
-          frames, total = shorten(first, last, shift, sizes[channel] or 0)
+          frames, total = shorten(first, last, shift, sent_bytes[channel] or 0)
         end
-        sizes[channel] = total
+        sent_bytes[channel] = total
         notices[channel] = notices[channel] and notices[channel] .. ',' .. frames or frames
       end
     end
@@ -96,7 +96,14 @@ if count > 0 then
   results = string.rep(code, count)
 end
 results = ARGV[7] .. results
-if take == 0 or not empty then return { results, -3, {}, reply_notes(), 0 } end
+
+-- Returns the reply, without notes if all are empty.
+local function reply(length, raws, bytes)
+  local has_notes = #notes > 2 or notes[1] ~= '' or notes[2] ~= ''
+  return { results, length, raws, has_notes and notes, bytes }
+end
+
+if take == 0 or not empty then return reply(-3, {}, 0) end
 
 -- Taking --------------------------------------------------------------------------------------
 
@@ -112,7 +119,7 @@ local looked, reason = pcall(closed)
 if not looked then
   notes[1], reason = tostring(type(reason) == 'table' and reason.err or reason), -1
 end
-if reason then return { results, reason, {}, reply_notes(), 0 } end
+if reason then return reply(reason, {}, 0) end
 
 -- Returns the elements that a worker may read, without those over the limit, which are read once.
 local function checked(raws)
@@ -126,7 +133,7 @@ local function checked(raws)
   return small
 end
 
-local raws, bytes, left = {}, 0, redis.pcall('LLEN', KEYS[1])
+local raws, bytes, left, known_small = {}, 0, redis.pcall('LLEN', KEYS[1]), nil
 if type(left) == 'table' then
   notes[1], left = left.err .. '; LLEN ' .. KEYS[1], 0
 end
@@ -134,10 +141,11 @@ while left > 0 and #raws == 0 and #notes <= 100 and notes[1] == '' do
   local wanted = math.min(take, left, 250)
   if wanted > 1 then
     -- May be forbidden to this user: then one element is popped.
+    known_small = known_small or sizes()
     local ok, small = pcall(known_small, KEYS[1], wanted, left, math.min(max_bytes, TOGETHER))
     wanted = ok and small > 1 and small or 1
   end
-  if not has_room(bytes) then break end
+  if bytes > room_limit and bytes > 0 then break end
   local popped = redis.pcall('LPOP', KEYS[1], string.format('%d', wanted))
   if not popped or popped.err then
     notes[1] = popped and popped.err .. '; LPOP ' .. KEYS[1] or ''
@@ -158,4 +166,4 @@ while left > 0 and #raws == 0 and #notes <= 100 and notes[1] == '' do
   left = redis.pcall('LLEN', KEYS[1])
   if type(left) == 'table' then left = 0 end
 end
-return { results, left, raws, reply_notes(), bytes }
+return reply(left, raws, bytes)

@@ -15,7 +15,7 @@ if key then
   pushed = redis.pcall('RPUSH', key, frame)
   if type(pushed) ~= 'number' then return ARGV[1] .. 'E' end
   local kept = redis.pcall('PEXPIRE', key, ARGV[3])
-  if kept == 1 then weigh(key, pushed > 2 and size_at(key, pushed, #frame) or #frame) end
+  if kept == 1 then weigh(key, #frame, pushed) end
   held = kept == 1 and held or 0
 end
 if held == 0 or redis.pcall('DEL', KEYS[1]) ~= 1 then

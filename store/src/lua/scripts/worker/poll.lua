@@ -37,38 +37,24 @@
 --   else its record (JSON) or empty. state: 1 the queue is paused, 2 the worker's own lease has
 --   ended (it has to send a heartbeat first), else 0; nothing is leased in states 1 and 2. ready: 1
 --   if more sorted requests could be leased. due: when a rate allows the next one (ms), 0 for none.
---   more: 0 if poll_fast.lua can do the next poll. notes: the errors of leasing and of settling
---   (text, or empty), then the error code of each element that could not be leased and was
---   dead-lettered; nil if all are empty. read: bytes of all elements that were read.
+--   more: 0 if poll_fast.lua can do the next poll (1 also if this poll has removed the last special
+--   request). notes: the errors of leasing and of settling (text, or empty), then the error code of
+--   each element that could not be leased and was dead-lettered; nil if all are empty. read: bytes
+--   of all elements that were read.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
 --   limited:<name>:<key>, rotation:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
 --   rate:<name>:<key> of limited names; those of deferred.lua and refusal.lua.
 -- Cost: O(outcomes + taken), and 2 ms per MiB of elements, of which 8 MiB are read, or one element;
 --   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB,
 --   over the limit or with a live id cannot be leased and is dead-lettered here.
-local results = replay_reply(KEYS[9]) or settle_all()
-local limits -- made only if this poll may lease
-
--- Sorts or leases elements that were popped in this step, until `up_to` requests are taken. Returns
--- how many it took off their list.
-local function accept(key, raws, up_to)
-  local many = #raws
-  for i = 1, many do
-    local full, rule, place = scanned > MAX_SCANNED
-    if not full and limits then rule, place = limits.rule_of(raws[i]) end
-    if full or (not rule and seen + (count - kept) / 3 >= up_to) then
-      put_back(key, raws, i)
-      many = i - 1
-      break
-    elseif rule then
-      limits.sort(raws[i], rule, place)
-    else
-      lease(raws[i])
-    end
-  end
-  if moves > 0 then limits.count_sorted() end
-  keep()
-  return many
+local parked_count, limit_count = tonumber(ARGV[10]), tonumber(ARGV[11])
+local outcome_count, results = tonumber(ARGV[12]), ''
+if outcome_count > 0 then
+  -- A poll that was sent before may have taken effect: then it has stored its results.
+  local text = ARGV[8] == '1' and redis.call('GET', KEYS[9]) or ''
+  local serial, reply = string.match(text, '^(%S+) (%S*)$')
+  results = serial == ARGV[7] and reply
+    or settle_all(13 + 2 * parked_count + 6 * limit_count, outcome_count)
 end
 
 -- Leasing -------------------------------------------------------------------------------------
@@ -83,10 +69,10 @@ elseif not only_settles then
   if notes[1] == '' and (not alive or tonumber(alive) <= now_ms()) then state = 2 end
 end
 local stopped = only_settles or state > 0 or notes[1] ~= ''
-if not stopped and limit_count > 0 then limits = limited() end
 
--- An element that a blocked pop has moved belongs to this worker, with or without capacity.
-local popped = false
+-- An element that a blocked pop has moved belongs to this worker, with or without capacity. One per
+-- poll: a pop moves one, and nothing tells the sizes of others.
+local has_popped = false
 if state > 0 and not only_settles then
   local moved = 0
   for _ = 1, MOST_RETURNED do
@@ -95,38 +81,49 @@ if state > 0 and not only_settles then
     moved = moved + #raw
   end
 elseif not stopped then
-  popped = lease_step(pop_inbox, accept) > 0
+  if limit_count > 0 then limits = limited() end
+  has_popped = lease_step(take_step, KEYS[2], '1', math.huge) > 0
   take = take + sorted
 end
 local more = not stopped and (notes[1] ~= '' or scanned > MAX_SCANNED)
 if not stopped then
   for i = 1, parked_count do
     local key, name = KEYS[tonumber(ARGV[11 + 2 * i])], ARGV[12 + 2 * i]
-    take_list(key, take, accept)
-    if redis.call('EXISTS', key) == 0 then ask('SREM', KEYS[7], name) end
+    local left = take_list(key, take, ask('LLEN', key) or 0)
+    if left == 0 and redis.call('EXISTS', key) == 0 then ask('SREM', KEYS[7], name) end
   end
 end
 
-local ready = 0
+local ready, length = 0, nil
 if stopped then
   ready = has_limited and limit_count > 0 and state == 0 and 1 or 0
 elseif limit_count == 0 then
-  if take > seen then take_list(KEYS[1], take, accept) end
+  if take > kept / 3 then length = take_list(KEYS[1], take, ask('LLEN', KEYS[1]) or 0) end
 else
-  if has_limited then limits.find_due() end
+  -- Notes when the first throttled key may continue.
+  local function find_due()
+    local first = ask('ZRANGE', KEYS[15], '0', '0', 'WITHSCORES') or {}
+    throttles, due = first[2] and true, tonumber(first[2] or 0)
+  end
+  if has_limited then find_due() end
   if throttles and due <= now_ms() then lease_step(limits.wake) end
   -- Half of the capacity is for sorted requests, alternating if it is one. While the queue holds
   -- more than is sorted at once, the next key of the rotation is unknown: then they get one.
-  local behind = (ask('LLEN', KEYS[1]) or 0) > 1000
-  local max, before = behind and 1 or take, seen
+  local all = ask('LLEN', KEYS[1]) or 0
+  local max, before = all > 1000 and 1 or take, kept / 3
   if has_limited then
-    limits.draw(math.min(max, math.floor((take - seen + tonumber(ARGV[7]) % 2) / 2)))
+    limits.draw(math.min(max, math.floor((take - kept / 3 + tonumber(ARGV[7]) % 2) / 2)))
   end
-  max = max - (seen - before)
-  take_list(KEYS[1], take, accept)
-  if has_limited then limits.draw(math.min(max, take - seen)) end
-  if limits.is_ready() then ready = 1 end
-  if throttles then limits.find_due() end
+  max = max - (kept / 3 - before)
+  length = take_list(KEYS[1], take, all)
+  if has_limited then limits.draw(math.min(max, take - kept / 3)) end
+  for i = 1, has_limited and limit_count or 0 do
+    local rule, keys = limits.order[i], { nil }
+    for key in pairs(rule.added or keys) do keys[#keys + 1] = key end
+    if keys[1] then redis.pcall('SADD', base .. ':limit_keys:' .. rule.name, unpack(keys)) end
+    if ready == 0 and rule.room ~= 0 then ready = redis.call('EXISTS', rule.rotation) end
+  end
+  if throttles then find_due() end
 end
 for name in pairs(freed) do
   if redis.call('EXISTS', base .. ':rotation:' .. name) == 1 then
@@ -138,15 +135,18 @@ end
 
 -- Remove the entries of an undone step.
 for i = #taken, count + 1, -1 do taken[i] = nil end
-local length
-if popped then
+if has_popped then
   -- One command for both lists. The rest of the inbox is for the next polls.
   length = ask('EXISTS', KEYS[1], KEYS[2]) == 0 and 0 or UNCOUNTED
-else
-  length = take == -2 and -1 or ask('LLEN', KEYS[1]) or 0
+elseif take == -2 then
+  length = -1
+elseif not length or notes[1] ~= '' then
+  length = ask('LLEN', KEYS[1]) or 0
 end
 -- The next poll goes on with the inbox: a length above 0 triggers it.
 if more then length = math.max(length, 1) end
-return { results, length, ask('SCARD', KEYS[7]) or 0, taken, state, ready, due,
-  redis.call('EXISTS', KEYS[7], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]), reply_notes(),
-  bytes }
+-- A feature whose last request this poll has removed is found missing by the next.
+local is_special = has_parked or paused or has_history or has_cancelled
+  or has_permits or has_limited
+return { results, length, has_parked and ask('SCARD', KEYS[7]) or 0, taken, state, ready, due,
+  is_special and 1 or 0, (#notes > 2 or notes[1] ~= '' or notes[2] ~= '') and notes, bytes }

@@ -49,7 +49,7 @@ local function settle(count, pushed, notices)
         local frames = redis.call('RPUSH', key, frame)
         pushed[1] = pushed[1] + 1
         redis.call('PEXPIRE', key, ttl)
-        weigh(key, frames > 2 and size_at(key, frames, size) or size)
+        weigh(key, size, frames)
         total = total + size
         if size > largest then largest = size end
       end
@@ -78,7 +78,7 @@ if count > 0 then
   local ok, found = pcall(settle, count, pushed, notices)
   if ok and found == count then
     redis.pcall('HDEL', KEYS[4], unpack(ARGV, 11, 10 + count))
-    results = string.rep('1', count)
+    results = count == 1 and '1' or string.rep('1', count)
   else
     rare = rare or unusual()
     results, notices = rare.sort_out(count, pushed[1], ok and found or 0), {}
@@ -101,12 +101,13 @@ if take == -2 then return { results, -1, {}, false, 0 } end
 
 -- Leasing -------------------------------------------------------------------------------------
 
-local leased, size, bytes, full, length, more, popped = {}, 0, 0, false, nil, false, false
+local leased, size, bytes, full = { nil, nil }, 0, 0, false
+local length, more, popped = nil, false, false
 
 if take >= 0 then
   -- Leases elements that were popped. Returns how many were processed: the others have to go back.
   local function lease(raws)
-    local many, own, first = #raws, holder(worker), size
+    local many, first = #raws, size
     for i = 1, many do
       local raw = raws[i]
       local head = #raw > 4096 and string.sub(raw, 1, 4096) or raw
@@ -167,19 +168,20 @@ if take >= 0 then
   more = full or notes[1] ~= ''
 
   -- Until `take` requests are leased. A refused element uses no capacity, but stop after a hundred.
-  local left, known = 1, take - size / 2 > 1
+  local left, known, known_small = 1, take - size / 2 > 1, nil
   if known then left = redis.pcall('LLEN', KEYS[1]) end
   if type(left) == 'table' then left, known = 0, false end
   while take > size / 2 and left > 0 and notes[1] == '' and not full and #notes <= 100 do
     local wanted = math.min(take - size / 2, left, 250)
     if wanted > 1 then
       -- May be forbidden to this user: then elements are popped one by one.
+      known_small = known_small or sizes()
       local max = math.min(max_bytes - bytes, TOGETHER)
       local ok, small = pcall(known_small, KEYS[1], wanted, left, max)
       wanted = ok and small > 1 and small or 1
     end
-    if wanted == 1 and not has_room(bytes) then break end
-    local many = lease_step(KEYS[1], string.format('%d', wanted))
+    if wanted == 1 and bytes > room_limit and bytes > 0 then break end
+    local many = lease_step(KEYS[1], wanted == 1 and '1' or string.format('%d', wanted))
     if many == 0 then break end
     left = left - many
     if left == 0 and not known and take > size / 2 then
@@ -203,4 +205,5 @@ if type(length) == 'table' then
 end
 -- The next poll goes on with the inbox: a length above 0 triggers it.
 if more then length = math.max(length, 1) end
-return { results, length, leased, reply_notes(), bytes }
+local has_notes = #notes > 2 or notes[1] ~= '' or notes[2] ~= ''
+return { results, length, leased, has_notes and notes, bytes }

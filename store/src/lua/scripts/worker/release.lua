@@ -26,12 +26,12 @@ local has_permits = redis.call('EXISTS', KEYS[8]) == 1
 local back, bytes, sorted, failed, now = 0, 0, false, nil, crashed and now_ms()
 
 local function count_crash(id)
-  local record = recall(KEYS[7], id)
+  local record, before = recall(KEYS[7], id)
   record.attempt = record.attempt + 1
   record.crashes = record.crashes + 1
   add_run(record, { attempt = record.attempt, worker = worker, ended_at = now,
     code = 'worker_lost' })
-  remember(KEYS[7], id, record)
+  remember(KEYS[7], id, record, before)
 end
 
 -- Moves a request to its destination, then ends its lease.
@@ -76,7 +76,9 @@ end
 local function return_young(inbox)
   local raw = redis.call('LMOVE', inbox, KEYS[1], 'RIGHT', 'LEFT')
   if not raw then return nil end
-  undo(function() redis.pcall('LMOVE', KEYS[1], inbox, 'LEFT', 'RIGHT') end)
+  -- The undo stores before it removes: the newest step first.
+  undo('LPOP', KEYS[1])
+  undo('RPUSH', inbox, raw)
   local id = crashed and string.match(text_field(raw, 'id') or '', '^[%w_-]+$')
   if id then count_crash(id) end
   return #raw

@@ -50,13 +50,13 @@ impl EventWatch {
     ) -> Result<TopicRead, StoreError> {
         let (mut conn, peer) = self.blocking.take().await?;
         let limit = self.blocking.connector().response_timeout();
-        let looked = timeout(limit, read_over(&mut conn, key, from, max)).await;
-        let looked = looked.map_err(|_| self.blocking.silent())?;
+        let read = timeout(limit, read_over(&mut conn, key, from, max)).await;
+        let read = read.map_err(|_| self.blocking.silent())?;
         // After a refusal the connection is still usable.
-        if !matches!(looked, Err(ref error) if error.is_transient()) {
+        if !matches!(read, Err(ref error) if error.is_transient()) {
             self.blocking.put_back((conn, peer));
         }
-        looked
+        read
     }
 
     pub(crate) async fn wait(

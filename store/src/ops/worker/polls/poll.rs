@@ -19,11 +19,19 @@ use redcall_common::time::millis;
 script! {
     /// Settle and lease, on any queue.
     POLL = "worker/poll", Runs, of Worker;
-    then UNDO, LIVE, BYTES, KEPT, ANSWERS, SCAN, POLL_COMMON, REFUSAL;
-    then LIMITS, FLAGS;
-    and special_outcomes RECORD, STATUS, JOINED, CALLS, DEFERRED, SPECIAL;
-    then OUTCOMES, NODES, SIZES, POPS, LEASES;
-    and limited SORTED;
+    then [SCANNED, POLL_COMMON, BOUNDS, STATE];
+    then [
+        STEPS, KEPT, PUSH,
+        unusual {
+            UNDO_STEPS, NEED, BYTES, DEAD, FIND, REFUSAL,
+            create_endings { LIVE, RECORD, STATUS, JOINED, CALLS, DEFERRED, ENDINGS },
+            EXCEPTIONS
+        },
+        special_outcomes { RECORD, returns { PERMITS, TO_LISTS, RETURNS }, SPECIAL },
+        freeing { PERMITS, FREE }, OUTCOMES,
+        sizes { NODES, SIZES }, LEASING,
+        limited { places { FIND, PLACES }, SORTED }
+    ];
     read |value, asked| reply(value, asked).map(|all| Reading::counted(all.settled.len(), all))
 }
 

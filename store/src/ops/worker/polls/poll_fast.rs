@@ -15,7 +15,8 @@ use redcall_common::request::ReplyTo;
 script! {
     /// Settle and lease where no request is paused, cancelled, limited, parked or retried.
     POLL_FAST = "worker/poll_fast", Runs, of Worker;
-    with LIVE, KEPT, POLL_COMMON, NODES, SIZES;
+    with KEPT, POLL_COMMON, BOUNDS;
+    and sizes NODES, SIZES;
     and unusual UNDO, BYTES, ANSWERS, SCAN, REFUSAL, UNUSUAL;
     read |value, asked| reply(value, asked).map(|reply| match reply {
         Some(all) => Reading::counted(all.settled.len(), all),

@@ -171,7 +171,7 @@ async fn half_surrogates_are_reported_and_not_changed() {
 }
 
 #[tokio::test]
-async fn function_knows_its_job_and_puts_its_answer_off() {
+async fn function_knows_its_job_and_defers_its_answer() {
     let served = served().await;
     for (job, what) in [("ask", "job"), ("asked", "job"), ("ask", "awaited")] {
         let request = served.client.request(job).data(&json!({"what": what})).header("k", "v");

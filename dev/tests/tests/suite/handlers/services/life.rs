@@ -55,7 +55,7 @@ async fn operation_in_the_wrong_phase_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_task_that_fails_is_answered_and_changes_nothing() {
+async fn failed_service_request_is_answered_and_changes_nothing() {
     let bench = bench().await;
     let (_worker, client) = served(&bench).await;
     let service = client.service("counter");
@@ -105,7 +105,7 @@ async fn service_operation_cannot_be_deferred() {
     let error = failed(service.execute(&()).await);
     assert_eq!(
         &*error.message,
-        "a service's task cannot defer its answer: the next task needs its state"
+        "a request to a service cannot defer its answer: the next one needs its state"
     );
     assert_eq!(data(service.terminate(&()).await), json!(1));
 }

@@ -68,7 +68,7 @@ async fn many_callers_on_many_workers_lose_no_step() {
 }
 
 #[tokio::test]
-async fn an_instance_that_works_holds_up_no_other() {
+async fn busy_instance_delays_no_other() {
     let bench = bench().await;
     let (_worker, client) = served(&bench).await;
     let services: Vec<_> =

@@ -24,7 +24,7 @@ async fn order(request: Request, start: State<Start>) {
 }
 
 #[tokio::test]
-async fn customers_are_told_apart_as_their_values_are_written() {
+async fn customers_are_distinguished_by_values_as_written() {
     let mut bench = Bench::new().await;
     bench.settings.worker.queues = vec!["default".to_owned()];
     let limit = Limit { key: Some("customer".into()), concurrency: Some(1), rate: None };

@@ -26,7 +26,7 @@ fn of_service() -> QueueKeys {
 }
 
 #[tokio::test]
-async fn forged_state_reaches_no_task() {
+async fn forged_state_reaches_no_handler() {
     let bench = counting().await;
     let _worker = bench.worker_with(counter).await;
     let caller = bench.client().await;

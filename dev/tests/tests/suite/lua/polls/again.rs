@@ -46,6 +46,31 @@ async fn failed_run_is_scheduled_then_returns_to_the_head() {
     assert_eq!(store.all_keys().await, [store.keys.workers()]);
 }
 
+/// Their live ids are removed together after all outcomes, before anything is leased.
+#[tokio::test]
+async fn several_requests_that_run_again_can_be_leased_in_the_same_poll() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["a", "b", "c", "d"]).await;
+    assert_eq!(store.lease(&own, 4).await.len(), 4);
+    let hour = Duration::from_secs(3600);
+    let outcomes = [
+        retry("a", 2 * hour, 1),
+        retry("b", hour, 1),
+        outcome("c", Settlement::Back),
+        outcome("d", Settlement::Rerun { attempt: 1 }),
+    ];
+    let reply = store.poll(&own, 2, &outcomes).await;
+    assert_eq!(reply.settled, [Settled::Yes; 4]);
+    let ids: Vec<&str> = reply.leased.iter().map(|leased| leased.id.as_str()).collect();
+    assert_eq!(ids, ["d", "c"]);
+    assert_eq!((store.live().await, store.dead().await.len()), (vec!["c".into(), "d".into()], 0));
+    let ttl: i64 = store.conn.pttl(store.keys.attempts()).await.unwrap();
+    assert!(ttl > 0, "{ttl}");
+    let scheduled: Vec<String> = store.conn.zrange(store.keys.schedule(), 0, -1).await.unwrap();
+    assert_eq!(scheduled, ["b", "a"]);
+}
+
 #[tokio::test]
 async fn new_request_is_promoted_once_to_the_tail() {
     let mut store = Store::new().await;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use redcall_common::settings::Limit;
-use redcall_store::{LimitRule, PollOps as _, QueuePoll, WorkerKeys};
+use redcall_store::{LimitRule, PollOps as _, PollReply, QueuePoll, WorkerKeys};
+use redis::AsyncCommands as _;
 
 use crate::lua::{Store, WITHIN};
 
@@ -85,4 +86,46 @@ async fn large_bound_of_a_request_slows_no_limited_name() {
     let poll = QueuePoll { rules: &[rule("small")], ..QueuePoll::take(&own, 10) };
     let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
     assert_eq!(reply.leased.len(), 10);
+}
+
+async fn poll_one(store: &Store, own: &WorkerKeys) -> PollReply {
+    store.lives(own).await;
+    let mut rule = rule("limited");
+    rule.limit.concurrency = Some(1);
+    let poll = QueuePoll { rules: &[rule], ..QueuePoll::take(own, 1) };
+    store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap()
+}
+
+/// A request that is alone gets its permit without being sorted; the next one is over the limit.
+#[tokio::test]
+async fn single_limited_request_is_leased_with_a_permit() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push(&[request("limited", 0)]).await;
+    assert_eq!(poll_one(&store, &own).await.leased[0].id, "limited0");
+    let permits = store.keys.permits();
+    let permit: Option<String> = store.conn.hget(&permits, "limited0").await.unwrap();
+    assert_eq!(permit.as_deref(), Some("limited "));
+    let keys = store.all_keys().await;
+    assert!(!keys.iter().any(|key| key.contains("rotation") || key.contains("limit_keys")));
+    store.push(&[request("limited", 1)]).await;
+    assert_eq!(poll_one(&store, &own).await.leased.len(), 0);
+    let sorted: String = store.conn.hget(store.keys.limited_names(), "limited").await.unwrap();
+    assert_eq!((sorted.as_str(), store.live().await), ("1", vec!["limited0".to_owned()]));
+}
+
+#[tokio::test]
+async fn single_limited_request_without_its_permit_stays_in_the_queue() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push(&[request("limited", 0)]).await;
+    let () = store.conn.set(store.keys.permits(), "x").await.unwrap();
+    let reply = poll_one(&store, &own).await;
+    assert_eq!((reply.leased.len(), reply.trouble.is_some()), (0, true));
+    assert_eq!(store.queued().await, [request("limited", 0)]);
+    assert_eq!(store.live().await, Vec::<String>::new());
+    let leases: usize = store.conn.hlen(&own.leases).await.unwrap();
+    assert_eq!(leases, 0);
+    let () = store.conn.del(store.keys.permits()).await.unwrap();
+    assert_eq!(poll_one(&store, &own).await.leased[0].id, "limited0");
 }

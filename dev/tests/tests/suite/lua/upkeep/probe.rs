@@ -45,7 +45,7 @@ async fn a_probe_is_leased_and_settled_and_all_of_it_goes_by_itself() {
 }
 
 #[tokio::test]
-async fn a_probe_takes_the_place_of_whatever_the_last_one_left() {
+async fn probe_replaces_the_previous_probe() {
     let mut store = Store::new().await;
     let own = WorkerKeys::probe(&store.keys, "w");
     store.beat("w", LONG, &[]).await;

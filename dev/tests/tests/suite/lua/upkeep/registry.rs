@@ -129,7 +129,7 @@ async fn live_or_unknown_worker_is_not_taken_over() {
 }
 
 #[tokio::test]
-async fn release_of_more_than_one_call_moves_gives_everything_back() {
+async fn release_over_several_calls_returns_all_requests() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let text = "x".repeat(1 << 20);

@@ -82,7 +82,7 @@ async fn expired_worker_leases_nothing_before_its_heartbeat() {
 }
 
 #[tokio::test]
-async fn a_lost_registry_is_made_again_from_the_leases() {
+async fn lost_registry_is_rebuilt_from_the_leases() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     store.push_ids(&["a"]).await;

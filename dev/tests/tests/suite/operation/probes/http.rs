@@ -121,7 +121,7 @@ async fn endless_http_request_is_closed_without_blocking_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mute_connections_are_closed_for_probes_to_come_in() {
+async fn silent_connections_are_closed_for_new_probes() {
     let bench = Bench::new().await;
     let mut env = bench.environment();
     // Parallel tests must not make it unready.

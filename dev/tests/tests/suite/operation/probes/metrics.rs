@@ -65,8 +65,8 @@ async fn jobs_are_counted_by_how_they_ended() {
     let runs =
         runs.map(|(job, count)| (format!(r#"redcall_job_seconds_count{{job="{job}"}}"#), count));
     assert_eq!(of("redcall_job_seconds_count"), runs, "a job that did not run has no time");
-    let slots = |state| format!(r#"redcall_slots{{state="{state}"}}"#);
-    assert_eq!(of("redcall_slots"), [(slots("busy"), 0.0), (slots("free"), 64.0)]);
+    let capacity = |state| format!(r#"redcall_slots{{state="{state}"}}"#);
+    assert_eq!(of("redcall_slots"), [(capacity("busy"), 0.0), (capacity("free"), 64.0)]);
     assert_eq!(of("redcall_takeovers"), [("redcall_takeovers_total".to_owned(), 0.0)]);
     assert_eq!(of("redcall_reconnects"), [("redcall_reconnects_total".to_owned(), 0.0)]);
 }
@@ -127,7 +127,7 @@ async fn waiting_requests_are_counted_in_every_state() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn any_number_of_scrapers_ask_redis_once_a_second() {
+async fn any_number_of_scrapers_cause_one_read_per_second() {
     let bench = Bench::new().await;
     let served = Served::of(&bench).await;
     let mut conn = bench.redis.connection().await;

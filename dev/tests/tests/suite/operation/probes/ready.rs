@@ -64,7 +64,7 @@ async fn idle_worker_is_ready_and_its_probe_leaves_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn however_often_it_is_asked_it_probes_about_once_a_second() {
+async fn probe_runs_about_once_a_second_however_often_it_is_queried() {
     let bench = Bench::new().await;
     let served = patient(&bench, &[]).await;
     let mut conn = bench.redis.connection().await;
@@ -89,7 +89,7 @@ async fn however_often_it_is_asked_it_probes_about_once_a_second() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_slots_are_all_taken_is_ready() {
+async fn worker_at_full_capacity_is_ready() {
     let bench = Bench::new().await;
     let served = patient(&bench, &[("REDCALL__WORKER__CONCURRENCY", "1")]).await;
     let client = bench.client().await;

@@ -111,7 +111,7 @@ async fn a_worker_that_only_starts_lives_but_is_not_ready() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_lease_is_not_renewed_is_red() {
+async fn worker_without_a_renewed_lease_is_not_ready() {
     let (served, proxy, _bench) = proxied().await;
     served.becomes(200).await;
     // Only the connection of the heartbeats stalls.
@@ -136,7 +136,7 @@ async fn a_worker_whose_lease_is_not_renewed_is_red() {
 }
 
 #[tokio::test]
-async fn a_probe_that_is_not_settled_turns_it_red() {
+async fn unsettled_probe_makes_the_worker_not_ready() {
     let (served, proxy, _bench) = proxied().await;
     served.becomes(200).await;
     // Only the connection of the polls stalls: pops and heartbeats continue.

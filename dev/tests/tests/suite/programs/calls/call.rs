@@ -118,7 +118,7 @@ async fn call_on_a_queue_without_workers_is_refused() {
     let args = ["call", "add", TWO_ONES, "--wait", "--queue", "elsewhere"];
     let ran = desk.run(&args).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("no_workers: no worker listens on queue `elsewhere`; start one, or check its name");
+    ran.says("no_workers: no worker serves queue `elsewhere`; start one, or correct the name");
     ran.says("help: Run `redcall-worker` with this queue in `worker.queues`");
     ran.says("Nothing was queued: calling again is safe.");
     let ran = desk.run(&[&args[..], &["--json"]].concat()).await;

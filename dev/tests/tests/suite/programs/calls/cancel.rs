@@ -64,11 +64,11 @@ async fn a_request_is_cancelled_wherever_it_is() {
     let delayed = desk.queues(&["--delay", "1h", "--queue", "low"]).await["id"].take();
     let (queued, delayed) = (queued.as_str().unwrap(), delayed.as_str().unwrap());
     let told = desk.prints(&["cancel", delayed]).await;
-    assert_eq!(told, format!("{delayed}: it was not due yet and is cancelled\n"));
+    assert_eq!(told, format!("{delayed}: cancelled before it was due\n"));
     let told = desk.prints(&["cancel", queued, "--queue", "default"]).await;
     assert_eq!(
         told,
-        format!("{queued}: it is not running; if it is still queued, it will not start\n")
+        format!("{queued}: not running; if the job is still queued, it will not start\n")
     );
     let () = desk.conn.hset(LIVE, queued, "absent").await.unwrap();
     let told = desk.prints(&["cancel", queued, "--json"]).await;
@@ -90,7 +90,7 @@ async fn request_is_cancelled_in_a_queue_that_only_rpush_has_used() {
     let request = r#"{"id":"a","name":"add","data":{"a":1,"b":1}}"#;
     let () = desk.conn.rpush("redcall:{foreign}:queue", request).await.unwrap();
     let told = desk.prints(&["cancel", "a"]).await;
-    assert_eq!(told, "a: it is not running; if it is still queued, it will not start\n");
+    assert_eq!(told, "a: not running; if the job is still queued, it will not start\n");
     let tombs: Vec<String> = desk.conn.zrange("redcall:{foreign}:cancelled", 0, -1).await.unwrap();
     assert_eq!(tombs, ["a"]);
     let () = desk.conn.hset("redcall:{foreign}:live", "b", "other").await.unwrap();

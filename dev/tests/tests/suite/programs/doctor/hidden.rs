@@ -44,7 +44,7 @@ async fn queue_that_only_rpush_has_used_is_shown_and_found() {
     assert_eq!(row[..4], ["foreign", "open", "1", "?"]);
     let seen = doctor(&[], &at(&bench.redis)).await;
     seen.has("queues", "ok", "1 in use");
-    seen.has("workers", "problem", "no worker listens on foreign, where 1 wait");
+    seen.has("workers", "problem", "no worker serves foreign, where 1 wait");
     assert_eq!(keys(&mut conn).await, before, "looking changes nothing");
 }
 
@@ -61,8 +61,8 @@ async fn queue_is_found_by_any_key_that_holds_its_work() {
     let () = conn.rpush("redcall:{parked}:parked:absent", REQUEST).await.unwrap();
     assert_eq!(names(&bench).await, ["dead", "later", "parked"]);
     let seen = doctor(&[], &at(&bench.redis)).await;
-    seen.has("workers", "problem", "no worker listens on parked, where 1 wait");
-    seen.has("workers", "problem", "no worker listens on later");
+    seen.has("workers", "problem", "no worker serves parked, where 1 wait");
+    seen.has("workers", "problem", "no worker serves later");
     seen.has("dead", "note", "1 on dead");
 }
 
@@ -106,7 +106,7 @@ async fn queue_that_cannot_be_read_hides_no_other() {
     assert_eq!(shown["unreadable"][0]["queue"], "broken", "{shown}");
     let seen = doctor(&[], &at(&bench.redis)).await;
     seen.has("queues", "problem", "broken cannot be read: ");
-    seen.has("workers", "problem", "no worker listens on good");
+    seen.has("workers", "problem", "no worker serves good");
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn work_without_a_worker_is_a_problem() {
     client.call("add", &json!({"a": 1, "b": 1})).await.unwrap();
     let later = client.request("add").delay(Duration::from_secs(600));
     later.send().await.unwrap();
-    let said = "no worker listens on default, where 1 wait, 0 are held and 1 are scheduled";
+    let said = "no worker serves default, where 1 wait, 0 are held and 1 are scheduled";
     let seen = doctor(&[], &env).await;
     seen.has("workers", "problem", said);
     seen.has("oldest", "ok", "the oldest job has waited for ");

@@ -156,7 +156,7 @@ async fn workers_are_shown_with_running_and_overdue_jobs() {
     let ran = Ran::new("redcall", &["workers"], &env).await;
     let rows: Vec<Vec<&str>> =
         ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
-    let head = ["NAME", "HOST", "PID", "STATE", "QUEUES", "JOBS", "RUNNING", "SLOTS", "OVERDUE"];
+    let head = ["NAME", "HOST", "PID", "STATE", "QUEUES", "JOBS", "RUNNING", "CAPACITY", "OVERDUE"];
     assert_eq!(rows[0], head);
     assert_eq!(
         (rows[1][0], &rows[1][3..8]),

@@ -144,7 +144,7 @@ async fn stop_finishes_running_jobs() {
 }
 
 #[tokio::test]
-async fn a_second_one_is_refused_and_the_file_of_a_dead_one_is_not() {
+async fn second_worker_is_refused_and_a_stale_pid_file_is_not() {
     let place = Place::new().await;
     let first = place.start().await;
     let ran = place.run(&["--background"]).await;
@@ -218,7 +218,7 @@ fn note_of(pid: u32, drains_for_ms: u32) -> String {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn one_that_does_not_drain_in_time_gets_a_second_signal() {
+async fn worker_that_does_not_drain_in_time_gets_a_second_signal() {
     let place = Place::new().await;
     let file = own_file(&place.file("pid"));
     file.try_lock().unwrap();

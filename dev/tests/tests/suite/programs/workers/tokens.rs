@@ -63,7 +63,7 @@ async fn keys_are_replaced_at_run_time_and_refusals_logged() {
     let auth = format!(r#","auth":{{"key":"new","expires_at":9999999999999,"sig":"{sig}"}}"#);
     let element = waited("forged", "echo", "1", &auth);
     let () = conn.rpush("redcall:{default}:queue", element).await.unwrap();
-    let line = worker.line("its signature is wrong").await;
+    let line = worker.line("the signature of the request is wrong").await;
     assert!(line.contains("forged") && line.contains("new"), "{line}");
     let answer = eventually("the answer", async || {
         let key = "redcall:{default}:response:forged";

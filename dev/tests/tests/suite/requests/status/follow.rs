@@ -68,7 +68,7 @@ async fn late_monitor_gets_the_last_state_at_once() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_tried_again_is_processing_again() {
+async fn retried_job_is_processing_again() {
     let mut bench = Bench::new().await;
     let mut job = bench.settings.jobs["fail"].clone();
     job.retries.max = 2;
@@ -175,7 +175,7 @@ async fn monitor_ends_at_its_timeout_and_may_start_again() {
 }
 
 #[tokio::test]
-async fn a_record_that_goes_while_it_is_followed_is_not_found() {
+async fn record_that_expires_during_a_monitor_is_not_found() {
     let bench = Bench::new().await;
     let client = bench.client().await;
     let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();

@@ -143,7 +143,7 @@ async fn heard_by_two(conn: &mut MultiplexedConnection) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_request_without_a_channel_is_followed_by_looking() {
+async fn request_without_a_channel_is_followed_by_polling() {
     let mut steps = Steps::new().await;
     let () = steps.conn.rpush(QUEUE, waited("plain", "steps", "null", "")).await.unwrap();
     let key = response_key("plain");

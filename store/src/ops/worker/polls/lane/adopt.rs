@@ -16,7 +16,7 @@ use crate::script::{Reading, script};
 script! {
     /// Empty a lane inbox.
     ADOPT = "worker/adopt", Runs, of Worker;
-    with UNDO, LIVE, BYTES, KEPT, ANSWERS, SCAN, POLL_COMMON, REFUSAL;
+    with UNDO, BYTES, KEPT, ANSWERS, SCAN, POLL_COMMON, REFUSAL;
     read |value, asked| {
         reply(value, None, asked).map(|(all, _)| Reading::counted(all.settled.len(), all))
     }

@@ -17,8 +17,9 @@ use redcall_common::limits::COMMAND_BYTES;
 script! {
     /// Settle a lane inbox, and fill it again.
     LANE_POLL = "worker/lane_poll", Runs, of Worker;
-    with KEPT, POLL_COMMON, NODES, SIZES;
-    and refused LIVE, UNDO, BYTES, ANSWERS, SCAN, REFUSAL, LANE_REFUSAL;
+    with KEPT, POLL_COMMON, BOUNDS;
+    and sizes NODES, SIZES;
+    and refused UNDO, BYTES, ANSWERS, SCAN, REFUSAL, LANE_REFUSAL;
     read |value, asked| {
         reply(value, None, asked).map(|all| Reading::counted(all.settled.len(), all))
     }

@@ -57,20 +57,20 @@ async fn number_that_is_used_again_is_not_signalled() {
         let (ran, innocent) = stopped(|note| replaced(note, at, text)).await;
         assert_eq!((ran.code, &*ran.stdout), (1, ""), "{ran:?}");
         ran.says(&format!("process {} is not the worker that wrote", innocent.0.id()));
-        ran.says("Nothing was signalled");
+        ran.says("No process was signalled");
         innocent.is_unharmed();
     }
 }
 
 #[tokio::test]
-async fn note_without_its_process_start_is_not_believed() {
+async fn note_without_its_process_start_is_not_trusted() {
     let (ran, innocent) = stopped(|note| note.lines().take(3).collect::<Vec<_>>().join("\n")).await;
     assert_eq!(ran.code, 1);
     innocent.is_unharmed();
 }
 
 #[tokio::test]
-async fn file_of_another_user_is_not_believed() {
+async fn file_of_another_user_is_not_trusted() {
     let (place, innocent) = (Place::new().await, Innocent::start());
     let file = own_file(&place.file("pid"));
     file.try_lock().unwrap();
