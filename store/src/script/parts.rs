@@ -39,7 +39,7 @@ parts! {
         ENDINGS = "endings",
         EXCEPTIONS = "exceptions",
         FREE = "free",
-        LANE_REFUSAL = "lane_refusal",
+        LANE_UNUSUAL = "lane_unusual",
         LEASING = "leasing",
         PERMITS = "permits",
         PLACES = "places",

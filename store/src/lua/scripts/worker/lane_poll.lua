@@ -17,19 +17,8 @@
 --   in poll.lua.
 -- Derived keys: response:<id> of the outcomes; answers of the queue; those of refusal.lua.
 -- Cost: O(outcomes + taken), and that of reading elements as in poll_fast.lua.
-local count, results, pushed = tonumber(ARGV[10]), '', {}
-
--- Returns the frames from `first` to `last` as published on a channel that has `size` bytes so far,
--- and its new size. A large one is its id only, which is in ARGV `shift` positions earlier.
-local function shorten(first, last, shift, size)
-  local frames = {}
-  for i = first, last do
-    local frame = ARGV[i]
-    if #frame > 8192 or size + #frame > 262144 then frame = '"' .. ARGV[i - shift] .. '"' end
-    size, frames[i - first + 1] = size + #frame, frame
-  end
-  return table.concat(frames, ','), size
-end
+local count, results, pushed, keys = tonumber(ARGV[10]), '', 0, { nil }
+local rare -- the functions of lane_unusual.lua, created when first needed
 
 -- Pushes the answers, then empties the inbox. Adds to `notices` the frames to publish per channel.
 local function settle(notices)
@@ -44,7 +33,8 @@ local function settle(notices)
         local frame = ARGV[i]
         local key, size = prefix .. ARGV[i - shift], #frame
         local frames = redis.call('RPUSH', key, frame)
-        pushed[#pushed + 1] = key
+        pushed = pushed + 1
+        keys[pushed] = key
         redis.call('PEXPIRE', key, ttl)
         weigh(key, size, frames)
         total = total + size
@@ -55,7 +45,8 @@ local function settle(notices)
         if largest <= 8192 and total <= 262144 then
           frames = table.concat(ARGV, ',', first, last)
         else
-          frames, total = shorten(first, last, shift, sent_bytes[channel] or 0)
+          rare = rare or unusual()
+          frames, total = rare.shorten(first, last, shift, sent_bytes[channel] or 0)
         end
         sent_bytes[channel] = total
         notices[channel] = notices[channel] and notices[channel] .. ',' .. frames or frames
@@ -85,10 +76,10 @@ if count > 0 then
       end
     else
       notes[2] = tostring(type(problem) == 'table' and problem.err or problem)
-      for i = #pushed, 1, -1 do
-        local popped = redis.pcall('RPOP', pushed[i])
+      for i = pushed, 1, -1 do
+        local popped = redis.pcall('RPOP', keys[i])
         -- For users without the right to the first.
-        if type(popped) == 'table' then redis.pcall('LTRIM', pushed[i], 0, -2) end
+        if type(popped) == 'table' then redis.pcall('LTRIM', keys[i], 0, -2) end
       end
       code = 'E'
     end
@@ -121,18 +112,6 @@ if not looked then
 end
 if reason then return reply(reason, {}, 0) end
 
--- Returns the elements that a worker may read, without those over the limit, which are read once.
-local function checked(raws)
-  local small = {}
-  for i = 1, #raws do
-    if #raws[i] <= max_request then small[#small + 1] = raws[i] end
-  end
-  if #small < #raws then
-    refused()(raws)
-  end
-  return small
-end
-
 local raws, bytes, left, known_small = {}, 0, redis.pcall('LLEN', KEYS[1]), nil
 if type(left) == 'table' then
   notes[1], left = left.err .. '; LLEN ' .. KEYS[1], 0
@@ -142,17 +121,29 @@ while left > 0 and #raws == 0 and #notes <= 100 and notes[1] == '' do
   if wanted > 1 then
     -- May be forbidden to this user: then one element is popped.
     known_small = known_small or sizes()
-    local ok, small = pcall(known_small, KEYS[1], wanted, left, math.min(max_bytes, TOGETHER))
+    local max = math.min(max_bytes - bytes, TOGETHER)
+    local ok, small = pcall(known_small, KEYS[1], wanted, left, max)
     wanted = ok and small > 1 and small or 1
   end
   if bytes > room_limit and bytes > 0 then break end
-  local popped = redis.pcall('LPOP', KEYS[1], string.format('%d', wanted))
+  local most = wanted == 1 and '1' or string.format('%d', wanted)
+  local popped = redis.pcall('LPOP', KEYS[1], most)
   if not popped or popped.err then
     notes[1] = popped and popped.err .. '; LPOP ' .. KEYS[1] or ''
     break
   end
-  for i = 1, #popped do bytes = bytes + #popped[i] end
-  local ok, small = pcall(checked, popped)
+  local largest = 0
+  for i = 1, #popped do
+    local size = #popped[i]
+    bytes = bytes + size
+    if size > largest then largest = size end
+  end
+  local ok, small = true, popped
+  if largest > max_request then
+    -- No worker may read these.
+    rare = rare or unusual()
+    ok, small = pcall(rare.refuse_large, popped)
+  end
   if ok and #small > 0 then
     local stored = redis.pcall('RPUSH', KEYS[2], unpack(small))
     ok = type(stored) == 'number'

@@ -19,7 +19,7 @@ script! {
     LANE_POLL = "worker/lane_poll", Runs, of Worker;
     with KEPT, POLL_COMMON, BOUNDS;
     and sizes NODES, SIZES;
-    and refused UNDO, BYTES, ANSWERS, SCAN, REFUSAL, LANE_REFUSAL;
+    and unusual UNDO, BYTES, ANSWERS, SCAN, REFUSAL, LANE_UNUSUAL;
     read |value, asked| {
         reply(value, None, asked).map(|all| Reading::counted(all.settled.len(), all))
     }
