@@ -281,6 +281,23 @@ async fn take_over_returns_lane_inboxes_and_counts_a_crash_each() {
     assert_eq!(store.lane_poll(&inboxes[0], &[done("x1")], 0).await.settled, [Settled::LeaseLost]);
 }
 
+/// The script moves a request before it counts its crash.
+#[tokio::test]
+async fn take_over_that_can_count_no_crash_leaves_lane_inboxes() {
+    let mut store = Store::new().await;
+    let lane = store.lane(0).await;
+    store.pop(&lane, &["x1", "x2"]).await;
+    let () = store.conn.zadd(store.keys.workers(), "own", 1).await.unwrap();
+    let () = store.conn.set(store.keys.attempts(), "text").await.unwrap();
+    store.link.release(&store.keys, "own", false, WITHIN).await.unwrap_err();
+    assert_eq!(store.queued().await, [""; 0]);
+    assert_eq!(store.young(&lane).await, ["x1", "x2"].map(envelope));
+    let () = store.conn.del(store.keys.attempts()).await.unwrap();
+    let released = store.link.release(&store.keys, "own", false, WITHIN).await.unwrap();
+    assert_eq!(released, Released::Back(2));
+    assert_eq!(store.queued().await, ["x1", "x2"].map(envelope));
+}
+
 #[tokio::test]
 async fn worker_that_leaves_returns_its_lane_inboxes_without_a_crash() {
     let mut store = Store::new().await;
