@@ -37,10 +37,10 @@
 --   else its record (JSON) or empty. state: 1 the queue is paused, 2 the worker's own lease has
 --   ended (it has to send a heartbeat first), else 0; nothing is leased in states 1 and 2. ready: 1
 --   if more sorted requests could be leased. due: when a rate allows the next one (ms), 0 for none.
---   more: 0 if poll_fast.lua can do the next poll (1 also if this poll has removed the last special
---   request). notes: the errors of leasing and of settling (text, or empty), then the error code of
---   each element that could not be leased and was dead-lettered; nil if all are empty. read: bytes
---   of all elements that were read.
+--   more: 0 if poll_fast.lua can do the next poll; above 0 also if this poll has removed the last
+--   special request. notes: the errors of leasing and of settling (text, or empty), then the error
+--   code of each element that could not be leased and was dead-lettered; nil if all are empty. read:
+--   bytes of all elements that were read.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
 --   limited:<name>:<key>, rotation:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
 --   rate:<name>:<key> of limited names; those of deferred.lua and refusal.lua.
