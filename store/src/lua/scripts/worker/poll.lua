@@ -39,8 +39,8 @@
 --   if more sorted requests could be leased. due: when a rate allows the next one (ms), 0 for none.
 --   more: 0 if poll_fast.lua can do the next poll; above 0 also if this poll has removed the last
 --   special request. notes: the errors of leasing and of settling (text, or empty), then the error
---   code of each element that could not be leased and was dead-lettered; nil if all are empty. read:
---   bytes of all elements that were read.
+--   code of each element that could not be leased and was dead-lettered; nil if all are empty.
+--   read: bytes of all elements that were read.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
 --   limited:<name>:<key>, rotation:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
 --   rate:<name>:<key> of limited names; those of deferred.lua and refusal.lua.
