@@ -87,7 +87,7 @@ fn entries(payload: &[u8]) -> serde_json::Result<Vec<Entry>> {
         _ => {
             let entries: Vec<&RawValue> = serde_json::from_str(text)?;
             let entries = entries.into_iter().map(|raw| match serde_json::from_str(raw.get())? {
-                Entry::Frame(_) => Frame::parse(raw.get().as_bytes()).map(Entry::Frame),
+                Entry::Frame(frame) => frame.complete(raw.get()).map(Entry::Frame),
                 id => Ok(id),
             });
             Ok(entries.filter_map(serde_json::Result::ok).collect())

@@ -99,10 +99,19 @@ impl Frame {
     pub fn parse(raw: &[u8]) -> serde_json::Result<Self> {
         // At once: serde_json checks the UTF-8 of each text, which takes longer.
         let raw = std::str::from_utf8(raw).map_err(serde::de::Error::custom)?;
-        let mut frame: Self = serde_json::from_str(raw)?;
-        if frame.kind == FrameType::Deferred {
-            frame.deferral = Some(serde_json::from_str(raw)?);
+        serde_json::from_str::<Self>(raw)?.complete(raw)
+    }
+
+    /// Adds the members that `Deserialize` does not read, from the JSON of this frame.
+    ///
+    /// # Errors
+    ///
+    /// If they have other types.
+    #[inline]
+    pub fn complete(mut self, raw: &str) -> serde_json::Result<Self> {
+        if self.kind == FrameType::Deferred {
+            self.deferral = Some(serde_json::from_str(raw)?);
         }
-        Ok(frame)
+        Ok(self)
     }
 }

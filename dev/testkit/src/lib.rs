@@ -3,16 +3,17 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `test_redis.rs` | [`TestRedis`]: a server per test, plain or with TLS |
+//! | `servers/test_redis.rs` | [`TestRedis`]: a server per test, plain or with TLS |
 //! | `clock.rs`, `clock.c` | a clock of its own for such a server |
-//! | `restartable.rs` | [`RestartableRedis`]: one that may be killed and keeps its data |
-//! | `replicated.rs` | [`ReplicatedRedis`]: a primary, its replica, and Sentinels |
+//! | `servers/restartable.rs` | [`RestartableRedis`]: one that may be killed and keeps its data |
+//! | `servers/replicated.rs` | [`ReplicatedRedis`]: a primary, its replica, and Sentinels |
 //! | `free_port.rs` | ports for servers that cannot choose one |
-//! | `fake_sentinel.rs` | [`FakeSentinel`]: one whose replies a test sets |
+//! | `servers/fake_sentinel.rs` | [`FakeSentinel`]: one whose replies a test sets |
 //! | `certificates.rs` | [`Certificates`]: a private certificate authority, for it and for doors |
 //! | `proxy.rs`, `proxy/` | [`FaultProxy`]: connections that a test can break |
 //! | `raw_reader.rs` | [`RawReader`]: reads lists with plain commands |
 //! | `eventually.rs` | [`eventually()`] |
+//! | `unhex.rs` | [`unhex()`]: recorded bytes |
 //! | `example.rs` | the setup of documentation examples; feature `example` |
 //!
 //! For tests and for the crate `chaos`, which needs the proxy. Fixtures panic instead of returning
@@ -29,22 +30,27 @@ mod clock;
 mod eventually;
 #[cfg(feature = "example")]
 pub mod example;
-mod fake_sentinel;
 mod free_port;
 mod proxy;
 mod raw_reader;
-mod replicated;
-mod restartable;
-mod test_redis;
+/// Private servers.
+mod servers {
+    pub(crate) mod fake_sentinel;
+    pub(crate) mod replicated;
+    pub(crate) mod restartable;
+    pub(crate) mod test_redis;
+}
+mod unhex;
 
 pub use certificates::Certificates;
 pub use eventually::eventually;
-pub use fake_sentinel::FakeSentinel;
 pub use proxy::{Exchange, FaultProxy, Held, HeldRequest, Odds};
 pub use raw_reader::RawReader;
 /// The driver in the version that [`TestRedis::connection`] speaks, so that tests of other crates
 /// can send plain commands without depending on it.
 pub use redis;
-pub use replicated::ReplicatedRedis;
-pub use restartable::RestartableRedis;
-pub use test_redis::TestRedis;
+pub use servers::fake_sentinel::FakeSentinel;
+pub use servers::replicated::ReplicatedRedis;
+pub use servers::restartable::RestartableRedis;
+pub use servers::test_redis::TestRedis;
+pub use unhex::unhex;

@@ -26,8 +26,8 @@ use faults::{Faults, Mode, Phase, Replies};
 pub use late::HeldRequest;
 
 use crate::eventually::WITHIN;
-use crate::restartable::RestartableRedis;
-use crate::test_redis::TestRedis;
+use crate::servers::restartable::RestartableRedis;
+use crate::servers::test_redis::TestRedis;
 
 /// A proxy on a loopback port. By default it passes everything on. Requests pass unless they are
 /// held or detained; faults affect connections and replies. Dropping it cuts its connections.

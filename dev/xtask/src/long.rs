@@ -13,8 +13,9 @@ mod polls;
 mod refusals;
 mod schedules;
 mod services;
-/// The servers of these runs, and connections to them.
+/// The servers of these runs, connections to them, and figures of processes.
 mod stage {
+    pub(super) mod process;
     pub(super) mod server;
     pub(super) mod wire;
 }

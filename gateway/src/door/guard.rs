@@ -14,9 +14,14 @@ impl Door {
     pub(crate) async fn guarded<T>(&self, task: impl Future<Output = T>) -> Option<T> {
         let ended = AssertUnwindSafe(task).catch_unwind().await;
         if ended.is_err() {
-            self.metrics.refused("panic");
-            tracing::error!(gateway = self.name, "a task panicked (a bug in Redcall)");
+            self.panicked();
         }
         ended.ok()
+    }
+
+    /// Counts and logs a task that panicked.
+    pub(crate) fn panicked(&self) {
+        self.metrics.refused("panic");
+        tracing::error!(gateway = self.name, "a task panicked (a bug in Redcall)");
     }
 }

@@ -65,6 +65,7 @@ fn response_key(key: Node<'_>) -> Result<Option<String>, Refused> {
 
 #[cfg(test)]
 mod tests {
+    use redcall_testkit::unhex;
     use serde_json::Value;
 
     use super::*;
@@ -72,16 +73,12 @@ mod tests {
     const FUNCTION: &str = "rpc.python_rq_backend.dispatch";
     const BOUNDS: Bounds = Bounds { bytes: 2 << 20, depth: 64 };
 
-    fn hex(text: &str) -> Vec<u8> {
-        let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-        (0..text.len()).step_by(2).map(digits).collect()
-    }
-
     fn accepted() -> Vec<(Value, Vec<u8>)> {
         let all = include_str!("../../tests/vectors/rq/accept.json");
         let all: Vec<Value> = serde_json::from_str(all).unwrap();
         let of = |vector: Value| {
-            let forms = ["pickle_hex", "zlib_hex"].map(|form| hex(vector[form].as_str().unwrap()));
+            let forms =
+                ["pickle_hex", "zlib_hex"].map(|form| unhex(vector[form].as_str().unwrap()));
             forms.map(|data| (vector.clone(), data))
         };
         all.into_iter().flat_map(of).collect()
@@ -101,7 +98,7 @@ mod tests {
         let all = include_str!("../../tests/vectors/rq/refuse.json");
         let all: Vec<Value> = serde_json::from_str(all).unwrap();
         for vector in all {
-            let data = hex(vector["data_hex"].as_str().unwrap());
+            let data = unhex(vector["data_hex"].as_str().unwrap());
             match Call::read(&data, FUNCTION, &BOUNDS) {
                 // A name without the form of one is a call of an unknown job.
                 Ok(call) => assert_eq!(call.name, "a b\n", "{}", vector["is"]),

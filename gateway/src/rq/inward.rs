@@ -107,10 +107,8 @@ impl Shared {
             // Redcall accepts calls again: the next ones need not wait for the pause.
             Ok(true) if was_later => self.may_send_later.store(true, Ordering::Relaxed),
             Ok(_) => {}
-            Err(error) => {
-                let gateway = self.door.name();
-                self.door.metrics().refused("panic");
-                tracing::error!(gateway, %error, "a job of rq panicked (a bug in Redcall)");
+            Err(_) => {
+                self.door.panicked();
                 // In a live inbox, no gateway would take its job over.
                 self.inbox.replace();
             }

@@ -115,7 +115,10 @@ async fn end_of(
     let call = match call {
         Ok(Ok(call)) => call,
         Ok(Err(why)) => return refused(context, "malformed", &why),
-        Err(panic) => return refused(context, "panic", &panic),
+        Err(_) => {
+            door.panicked();
+            return End::Refused;
+        }
     };
     let Call { name, data, response_key } = call;
     let request = |waits: bool| -> Result<(String, RequestBuilder), Failure> {

@@ -4,13 +4,11 @@ use std::net::SocketAddr;
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::client::{Client, frame, kind, message, pickle};
 use crate::service;
-use crate::session::hex;
-use crate::support::Stage;
+use crate::support::{Stage, metrics};
+use redcall_testkit::unhex;
 
 const REFUSE: &str = include_str!("../vectors/bgpy/refuse.json");
 
@@ -31,7 +29,7 @@ async fn hostile_inputs_end_their_connection_only() {
     other.initialize().await;
     for input in &inputs {
         eprintln!("{}", input["is"]);
-        let bytes = hex(input["bytes_hex"].as_str().unwrap());
+        let bytes = unhex(input["bytes_hex"].as_str().unwrap());
         for authenticated in [false, true] {
             let mut client = Client::connect(address).await;
             if authenticated {
@@ -198,13 +196,4 @@ async fn malformed_message_of_a_client_that_has_gone_is_counted() {
         })
         .await;
     }
-}
-
-async fn metrics(address: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).await.unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).await.unwrap();
-    response
 }

@@ -1,5 +1,6 @@
 //! The recorded session of bgpy's client and server, with the gateway in the server's place.
 
+use redcall_testkit::unhex;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,11 +16,6 @@ struct Segment {
     c: u32,
     d: String,
     hex: Option<String>,
-}
-
-pub(crate) fn hex(text: &str) -> Vec<u8> {
-    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(digits).collect()
 }
 
 /// The messages that differ from those of bgpy's server, by connection and number of the message.
@@ -43,7 +39,7 @@ async fn recorded_session_gets_the_recorded_answers() {
         let mut client = Client::connect(address).await;
         let (mut part, mut answers) = (Vec::new(), 0);
         for segment in segments.iter().filter(|segment| segment.c == connection) {
-            let Some(bytes) = segment.hex.as_deref().map(hex) else { continue };
+            let Some(bytes) = segment.hex.as_deref().map(unhex) else { continue };
             if segment.d == "C>S" {
                 client.send(&bytes).await;
                 continue;
@@ -71,7 +67,7 @@ fn frames_of_the_writer_are_the_recorded_ones() {
     let frames: Vec<Value> = serde_json::from_str(WRITE).unwrap();
     for recorded in frames {
         let kind = if recorded["type"] == "OK" { kind::OK } else { kind::ERROR };
-        let frame = hex(recorded["frame_hex"].as_str().unwrap());
+        let frame = unhex(recorded["frame_hex"].as_str().unwrap());
         let (read_kind, args) = parse(&frame);
         assert_eq!(read_kind, kind);
         assert_eq!(serde_json::from_str::<Value>(&args).unwrap(), recorded["args"]);

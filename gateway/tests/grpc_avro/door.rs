@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::client::vectors;
+use crate::support::{RunningWorker, Stage};
 
 /// Settings of a door `scix` with the methods of the vectors, and one that calls a job.
 pub(crate) fn door(more: &str) -> String {
@@ -77,4 +78,9 @@ pub(crate) fn template(worker: Worker) -> (Worker, Template) {
         }
     };
     (worker.handler("template", handler), Template { started, ends })
+}
+
+/// Starts the worker of a stage with the jobs of [`template`].
+pub(crate) async fn worker(stage: &Stage) -> (RunningWorker, Template) {
+    stage.worker_with(stage.settings(""), template).await
 }

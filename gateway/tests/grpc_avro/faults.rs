@@ -9,20 +9,9 @@ use redcall_testkit::{RestartableRedis, eventually};
 use serde_json::json;
 
 use crate::client::{CALL, GrpcClient, INIT, monitor, record};
-use crate::door::{Template, door, template};
+use crate::door::{door, template, worker};
 use crate::python::python;
-use crate::support::{RunningGateway, RunningWorker, Stage};
-
-async fn worker(stage: &Stage) -> (RunningWorker, Template) {
-    let mut job = None;
-    let build = |worker| {
-        let (worker, template) = template(worker);
-        job = Some(template);
-        worker
-    };
-    let worker = stage.worker(build).await;
-    (worker, job.unwrap())
-}
+use crate::support::{RunningGateway, Stage};
 
 #[tokio::test]
 async fn job_of_a_dead_gateway_is_monitored_through_others() {
@@ -118,15 +107,7 @@ async fn stream_goes_on_after_redis_has_restarted() {
     settings.redis = redis.settings();
     let gateway = redcall_gateway::Gateway::open(settings.clone()).await.unwrap();
     let gateway = RunningGateway::start(gateway, redcall_gateway::Stop::No);
-    let mut job = None;
-    let _worker = stage
-        .worker_of(settings, |worker| {
-            let (worker, template) = template(worker);
-            job = Some(template);
-            worker
-        })
-        .await;
-    let mut job = job.unwrap();
+    let (_worker, mut job) = stage.worker_with(settings, template).await;
     let mut client = GrpcClient::of(&python, gateway.address("scix", "listen"));
     let mut other = GrpcClient::of(&python, gateway.address("scix", "listen"));
     client.begin(json!({"path": INIT, "record": record(true)})).await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::client::{CALL, GrpcClient, INIT, monitor, record};
-use crate::door::{door, template};
+use crate::door::{door, worker};
 use crate::python::python;
 use crate::support::Stage;
 
@@ -24,15 +24,7 @@ async fn whole_life_of_a_job_is_a_stream() {
     expected["task_args"]["persistence"] = json!(null);
     assert_eq!(first, expected);
     // Nothing runs the job so far.
-    let mut job = None;
-    let _worker = stage
-        .worker(|worker| {
-            let (worker, template) = template(worker);
-            job = Some(template);
-            worker
-        })
-        .await;
-    let mut job = job.unwrap();
+    let (_worker, mut job) = worker(&stage).await;
     expected["status"] = json!("Processing");
     assert_eq!(client.record().await, expected);
     let data = job.started.recv().await.unwrap();
@@ -51,9 +43,9 @@ async fn whole_life_of_a_job_is_a_stream() {
 async fn failed_job_ends_its_stream_with_error() {
     let Some(python) = python() else { return };
     let stage = Stage::new().await;
-    let (gateway, mut job) = (stage.gateway(&door("")).await, None);
-    let _worker = stage.worker(|worker| kept(template(worker), &mut job)).await;
-    job.unwrap().end_one();
+    let gateway = stage.gateway(&door("")).await;
+    let (_worker, job) = worker(&stage).await;
+    job.end_one();
     let mut client = GrpcClient::of(&python, gateway.address("scix", "listen"));
     let mut record = record(true);
     record["task_args"]["ingest_type"] = json!("fails");
@@ -66,14 +58,13 @@ async fn failed_job_ends_its_stream_with_error() {
 async fn monitor_tells_the_state_of_running_and_ended_jobs() {
     let Some(python) = python() else { return };
     let stage = Stage::new().await;
-    let (gateway, mut job) = (stage.gateway(&door("")).await, None);
+    let gateway = stage.gateway(&door("")).await;
     let mut client = GrpcClient::of(&python, gateway.address("scix", "listen"));
     let mut follower = GrpcClient::of(&python, gateway.address("scix", "listen"));
     let id = client.init().await;
     let one = |state: &str| (vec![state.to_owned()], "OK".to_owned());
     assert_eq!(client.states(monitor(&id, false)).await, one("Pending"));
-    let _worker = stage.worker(|worker| kept(template(worker), &mut job)).await;
-    let mut job = job.unwrap();
+    let (_worker, mut job) = worker(&stage).await;
     job.started.recv().await.unwrap();
     assert_eq!(client.states(monitor(&id, false)).await, one("Processing"));
     // From now on: no Pending.
@@ -168,10 +159,4 @@ async fn unknown_job_of_a_call_is_unimplemented() {
     let mut client = GrpcClient::of(&python, gateway.address("scix", "listen"));
     let (code, _) = client.refused(json!({"path": CALL, "record": record(false)})).await;
     assert_eq!(code, "UNIMPLEMENTED");
-}
-
-/// Keeps the second part for the test.
-fn kept<A, B>((worker, part): (A, B), place: &mut Option<B>) -> A {
-    *place = Some(part);
-    worker
 }

@@ -22,4 +22,4 @@ mod support;
 mod tls;
 mod windows;
 
-use peers::{client, python, raw};
+use peers::{client, http2, python, raw};

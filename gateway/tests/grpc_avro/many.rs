@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use http_body_util::BodyExt as _;
 
-use crate::door::{door, template};
+use crate::door::{door, worker};
 use crate::raw::{self, connect};
 use crate::support::{Stage, allow_many_files};
 
@@ -23,15 +23,7 @@ async fn thousand_connections_follow_their_jobs_at_once() {
         (sender, body)
     }))
     .await;
-    let mut job = None;
-    let _worker = stage
-        .worker(|worker| {
-            let (worker, template) = template(worker);
-            job = Some(template);
-            worker
-        })
-        .await;
-    let job = job.unwrap();
+    let (_worker, job) = worker(&stage).await;
     (0..CLIENTS).for_each(|_| job.end_one());
     let codes = join_all(opened.into_iter().map(async |(_sender, mut body)| {
         let mut code = None;

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use redcall_gateway::Gateway;
+use redcall_testkit::unhex;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::client::{GrpcClient, INIT, MONITOR, hex, monitor, record, vectors};
-use crate::door::{door, template};
+use crate::client::{GrpcClient, INIT, MONITOR, monitor, record, vectors};
+use crate::door::{door, worker};
 use crate::hostile::{answer_of, data_of};
 use crate::python::python;
 use crate::raw::{self, ask, connect};
@@ -23,7 +24,7 @@ struct Refuse {
 async fn inputs_of_the_refuse_table_are_invalid_arguments() {
     let Some(python) = python() else { return };
     let stage = Stage::new().await;
-    let (gateway, mut job) = (stage.gateway(&door("")).await, None);
+    let gateway = stage.gateway(&door("")).await;
     let address = gateway.address("scix", "listen");
     let mut other = GrpcClient::of(&python, address);
     other.begin(json!({"path": INIT, "record": record(true)})).await;
@@ -40,13 +41,8 @@ async fn inputs_of_the_refuse_table_are_invalid_arguments() {
     // Nothing was queued but the other client's job.
     let queue = stage.client().await.inspect().queue("default").await.unwrap();
     assert_eq!(queue.length, 1);
-    let build = |worker| {
-        let (worker, template) = template(worker);
-        job = Some(template);
-        worker
-    };
-    let _worker = stage.worker(build).await;
-    job.unwrap().end_one();
+    let (_worker, job) = worker(&stage).await;
+    job.end_one();
     assert_eq!(other.state().await, "Processing");
     assert_eq!(other.state().await, "Success");
     assert_eq!(other.code().await, "OK");
@@ -144,7 +140,7 @@ fn recorded(connection: u32) -> [Vec<u8>; 2] {
     let segments = text.lines().map(|line| serde_json::from_str::<Segment>(line).unwrap());
     let mut bytes = BTreeMap::<String, Vec<u8>>::new();
     for segment in segments.filter(|segment| segment.c == connection) {
-        bytes.entry(segment.d).or_default().extend(hex(&segment.hex));
+        bytes.entry(segment.d).or_default().extend(unhex(&segment.hex));
     }
     ["C>S", "S>C"].map(|direction| bytes.remove(direction).unwrap())
 }
@@ -163,14 +159,8 @@ fn after_hash(frame: &[u8]) -> &[u8] {
 #[tokio::test]
 async fn recorded_sessions_are_answered_as_recorded() {
     let stage = Stage::new().await;
-    let (gateway, mut job) = (stage.gateway(&door("")).await, None);
-    let build = |worker| {
-        let (worker, template) = template(worker);
-        job = Some(template);
-        worker
-    };
-    let _worker = stage.worker(build).await;
-    let job = job.unwrap();
+    let gateway = stage.gateway(&door("")).await;
+    let (_worker, job) = worker(&stage).await;
     let address = gateway.address("scix", "listen");
     // INIT, INIT of another record, INIT with a stream, MONITOR without an id.
     for connection in [1, 4, 6, 8] {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::time::timeout;
 
 use crate::client::{CALL, GrpcClient, INIT, monitor, record};
-use crate::door::{door, template};
+use crate::door::{door, worker};
 use crate::python::python;
 use crate::raw::{self, ask, connect};
 use crate::support::Stage;
@@ -21,15 +21,8 @@ const WIDE: u32 = 1 << 20;
 async fn stream_ends_at_its_grpc_timeout_and_its_job_goes_on() {
     let Some(python) = python() else { return };
     let stage = Stage::new().await;
-    let (gateway, mut job) = (stage.gateway(&door("")).await, None);
-    let _worker = stage
-        .worker(|worker| {
-            let (worker, template) = template(worker);
-            job = Some(template);
-            worker
-        })
-        .await;
-    let mut job = job.unwrap();
+    let gateway = stage.gateway(&door("")).await;
+    let (_worker, mut job) = worker(&stage).await;
     // This client has no deadline of its own: the server ends the stream.
     let mut sender = connect(gateway.address("scix", "listen"), WIDE).await;
     let ended = ask(&mut sender, raw::init(true, &[("grpc-timeout", "700m")])).await;
@@ -81,7 +74,7 @@ async fn request_without_an_end_is_ended_by_the_timeout() {
 async fn abandoned_stream_ends_its_subscription_and_not_its_job() {
     let Some(python) = python() else { return };
     let stage = Stage::new().await;
-    let (gateway, mut job) = (stage.gateway(&door("")).await, None);
+    let gateway = stage.gateway(&door("")).await;
     let mut client = GrpcClient::of(&python, gateway.address("scix", "listen"));
     let mut other = GrpcClient::of(&python, gateway.address("scix", "listen"));
     client.begin(json!({"path": INIT, "record": record(true)})).await;
@@ -95,14 +88,8 @@ async fn abandoned_stream_ends_its_subscription_and_not_its_job() {
         (followed_jobs(&stage).await == 0).then_some(())
     })
     .await;
-    let _worker = stage
-        .worker(|worker| {
-            let (worker, template) = template(worker);
-            job = Some(template);
-            worker
-        })
-        .await;
-    job.as_ref().unwrap().end_one();
+    let (_worker, job) = worker(&stage).await;
+    job.end_one();
     let (states, code) = other.states(monitor(&id, true)).await;
     assert_eq!((states.last().unwrap().as_str(), &*code), ("Success", "OK"));
 }
@@ -156,15 +143,8 @@ impl Drop for OnDrop {
 #[tokio::test]
 async fn slow_reader_gets_all_frames_and_delays_nothing_else() {
     let stage = Stage::new().await;
-    let (gateway, mut job) = (stage.gateway(&door("")).await, None);
-    let _worker = stage
-        .worker(|worker| {
-            let (worker, template) = template(worker);
-            job = Some(template);
-            worker
-        })
-        .await;
-    let job = job.unwrap();
+    let gateway = stage.gateway(&door("")).await;
+    let (_worker, job) = worker(&stage).await;
     let address = gateway.address("scix", "listen");
     let mut slow = connect(address, 80).await;
     let mut body = slow.send_request(raw::init(true, &[])).await.unwrap().into_body();

@@ -16,11 +16,6 @@ static ALLOCATOR: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::Syste
 const BOUNDS: redcall_gateway::pickle::Bounds =
     redcall_gateway::pickle::Bounds { bytes: 2 << 20, depth: 64 };
 
-fn hex(text: &str) -> Vec<u8> {
-    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(digits).collect()
-}
-
 /// Returns the time that `work` takes on this thread's processor, which other processes do not
 /// lengthen.
 fn processor_time(work: impl FnOnce()) -> std::time::Duration {

@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use redcall_gateway::pickle::{Writer, read};
+use redcall_testkit::unhex;
 use serde_json::value::RawValue;
 
-use crate::{BOUNDS, hex};
+use crate::BOUNDS;
 
 /// Prints lines of a pickle in hex and of its value as JSON, in all protocols.
 const WRITES: &str = r#"
@@ -65,7 +66,7 @@ fn values_pass_unchanged_between_python_and_us() {
     let mut lines = String::new();
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         let (pickle, json) = line.split_once('\t').unwrap();
-        let pickle = hex(pickle);
+        let pickle = unhex(pickle);
         let found = read(&pickle, &BOUNDS).unwrap().root().json().unwrap();
         // Without spaces and with our forms of texts and floats.
         let mut writer = Writer::new();

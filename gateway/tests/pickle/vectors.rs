@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use redcall_common::name::is_job_name;
 use redcall_gateway::pickle::{Bounds, Classes, Refused, Writer, inflate, read, read_objects};
+use redcall_testkit::unhex;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::{ALLOCATOR, BOUNDS, hex, processor_time};
+use crate::{ALLOCATOR, BOUNDS, processor_time};
 
 const ACCEPT: &str = include_str!("../vectors/rq/accept.json");
 const REFUSE: &str = include_str!("../vectors/rq/refuse.json");
@@ -55,8 +56,8 @@ fn jobs_of_all_protocols_are_read() {
     let vectors: Vec<Value> = serde_json::from_str(ACCEPT).unwrap();
     assert_eq!(vectors.len(), 28);
     for vector in vectors {
-        let pickle = hex(vector["pickle_hex"].as_str().unwrap());
-        let zlib = hex(vector["zlib_hex"].as_str().unwrap());
+        let pickle = unhex(vector["pickle_hex"].as_str().unwrap());
+        let zlib = unhex(vector["zlib_hex"].as_str().unwrap());
         assert_eq!(inflate(&zlib, BOUNDS.bytes).as_ref(), Ok(&pickle));
         let expected = vector["data_as_json"].as_str().unwrap();
         let found = job(&zlib);
@@ -74,7 +75,7 @@ fn hostile_jobs_are_refused_in_little_time_and_memory() {
     // The figure is a release build's.
     let most = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 100 });
     for vector in vectors {
-        let data = hex(vector["data_hex"].as_str().unwrap());
+        let data = unhex(vector["data_hex"].as_str().unwrap());
         let time = processor_time(|| {
             let refused = job(&data).expect_err(vector["is"].as_str().unwrap());
             eprintln!("{}: {refused}", vector["is"]);
@@ -96,7 +97,7 @@ fn job_for_all_workers_is_written() {
     let envelope = means[2][1].to_string();
     writer.json(&RawValue::from_string(envelope).unwrap()).unwrap().tuple();
     writer.dict().end_dict().tuple();
-    assert_eq!(writer.finish(), hex(vectors[0]["pickle_hex"].as_str().unwrap()));
+    assert_eq!(writer.finish(), unhex(vectors[0]["pickle_hex"].as_str().unwrap()));
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn objects_of_three_pythons_are_read() {
     assert_eq!(vectors.len(), 84);
     let types = ["INIT", "EXEC", "EXIT", "AUTH", "OK", "ERROR"];
     for vector in vectors {
-        let pickle = hex(vector["pickle_hex"].as_str().unwrap());
+        let pickle = unhex(vector["pickle_hex"].as_str().unwrap());
         let document = read_objects(&pickle, &BOUNDS, &BGPY).unwrap();
         let state = document.root().state().unwrap();
         let member = state.get("type").unwrap().member().unwrap();

@@ -21,9 +21,7 @@ impl Input {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let hex = &self.bytes_hex;
-        let digit = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-        (0..hex.len()).step_by(2).map(digit).collect()
+        redcall_testkit::unhex(&self.bytes_hex)
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::recorded::hex;
 use crate::rq_redis::{DOOR, RqRedis, uuid};
 use crate::support::Stage;
+use redcall_testkit::unhex;
 
 const REFUSE: &str = include_str!("../vectors/rq/refuse.json");
 
@@ -30,7 +30,7 @@ async fn a_hundred_hostile_pickles_are_refused_beside_other_jobs() {
     for round in 0..3 {
         for vector in &vectors {
             let id = uuid();
-            rq.enqueue("default", &id, &hex(vector["data_hex"].as_str().unwrap())).await;
+            rq.enqueue("default", &id, &unhex(vector["data_hex"].as_str().unwrap())).await;
             hostile.push((id, vector["is"].as_str().unwrap()));
             let data = format!("{{\"a\": {}, \"b\": {round}}}", calls.len());
             calls.push((calls.len() + round, rq.call("default", "add", &data).await));

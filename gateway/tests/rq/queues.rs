@@ -138,15 +138,7 @@ async fn thousand_waiting_jobs_get_their_answers() {
     let stage = Stage::new().await;
     let mut settings = stage.settings("");
     settings.worker.concurrency = CALLERS;
-    let mut gate = None;
-    let _worker = stage
-        .worker_of(settings, |worker| {
-            let (worker, added) = Gate::add(worker);
-            gate = Some(added);
-            worker
-        })
-        .await;
-    let mut gate = gate.unwrap();
+    let (_worker, mut gate) = stage.worker_with(settings, Gate::add).await;
     let door = "[gateways.python-rpc]\nprotocol = \"rq\"\ntake = [\"default\"]\n\
                 concurrency = 1000\ntimeout = \"60s\"\n";
     let _gateway = stage.gateway(door).await;

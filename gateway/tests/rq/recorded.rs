@@ -1,6 +1,7 @@
 //! Jobs recorded from python-rpc on all versions of rq.
 
 use redcall_testkit::redis::AsyncCommands as _;
+use redcall_testkit::unhex;
 use redcall_worker::Json;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -19,16 +20,11 @@ const VERSIONS: [&str; 6] = [
 
 const ACCEPT: &str = include_str!("../vectors/rq/accept.json");
 
-pub(crate) fn hex(text: &str) -> Vec<u8> {
-    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(digits).collect()
-}
-
 /// The fields of a recorded job: texts, or `{"hex"}`.
 fn bytes(field: &Value) -> Vec<u8> {
     match field.as_str() {
         Some(text) => text.into(),
-        None => hex(field["hex"].as_str().unwrap()),
+        None => unhex(field["hex"].as_str().unwrap()),
     }
 }
 
@@ -85,7 +81,7 @@ async fn plain_pickles_of_all_protocols_reach_the_handler_unchanged() {
     for vector in &all {
         for form in ["pickle_hex", "zlib_hex"] {
             let id = uuid();
-            rq.enqueue("default", &id, &hex(vector[form].as_str().unwrap())).await;
+            rq.enqueue("default", &id, &unhex(vector[form].as_str().unwrap())).await;
             let wanted = vector["data_as_json"].as_str().unwrap();
             let got = data.recv().await.unwrap();
             let value = |json| serde_json::from_str::<Value>(json).unwrap();

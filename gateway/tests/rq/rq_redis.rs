@@ -156,13 +156,5 @@ impl Gate {
 
 /// Starts the worker of a stage with the job `gate`.
 pub(crate) async fn gated(stage: &Stage) -> (crate::support::RunningWorker, Gate) {
-    let mut gate = None;
-    let worker = stage
-        .worker(|worker| {
-            let (worker, added) = Gate::add(worker);
-            gate = Some(added);
-            worker
-        })
-        .await;
-    (worker, gate.unwrap())
+    stage.worker_with(stage.settings(""), Gate::add).await
 }

@@ -13,6 +13,7 @@ mod program;
 mod running;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub(crate) use program::Program;
@@ -24,12 +25,24 @@ use redcall_worker::Worker;
 pub(crate) use running::{RunningGateway, RunningWorker};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// Allows this process both ends of a thousand connections.
 pub(crate) fn allow_many_files() {
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum.map(|most| most.min(8192)).or(Some(8192));
     setrlimit(Resource::Nofile, files).unwrap();
+}
+
+/// Returns the text of `/metrics` of the probes at this address.
+pub(crate) async fn metrics(probes: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(probes).await.unwrap();
+    let request = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    response
 }
 
 /// A private Redis and a folder for settings.
@@ -83,9 +96,18 @@ impl Stage {
     /// As [`Stage::worker`], with these settings; their jobs and queues are kept.
     pub(crate) async fn worker_of(
         &self,
-        mut settings: Settings,
+        settings: Settings,
         build: impl FnOnce(Worker) -> Worker,
     ) -> RunningWorker {
+        self.worker_with(settings, |worker| (build(worker), ())).await.0
+    }
+
+    /// As [`Stage::worker_of`]; returns also what `build` has made for the test.
+    pub(crate) async fn worker_with<T>(
+        &self,
+        mut settings: Settings,
+        build: impl FnOnce(Worker) -> (Worker, T),
+    ) -> (RunningWorker, T) {
         for name in ["add", "count", "echo", "fail", "sleep"] {
             let handler = HandlerSettings::Compiled(format!("builtin:{name}"));
             settings.jobs.entry(name.to_owned()).or_insert_with(|| JobSettings::new(handler));
@@ -94,11 +116,11 @@ impl Stage {
             settings.worker.queues = vec!["default".to_owned(), "device".to_owned()];
         }
         settings.gateways.clear();
-        let worker = build(Worker::from_settings(settings).unwrap());
+        let (worker, made) = build(Worker::from_settings(settings).unwrap());
         let readiness = worker.readiness();
         let running = RunningWorker::start(worker);
         eventually("the worker to be ready", async || readiness.check().await.ok()).await;
-        running
+        (running, made)
     }
 
     /// Opens a gateway in this process, with `text` as its settings.

@@ -186,8 +186,8 @@ impl RqJobs {
         self.bounded(Instant::now() + timeout, withdrawing).await
     }
 
-    /// Removes the answer of a job. The job itself is its worker's, who sets its TTL. A second
-    /// answer expires.
+    /// Removes the answer of a job. The job's hash stays: the worker sets its TTL. A second answer
+    /// expires.
     ///
     /// # Errors
     ///

@@ -216,21 +216,21 @@ async fn claim(job: &Job) -> Result<(), NotRun> {
     }
 }
 
-/// Returns the time until the caller's deadline; `None` if it has none. Without a time of enqueue
-/// the budget starts now; a time in the future counts as now.
+/// Returns the time until the caller's deadline; `None` if it has none. A time in the future counts
+/// as now.
 pub(crate) fn budget_left(request: &DecodedRequest, now_ms: u64) -> Option<Duration> {
-    let budget = request.budget_ms?;
-    let waited = request.enqueued_at.map_or(0, |at| now_ms.saturating_sub(at));
-    Some(Duration::from_millis(budget.saturating_sub(waited)))
+    left_of(request.budget_ms, request, now_ms)
 }
 
-/// Returns `true` if the time in which a run may start is over. Without a time of enqueue it begins
-/// now. Most requests have none.
+/// Returns `true` if the time in which a run may start is over. Most requests have none.
 pub(crate) fn is_late(request: &DecodedRequest, now_ms: u64) -> bool {
-    request.start_ms.is_some_and(|within| {
-        let waited = request.enqueued_at.map_or(0, |at| now_ms.saturating_sub(at));
-        waited >= within
-    })
+    left_of(request.start_ms, request, now_ms).is_some_and(|left| left.is_zero())
+}
+
+/// Returns the rest of a time, ms, that begins with the enqueue; without one, it begins now.
+fn left_of(time: Option<u64>, request: &DecodedRequest, now_ms: u64) -> Option<Duration> {
+    let waited = request.enqueued_at.map_or(0, |at| now_ms.saturating_sub(at));
+    Some(Duration::from_millis(time?.saturating_sub(waited)))
 }
 
 /// Returns the outcome of a request that is refused before its run. `cause` is only logged.

@@ -114,19 +114,18 @@ impl Launcher<'_> {
         }
         // Other callers may have joined the call with later deadlines: `execute` asks.
         let is_shared = request.idempotency_key.is_some();
-        let left = if is_shared { None } else { budget_left(&request, self.shared.link.now_ms()) };
+        let now_ms = self.shared.link.now_ms();
+        let left = if is_shared { None } else { budget_left(&request, now_ms) };
         if left.is_some_and(|left| left.is_zero()) {
             let message = "the caller's timeout ended while the request was queued";
             return refuse(Code::DeadlineExceeded, message, false);
         }
-        if !is_shared && is_late(&request, self.shared.link.now_ms()) {
+        if !is_shared && is_late(&request, now_ms) {
             let message = "the time in which the job may start (start_ms) is over";
             return refuse(Code::DeadlineExceeded, message, false);
         }
         if let Some(verified) = &verified {
-            verified
-                .in_time(record, self.shared.link.now_ms())
-                .map_err(|refusal| unauthorized(&request, refusal))?;
+            verified.in_time(record, now_ms).map_err(|refusal| unauthorized(&request, refusal))?;
         }
         let Some(mapped) = self.mapping.get(&request.name) else {
             let spent = verified.as_ref().and_then(|verified| verified.spent_before(leased.mark));

@@ -25,7 +25,6 @@ mod protocols {
 mod stage {
     pub(super) mod flood;
     pub(super) mod place;
-    pub(super) mod process;
     pub(super) mod program;
     pub(super) mod protocol;
     pub(super) mod rig;

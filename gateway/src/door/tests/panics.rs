@@ -8,8 +8,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use redcall_testkit::eventually;
 use redcall_testkit::redis::cmd;
+use redcall_testkit::{eventually, unhex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -90,10 +90,7 @@ async fn panic_ends_one_bgpy_connection() {
     // AUTH, as recorded.
     let recorded = include_str!("../../../tests/vectors/bgpy/session.jsonl").lines().next();
     let auth: serde_json::Value = serde_json::from_str(recorded.unwrap()).unwrap();
-    let hex = auth["hex"].as_str().unwrap();
-    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-    let auth: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
-    other.write_all(&auth).await.unwrap();
+    other.write_all(&unhex(auth["hex"].as_str().unwrap())).await.unwrap();
     // A frame begins with its length.
     reads(&mut other, "            ").await;
 }

@@ -1,5 +1,6 @@
 //! Datums of recorded sessions, and datums that must be refused.
 
+use redcall_testkit::unhex;
 use serde_json::value::RawValue;
 
 use super::{ReadBounds, Schema, Unknown, read, write};
@@ -12,11 +13,6 @@ fn parsed(json: &str) -> Schema {
 
 fn template() -> Schema {
     parsed(include_str!("../../../tests/vectors/grpc_avro/TemplateInput.avsc"))
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(byte).collect()
 }
 
 fn raw(json: &str) -> &RawValue {
@@ -57,7 +53,7 @@ fn recorded_datums_are_read_and_written_byte_for_byte() {
     let vectors: Vec<Vector> = serde_json::from_str(file).unwrap();
     assert_eq!(vectors.len(), 11);
     for Vector { is, record, datum_hex } in vectors {
-        let (record, datum) = (compact(record.unwrap().get()), hex(datum_hex));
+        let (record, datum) = (compact(record.unwrap().get()), unhex(datum_hex));
         assert_eq!(read(&template(), &datum, BOUNDS).unwrap().get(), record, "{is}");
         let again = write(&template(), raw(&record), Unknown::Refused, datum.len());
         assert_eq!(again.unwrap(), datum, "{is}");
@@ -70,7 +66,7 @@ fn inputs_of_the_refuse_table_are_refused() {
     let vectors: Vec<Vector> = serde_json::from_str(file).unwrap();
     assert_eq!(vectors.len(), 14);
     for Vector { is, datum_hex, .. } in vectors {
-        let refused = read(&template(), &hex(datum_hex), BOUNDS);
+        let refused = read(&template(), &unhex(datum_hex), BOUNDS);
         assert!(refused.is_err(), "{is}: {}", refused.unwrap());
     }
 }
@@ -168,7 +164,7 @@ fn datum_over_a_bound_is_refused() {
 
 #[test]
 fn numbers_keep_their_value_or_are_refused() {
-    assert_eq!(written(r#""int""#, "-2147483648").unwrap(), hex("ffffffff0f"));
+    assert_eq!(written(r#""int""#, "-2147483648").unwrap(), unhex("ffffffff0f"));
     assert_eq!(written(r#""int""#, "2147483648").unwrap_err(), "the number does not fit into int");
     assert_eq!(written(r#""long""#, "9223372036854775807").unwrap().len(), 10);
     assert!(written(r#""long""#, "9223372036854775808").is_err());

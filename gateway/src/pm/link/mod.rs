@@ -196,7 +196,7 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
     }
 
     fn panicked(&self) -> End {
-        self.link.door.refuse(&self.link.peer, "panic");
+        self.link.door.panicked();
         End::Panicked
     }
 

@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 
+use redcall_testkit::unhex;
 use serde::Deserialize;
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
@@ -20,11 +21,6 @@ struct Refused {
     bytes_hex: String,
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
-    let digit = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-    (0..hex.len()).step_by(2).map(digit).collect()
-}
-
 fn vector(name: &str) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/pm/");
     std::fs::read_to_string(format!("{folder}{name}")).unwrap()
@@ -36,7 +32,7 @@ fn session() -> Vec<(Writer, Vec<u8>)> {
     let segments = segments.lines().map(|line| serde_json::from_str::<Segment>(line).unwrap());
     let writer = |d: &str| if d == "S>C" { Writer::Server } else { Writer::Application };
     let segments = segments.filter(|segment| !segment.hex.is_empty());
-    segments.map(|segment| (writer(&segment.d), bytes(&segment.hex))).collect()
+    segments.map(|segment| (writer(&segment.d), unhex(&segment.hex))).collect()
 }
 
 fn read_frame(frame: &[u8]) -> Result<Incoming, Refusal> {
@@ -196,7 +192,7 @@ fn every_hostile_input_has_its_outcome() {
     assert_eq!(inputs.len(), expected.len());
     for (input, (name, wanted)) in inputs.iter().zip(expected) {
         assert_eq!(input.is, name);
-        let outcome = outcome(&bytes(&input.bytes_hex));
+        let outcome = outcome(&unhex(&input.bytes_hex));
         assert!(outcome.len() == 1 && outcome[0].contains(wanted), "{name}: {outcome:?}");
     }
 }

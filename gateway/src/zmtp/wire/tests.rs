@@ -1,6 +1,7 @@
 //! The bytes of recorded sessions, and inputs that end a connection.
 
 use bytes::{Bytes, BytesMut};
+use redcall_testkit::unhex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio_util::codec::Decoder as _;
@@ -30,11 +31,6 @@ struct Meaning<'a> {
     published: Option<(String, String)>,
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
-    let digits = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
-    digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
-}
-
 fn lines(name: &str) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/zmtp");
     std::fs::read_to_string(format!("{folder}/{name}.jsonl")).unwrap()
@@ -45,7 +41,7 @@ fn segments(name: &str, connection: u32, direction: &str) -> Vec<Vec<u8>> {
     let all = lines(name);
     let all = all.lines().map(|line| serde_json::from_str::<Segment>(line).unwrap());
     let wanted = all.filter(|segment| segment.c == connection && segment.d == direction);
-    wanted.map(|segment| bytes(&segment.hex)).collect()
+    wanted.map(|segment| unhex(&segment.hex)).collect()
 }
 
 fn read(ours: SocketType, segments: &[Vec<u8>]) -> Result<Vec<Incoming>, Violation> {
@@ -108,7 +104,7 @@ fn recorded_subscriptions_are_read_and_their_events_written() {
 
         let mut written = encode::opening(SocketType::Pub);
         for (topic, body) in &published {
-            written.extend(encode::message(&[&bytes(topic), body.as_bytes()]));
+            written.extend(encode::message(&[&unhex(topic), body.as_bytes()]));
         }
         let sent = segments(&session, 1, "S>C");
         assert_eq!(written, sent.concat(), "{version}");

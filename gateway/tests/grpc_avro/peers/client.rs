@@ -143,9 +143,3 @@ pub(crate) fn monitor(id: &str, follow: bool) -> Value {
     });
     json!({"path": MONITOR, "record": record})
 }
-
-/// The bytes of a hexadecimal text.
-pub(crate) fn hex(text: &str) -> Vec<u8> {
-    let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(byte).collect()
-}

@@ -40,7 +40,7 @@ pub(crate) fn request(path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Re
 /// The message that begins a job, in its frame.
 pub(crate) fn init_message(follow: bool) -> Vec<u8> {
     let hex = "000000001d020200000002106d657461646174610214323032332d30332d30370000";
-    let mut bytes = crate::client::hex(hex);
+    let mut bytes = redcall_testkit::unhex(hex);
     *bytes.last_mut().unwrap() = u8::from(follow);
     bytes
 }

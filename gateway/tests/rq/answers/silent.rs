@@ -6,23 +6,11 @@ use std::net::SocketAddr;
 use redcall_testkit::eventually;
 use redcall_testkit::redis::AsyncCommands as _;
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::rq_redis::{DOOR, Gate, RqRedis, call, uuid};
-use crate::support::Stage;
+use crate::support::{Stage, metrics};
 
 const LATER: &str = "redcall-gateway:rq:python-rpc:later";
-
-/// Returns the metrics of a gateway.
-async fn metrics(address: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).await.unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).await.unwrap();
-    response
-}
 
 /// Returns the lines of the calls that ended.
 async fn ended(address: SocketAddr) -> Vec<String> {
@@ -73,16 +61,8 @@ async fn calls_that_redcall_does_not_accept_leave_room_for_others() {
     }
 
     // A worker of that queue: each runs once.
-    let mut gate = None;
     let settings = stage.settings("[worker]\nqueues = [\"held\"]\n");
-    let _worker = stage
-        .worker_of(settings, |worker| {
-            let (worker, added) = Gate::add(worker);
-            gate = Some(added);
-            worker
-        })
-        .await;
-    let gate = gate.unwrap();
+    let (_worker, gate) = stage.worker_with(settings, Gate::add).await;
     gate.ends.add_permits(100);
     for id in &ids {
         rq.ends(id, "finished").await;

@@ -8,10 +8,10 @@ use std::time::Instant;
 use miette::{IntoDiagnostic as _, miette};
 
 use super::stage::place::Place;
-use super::stage::process;
 use super::stage::program::Program;
 use super::stage::protocol::Protocol;
 use super::stage::rig::Rig;
+use crate::long::stage::process;
 
 const CLIENTS: [usize; 2] = [1, 8];
 

@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::calls::{client, ready};
 use super::stage::place::Place;
-use super::stage::process::memory;
 use super::stage::protocol::Protocol;
 use super::stage::rig::Rig;
+use crate::long::stage::process::memory;
 
 pub(super) const HEADING: &str =
     "protocol   RSS of the gateway, MB: before    peak   after | growth, bound";

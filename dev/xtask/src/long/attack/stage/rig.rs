@@ -16,6 +16,7 @@ use redcall_store::embedded::{Embedded, EmbeddedOptions};
 
 use super::calls::{Calls, ECHO, Job};
 use super::row::{Bounds, Figures, Memory, Row};
+use crate::long::stage::process;
 use crate::long::stage::wire::{Reply, Wire};
 use crate::programs::redis_server;
 
@@ -111,12 +112,7 @@ impl Rig {
 
     /// How much processor time the worker has had, seconds.
     pub(crate) fn worker_time(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.worker.child.id()));
-        let stat = stat.unwrap_or_default();
-        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
-        let ticks = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
-        // A hundred a second, wherever Linux runs.
-        ticks.sum::<f64>() / 100.0
+        process::time(self.worker.child.id())
     }
 
     /// Runs `attack` during the legitimate calls, and measures.
@@ -229,12 +225,12 @@ impl Sampled {
         let stopped = Arc::clone(&stop);
         let reader = std::thread::spawn(move || {
             let mut memory = [worker, redis].map(|pid| {
-                let now = resident(pid);
+                let (now, _) = process::memory(pid);
                 Memory { before: now, peak: now, after: now }
             });
             while !stopped.load(Ordering::Relaxed) {
                 for (memory, pid) in memory.iter_mut().zip([worker, redis]) {
-                    memory.after = resident(pid);
+                    (memory.after, _) = process::memory(pid);
                     memory.peak = memory.peak.max(memory.after);
                 }
                 std::thread::sleep(Duration::from_millis(20));
@@ -248,12 +244,4 @@ impl Sampled {
         self.stop.store(true, Ordering::Relaxed);
         self.reader.join().unwrap_or_default()
     }
-}
-
-/// Resident memory, MB; 0 if the process is gone.
-fn resident(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    let kb = line.split_whitespace().next().and_then(|kb| kb.parse::<f64>().ok());
-    kb.unwrap_or_default() / 1000.0
 }

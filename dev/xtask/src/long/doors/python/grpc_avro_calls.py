@@ -3,28 +3,15 @@
 `call` is one answer, `init` a stream of states up to Success.
 """
 
-import io
 import sys
 
-import fastavro
 import grpc
 import load
+from grpc_avro_codec import read, written
 
-schema = fastavro.schema.load_schema(sys.argv[3])
 stream = sys.argv[2] == "init"
 ARGS = {"ingest": None, "ingest_type": "metadata", "daterange": "2023-03-07", "persistence": stream}
 RECORD = {"hash": None, "id": None, "task": "SYMBOL1", "status": None, "task_args": ARGS}
-
-
-def written(record):
-    datum = io.BytesIO()
-    fastavro.schemaless_writer(datum, schema, record)
-    return datum.getvalue()
-
-
-def read(datum):
-    return fastavro.schemaless_reader(io.BytesIO(datum), schema)
-
 
 channel = grpc.insecure_channel(sys.argv[1])
 one = channel.unary_unary("/templateaapi.TemplateCall/callTemplate", written, read)

@@ -1,23 +1,9 @@
 """A grpcio server with the same methods and schema: grpc_avro_server.py - call|init SCHEMA"""
 
-import io
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import fastavro
 import grpc
-
-schema = fastavro.schema.load_schema(sys.argv[3])
-
-
-def written(record):
-    datum = io.BytesIO()
-    fastavro.schemaless_writer(datum, schema, record)
-    return datum.getvalue()
-
-
-def read(datum):
-    return fastavro.schemaless_reader(io.BytesIO(datum), schema)
+from grpc_avro_codec import read, written
 
 
 def init(record, context):

@@ -20,7 +20,12 @@ impl Place {
     pub(crate) fn python(&self, folder: &str) -> miette::Result<&Path> {
         let variable = format!("REDCALL_PYTHON_{}", folder.to_uppercase());
         let python = self.pythons.get(&variable);
-        python.map(PathBuf::as_path).ok_or_else(|| miette!("there is no Python for {folder}"))
+        python.map(PathBuf::as_path).ok_or_else(|| {
+            miette!(
+                help = "install the Python that its first line names",
+                "no interpreter for gateway/tests/{folder}/requirements.txt was found"
+            )
+        })
     }
 
     /// A file of this run's Python programs.
