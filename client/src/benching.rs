@@ -11,6 +11,7 @@ use redcall_common::frame::Frame;
 use redcall_common::keys::QueueKeys;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::engine::deliveries::{Deliveries, LaterDeliveries};
 use crate::engine::in_flight::{Guard, InFlight, Stage};
 use crate::engine::replies::{self, Wanted};
 use crate::engine::withdrawal::Origin;
@@ -22,6 +23,8 @@ pub struct Waiters {
     queue: Arc<QueueKeys>,
     waiting: Vec<(Guard, oneshot::Receiver<Result<Frame, CallError>>)>,
     reread: mpsc::UnboundedSender<Wanted>,
+    deliveries: Deliveries,
+    later: LaterDeliveries,
     /// Kept, so that the channel stays open.
     _wanted: mpsc::UnboundedReceiver<Wanted>,
 }
@@ -32,7 +35,9 @@ impl Waiters {
     pub fn new(queue: QueueKeys) -> Self {
         let (in_flight, _withdrawn) = InFlight::new();
         let (reread, _wanted) = mpsc::unbounded_channel();
-        Self { in_flight, queue: Arc::new(queue), waiting: Vec::new(), reread, _wanted }
+        let (deliveries, later) = Deliveries::new(in_flight.clone(), |_| ());
+        let (queue, waiting) = (Arc::new(queue), Vec::new());
+        Self { in_flight, queue, waiting, reread, deliveries, later, _wanted }
     }
 
     /// Registers a waiter for the request `id`, as a call does before it is sent.
@@ -58,8 +63,9 @@ impl Waiters {
     }
 
     /// Processes an announcement.
-    pub fn receive(&self, announcement: &[u8]) {
-        replies::on_announcement(announcement, &self.in_flight, &self.reread);
+    pub fn receive(&mut self, announcement: &[u8]) {
+        replies::on_announcement(announcement, &self.in_flight, &self.reread, &self.deliveries);
+        self.later.run_once();
     }
 
     /// Takes all answers delivered; returns their number.

@@ -208,6 +208,17 @@ impl CallError {
         Self::Unknown { source: None }
     }
 
+    /// The request is larger than `limits.request`.
+    pub(crate) fn too_large(size: usize, limit: usize) -> Self {
+        let message =
+            format!("the request has {size} bytes, the limit is {limit} (limits.request)");
+        Self::rejected(Code::TooLarge, message)
+    }
+
+    pub(crate) fn not_encoded(error: &serde_json::Error) -> Self {
+        Self::Encode(serde::ser::Error::custom(error))
+    }
+
     /// The answer has no valid signature.
     pub(crate) fn not_trusted(why: &Distrust, claimed: Option<WireError>) -> Self {
         let says =

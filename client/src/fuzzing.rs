@@ -10,6 +10,7 @@ use redcall_common::frame::Frame;
 use redcall_common::keys::Keys;
 use tokio::sync::mpsc;
 
+use crate::engine::deliveries::Deliveries;
 use crate::engine::in_flight::{InFlight, Stage};
 use crate::engine::replies;
 use crate::engine::withdrawal::Origin;
@@ -36,11 +37,13 @@ pub fn receive<'a>(id: &str, pieces: impl Iterator<Item = &'a [u8]>) -> Received
     let origin = Origin { keys: queue, record: None, deadline: None };
     let (in_flight, _withdrawn) = InFlight::new();
     let (reread, _wanted) = mpsc::unbounded_channel();
+    let (deliveries, mut later) = Deliveries::new(in_flight.clone(), |_| ());
     let (_waits, mut end) = in_flight.wait_for(id, &key, Stage::Sent, None);
     let (_follows, mut frames) = in_flight.follow(id, &key, origin);
     for piece in pieces {
         if piece.first() == Some(&b'[') {
-            replies::on_announcement(piece, &in_flight, &reread);
+            replies::on_announcement(piece, &in_flight, &reread, &deliveries);
+            later.run_once();
         } else {
             in_flight.deliver(replies::parse(piece).into_iter());
         }

@@ -1,8 +1,9 @@
 //! Sending many requests at once.
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::time::Instant;
 
+use crate::call::alike::AlikeRequests;
 use crate::call::request::{Delivery, RequestBuilder};
 use crate::call::send::{Group, Outbound, run_alongside};
 use crate::engine::client::Client;
@@ -12,9 +13,9 @@ use crate::response::{Receipt, Response};
 impl Client {
     /// Enqueues all `requests` of this client and returns one result each, in order.
     ///
-    /// The requests are written together, up to 1,024 per queue and command. Each ends within its
-    /// own timeout. After the future is dropped, each may be queued or not, as for
-    /// [`Client::call`].
+    /// The requests are written together. Those that differ only in their data are checked once per
+    /// 256 and cost least. Each ends within its own timeout. After the future is dropped, each may
+    /// be queued or not, as for [`Client::call`].
     ///
     /// ```
     /// # redcall_testkit::example::with_client(async |client| {
@@ -25,6 +26,29 @@ impl Client {
     /// # Ok(()) });
     /// ```
     pub async fn call_many(
+        &self,
+        requests: impl IntoIterator<Item = RequestBuilder>,
+    ) -> Vec<Result<Receipt, CallError>> {
+        let mut requests = requests.into_iter();
+        let mut alike = AlikeRequests::new(&self.inner);
+        let mut other = None;
+        for request in requests.by_ref() {
+            other = alike.add(request).await;
+            if other.is_some() {
+                break;
+            }
+        }
+        alike.flush().await;
+        let Some(other) = other else { return alike.finish().await };
+        // In the order of the requests: the first ones are handed over already.
+        let others = self.call_each(std::iter::once(*other).chain(requests));
+        let (mut receipts, others) = join(alike.finish(), others).await;
+        receipts.extend(others);
+        receipts
+    }
+
+    /// Enqueues any kind of requests.
+    async fn call_each(
         &self,
         requests: impl IntoIterator<Item = RequestBuilder>,
     ) -> Vec<Result<Receipt, CallError>> {
@@ -117,6 +141,11 @@ mod tests {
     use std::cell::RefCell;
     use std::time::Duration;
 
+    use redcall_common::error::Code;
+    use redcall_common::settings::Settings;
+    use redcall_testkit::TestRedis;
+    use redcall_testkit::redis::AsyncCommands;
+
     use super::*;
 
     #[tokio::test]
@@ -133,5 +162,36 @@ mod tests {
         let ended: Vec<Option<u64>> = ended.into_iter().map(Result::ok).collect();
         assert_eq!(ended, [Some(3), Some(1), None, Some(2)]);
         assert_eq!(*finished.borrow(), [1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn mixed_batch_keeps_its_order_and_one_result_per_request() {
+        let redis = TestRedis::start().await;
+        let mut settings = Settings { redis: redis.settings(), ..Settings::default() };
+        settings.limits.request = 1000;
+        let client = Client::from_settings(&settings).await.unwrap();
+        let add = |data: &str| client.request("add").data(data);
+        // More than one part, then one that is too large, of another queue, and with a header.
+        let mut requests: Vec<RequestBuilder> = (0..300).map(|_| add("alike")).collect();
+        let large = "x".repeat(1000);
+        requests.extend([add(&large), add("aside").queue("aside"), add("other").header("a", "b")]);
+        requests.extend([add("last"), add(&large)]);
+        let receipts = client.call_many(requests).await;
+        let codes = |(at, result): (usize, &Result<Receipt, CallError>)| {
+            Some((at, result.as_ref().err()?.code()))
+        };
+        let failed: Vec<_> = receipts.iter().enumerate().filter_map(codes).collect();
+        assert_eq!(failed, [(300, Code::TooLarge), (304, Code::TooLarge)]);
+        let mut conn = redis.connection().await;
+        for (queue, count) in [("default", 302), ("aside", 1)] {
+            let key = format!("redcall:{{{queue}}}:queue");
+            let queued: Vec<String> = conn.lrange(key, 0, -1).await.unwrap();
+            let of_queue = receipts.iter().flatten().filter(|receipt| receipt.queue == queue);
+            let ids: Vec<&str> = of_queue.map(|receipt| receipt.id.as_str()).collect();
+            assert_eq!((queued.len(), ids.len()), (count, count));
+            for (envelope, id) in queued.iter().zip(ids) {
+                assert!(envelope.starts_with(&format!(r#"{{"id":"{id}""#)), "{envelope}");
+            }
+        }
     }
 }

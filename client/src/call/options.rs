@@ -36,6 +36,25 @@ impl RequestBuilder {
         self
     }
 
+    /// Sets how long the request's signature is valid after the request is due, at most 7 days. A
+    /// job that has not started by then ends with `unauthorized`. Its id is remembered for as long.
+    /// The default is [`RequestBuilder::timeout`] plus one minute, or 7 days without a timeout. No
+    /// effect without a signing key (the setting `auth.sign_with`).
+    pub fn expires_in(mut self, validity: Duration) -> Self {
+        self.expires_in = Some(validity);
+        self
+    }
+
+    /// Tracks the status of the job for [`Client::status`](crate::Client::status) and
+    /// [`Client::monitor`](crate::Client::monitor). The status is kept while the job runs and for
+    /// `kept` (1 s to 7 days) after its last change. It is `Pending` as soon as the request is
+    /// enqueued. The default is the setting `status` of the job; without either, no status is kept.
+    /// Costs additional commands in Redis.
+    pub fn track_status(mut self, kept: Duration) -> Self {
+        self.tracking = Some(kept);
+        self
+    }
+
     /// Sets the time in which a run may start, counted from when the request is due: a later run
     /// ends with `deadline_exceeded`. By default that time is the job's own. With a long
     /// [`RequestBuilder::job_timeout`] it keeps a request whose caller has died, and therefore

@@ -13,14 +13,15 @@ use redcall_common::frame::FrameType;
 use redcall_common::frame_head::FrameHead;
 use redcall_common::limits::TTL_RANGE_MS;
 use redcall_common::name::{is_idempotency_key, is_job_name, new_id};
-use redcall_common::request::{Envelope, ReplyTo, default_response_ttl_ms};
+use redcall_common::request::{Envelope, EnvelopeTemplate, ReplyTo, default_response_ttl_ms};
 use redcall_store::{Idempotency, Placement, Session as _, StatusTracking};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
-use crate::engine::client::{Client, Route};
+use crate::engine::client::Client;
 use crate::engine::deadline::deadline_in;
+use crate::engine::route::Route;
 use crate::engine::sender::Payload;
 use crate::engine::withdrawal::Origin;
 use crate::error::CallError;
@@ -49,17 +50,17 @@ const DELAY_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
     pub(crate) client: Client,
-    name: String,
+    pub(super) name: String,
     data: Result<Box<RawValue>, serde_json::Error>,
-    queue: Option<String>,
-    timeout: Option<Duration>,
-    when: When,
-    idempotency_key: Option<String>,
-    max_attempts: Option<u32>,
+    pub(super) queue: Option<String>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) when: When,
+    pub(super) idempotency_key: Option<String>,
+    pub(super) max_attempts: Option<u32>,
     durability: Option<Durability>,
-    headers: BTreeMap<String, String>,
-    expires_in: Option<Duration>,
-    tracking: Option<Duration>,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) expires_in: Option<Duration>,
+    pub(super) tracking: Option<Duration>,
     pub(super) job_timeout: Option<Duration>,
     pub(super) start_within: Option<Duration>,
     pub(super) worker_required: bool,
@@ -67,11 +68,17 @@ pub struct RequestBuilder {
 
 /// When a request is due.
 #[derive(Clone, Copy)]
-enum When {
+pub(super) enum When {
     Now,
     In(Duration),
     /// Redis time, ms since the epoch.
     At(u64),
+}
+
+impl When {
+    pub(super) fn is_now(self) -> bool {
+        matches!(self, Self::Now)
+    }
 }
 
 /// How a request is delivered.
@@ -261,24 +268,6 @@ impl RequestBuilder {
         self
     }
 
-    /// Sets how long the request's signature is valid after the request is due, at most 7 days. A
-    /// job that has not started by then ends with `unauthorized`. Its id is remembered for as long.
-    /// The default is [`RequestBuilder::timeout`] plus one minute, or 7 days without a timeout. No
-    /// effect without a signing key (the setting `auth.sign_with`).
-    pub fn expires_in(mut self, validity: Duration) -> Self {
-        self.expires_in = Some(validity);
-        self
-    }
-
-    /// Tracks the status of the job for [`Client::status`] and [`Client::monitor`]. The status is
-    /// kept while the job runs and for `kept` (1 s to 7 days) after its last change. It is
-    /// `Pending` as soon as the request is enqueued. The default is the setting `status` of the
-    /// job; without either, no status is kept. Costs additional commands in Redis.
-    pub fn track_status(mut self, kept: Duration) -> Self {
-        self.tracking = Some(kept);
-        self
-    }
-
     pub(crate) fn check(&self, delivery: Delivery) -> Result<Prepared, CallError> {
         let inner = &self.client.inner;
         let invalid = |message: String| CallError::rejected(Code::InvalidRequest, message);
@@ -382,16 +371,33 @@ impl RequestBuilder {
         prepared.due_ms.saturating_add(validity_ms.min(LONGEST_MS))
     }
 
+    /// Separates the data from the request, which then has none.
+    pub(super) fn split_data(mut self) -> (Self, Result<Box<RawValue>, CallError>) {
+        let data = std::mem::replace(&mut self.data, Ok(RawValue::NULL.to_owned()));
+        (self, data.map_err(CallError::Encode))
+    }
+
+    pub(super) fn into_data(self) -> Result<Box<RawValue>, CallError> {
+        self.data.map_err(CallError::Encode)
+    }
+
+    /// Returns the writer of the envelopes of fire-and-forget requests like this one.
+    pub(super) fn template(&self, prepared: &Prepared) -> EnvelopeTemplate {
+        let data = RawValue::NULL;
+        let mut envelope = Envelope::new(&prepared.id, &self.name, data, prepared.due_ms);
+        envelope.budget_ms = prepared.budget.map(millis);
+        envelope.start_ms = self.start_within.map(millis);
+        envelope.max_attempts = self.max_attempts.map(u64::from);
+        envelope.template()
+    }
+
     /// Returns the request as the sender writes it.
     pub(crate) fn payload(
         &self,
         prepared: &Prepared,
         delivery: Delivery,
     ) -> Result<Payload, CallError> {
-        let data = self
-            .data
-            .as_ref()
-            .map_err(|error| CallError::Encode(serde::ser::Error::custom(error)))?;
+        let data = self.data.as_ref().map_err(CallError::not_encoded)?;
         let own_channel;
         let (response_key, notify) = match delivery {
             Delivery::FireAndForget => (None, None),
@@ -422,10 +428,7 @@ impl RequestBuilder {
         envelope.auth = token.as_ref();
         let envelope = envelope.encode();
         if envelope.len() > limits.request {
-            let (size, limit) = (envelope.len(), limits.request);
-            let message =
-                format!("the request has {size} bytes, the limit is {limit} (limits.request)");
-            return Err(CallError::rejected(Code::TooLarge, message));
+            return Err(CallError::too_large(envelope.len(), limits.request));
         }
         // A plain push looks for a worker only if the caller waits.
         let asks = self.worker_required && delivery != Delivery::Wait;

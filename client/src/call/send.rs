@@ -22,13 +22,13 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use crate::call::request::{Delivery, Prepared, RequestBuilder};
 use crate::call::stream::{FrameStream, Source};
 use crate::call::ticket::Ticket;
-use crate::engine::client::{Client, Inner, NotReady, Route};
+use crate::engine::client::{Client, Inner, NotReady};
 use crate::engine::deadline::deadline_in;
 use crate::engine::durability::ReplicationTarget;
 use crate::engine::in_flight::{Guard, Stage};
 use crate::engine::replies;
-use crate::engine::send_claim::SendClaim;
-use crate::engine::sender::{Caller, Command, Joined, Outgoing};
+use crate::engine::route::Route;
+use crate::engine::sender::{Caller, Command, Joined, Outgoing, SendClaim};
 use crate::error::CallError;
 use crate::response::{Receipt, Response};
 
@@ -184,7 +184,7 @@ impl RequestBuilder {
         let (done, confirmed) = oneshot::channel();
         let send_claim = SendClaim::default();
         let caller = Caller::Forgets { done, send_claim: send_claim.clone() };
-        let outgoing = Outgoing { keys: prepared.route.keys.clone(), payload, caller };
+        let outgoing = Outgoing { route: prepared.route.clone(), payload, caller };
         let outbound = Outbound { client, prepared, level, target: None, send_claim, confirmed };
         Ok((outgoing, Box::new(outbound)))
     }
@@ -203,7 +203,7 @@ impl RequestBuilder {
         let grace = self.client.inner.no_workers_grace;
         let until = deadline_in(if self.worker_required { Duration::ZERO } else { grace });
         let caller = Caller::Waits { id: prepared.id.clone(), until };
-        Ok(Outgoing { keys: prepared.route.keys.clone(), payload, caller })
+        Ok(Outgoing { route: prepared.route.clone(), payload, caller })
     }
 }
 

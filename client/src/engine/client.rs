@@ -12,17 +12,19 @@ use redcall_common::limits::Limits;
 use redcall_common::name::{new_id, service_queue};
 use redcall_common::settings::Settings;
 use redcall_store::inspect::Inspector;
-use redcall_store::{Connection, Connector, Session as _, SharedOps as _, StoreError};
-use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
+use redcall_store::{Connection, Connector, PushHandler, Session as _, SharedOps as _, StoreError};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::engine::deadline::left_until;
+use crate::engine::deliveries::Deliveries;
 use crate::engine::durability::DurabilityWaiters;
 use crate::engine::events::hub::Events;
 use crate::engine::in_flight::InFlight;
 use crate::engine::monitors::Monitors;
 use crate::engine::replies::{self, BATCH_MAX, Reader, Wanted};
 use crate::engine::results::ResultEvents;
+use crate::engine::route::Route;
 use crate::engine::sender::{Caps, Command, Sender};
 use crate::engine::subscriptions::Subscriptions;
 use crate::error::CallError;
@@ -108,20 +110,22 @@ fn max_lengths(settings: &Settings) -> BTreeMap<String, u64> {
     queues.filter_map(|(name, queue)| Some((name.clone(), queue.max_length?))).collect()
 }
 
-/// A queue that this client has used.
-pub(crate) struct Route {
-    pub(crate) keys: Arc<QueueKeys>,
-    /// Channel on which this client receives announcements of answers.
-    pub(crate) notify: String,
-    subscribed: OnceCell<()>,
-    announced: OnceCell<()>,
-}
-
-impl Route {
-    /// Returns `true` if [`Inner::prepare`] has nothing left to do.
-    pub(crate) fn is_ready(&self, waits: bool) -> bool {
-        self.announced.initialized() && (!waits || self.subscribed.initialized())
-    }
+/// Returns the handler of messages, and spawns the task of its bounded deliveries.
+fn message_handler(
+    in_flight: &InFlight,
+    wanted: &mpsc::UnboundedSender<Wanted>,
+    monitors: &Arc<Monitors>,
+) -> PushHandler {
+    let (waiters, reread, monitors) = (in_flight.clone(), wanted.clone(), monitors.clone());
+    let (missing, missed) = (in_flight.clone(), wanted.clone());
+    let (deliveries, later) = Deliveries::new(in_flight.clone(), move |ids| {
+        replies::request_reads(ids, &missing, &missed);
+    });
+    tokio::spawn(later.run());
+    Arc::new(move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
+        true => monitors.notify(channel),
+        false => replies::on_announcement(payload, &waiters, &reread, &deliveries),
+    })
 }
 
 impl Client {
@@ -176,13 +180,9 @@ impl Client {
         let (in_flight, withdrawn) = InFlight::new();
         let (wanted, wanted_receiver) = mpsc::unbounded_channel();
         let monitors = Arc::<Monitors>::default();
-        let (waiters, reread, changed) = (in_flight.clone(), wanted.clone(), monitors.clone());
-        let sink = move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
-            true => changed.notify(channel),
-            false => replies::on_announcement(payload, &waiters, &reread),
-        };
+        let sink = message_handler(&in_flight, &wanted, &monitors);
         let (link, reads) = tokio::try_join!(
-            Connection::connect(connector.clone(), Arc::new(sink)),
+            Connection::connect(connector.clone(), sink),
             Connection::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| ())),
         )?;
         let (link, reads) = (Arc::new(link), Arc::new(reads));
@@ -299,13 +299,7 @@ impl Inner {
         }
         let keys = self.keys.of(queue);
         let notify = keys.notify(&self.id);
-        let route = Route {
-            keys: Arc::new(keys),
-            notify,
-            subscribed: OnceCell::new(),
-            announced: OnceCell::new(),
-        };
-        let route = Arc::new(route);
+        let route = Arc::new(Route::new(keys, notify, self.caps.of(queue)));
         queues.insert(queue.to_owned(), route.clone());
         route
     }

@@ -5,8 +5,10 @@
 //! |---|---|
 //! | `client.rs` | [`Client`](client::Client): its connections and the queues it has used |
 //! | `in_flight/` | the callers that wait for answers, by request id |
-//! | `sender.rs` | the one task that writes requests |
-//! | `send_claim.rs` | arbitration between the sender and a caller that gives up |
+//! | `room.rs` | the known room of a queue, which allows pushes without a script |
+//! | `route.rs` | a queue that the client has used |
+//! | `sender/` | the one task that writes requests |
+//! | `deliveries.rs` | bounded deliveries of answers |
 //! | `replies.rs` | reading of answers |
 //! | `withdrawal.rs` | cancellation of abandoned calls |
 //! | `subscriptions.rs` | channels of submitted and of monitored requests |
@@ -18,13 +20,15 @@
 
 pub(crate) mod client;
 pub(crate) mod deadline;
+pub(crate) mod deliveries;
 pub(crate) mod durability;
 pub(crate) mod events;
 pub(crate) mod in_flight;
 pub(crate) mod monitors;
 pub(crate) mod replies;
 pub(crate) mod results;
-pub(crate) mod send_claim;
+pub(crate) mod room;
+pub(crate) mod route;
 pub(crate) mod sender;
 pub(crate) mod subscriptions;
 pub(crate) mod withdrawal;

@@ -21,6 +21,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::engine::deliveries::Deliveries;
 use crate::engine::in_flight::{Due, InFlight};
 
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
@@ -100,6 +101,7 @@ pub(crate) fn on_announcement(
     payload: &[u8],
     in_flight: &InFlight,
     reread: &mpsc::UnboundedSender<Wanted>,
+    deliveries: &Deliveries,
 ) {
     let Ok(entries) = entries(payload) else {
         tracing::warn!("invalid announcement, not a JSON array: falling back to response keys");
@@ -113,9 +115,17 @@ pub(crate) fn on_announcement(
             None
         }
     });
-    let missed = in_flight.deliver(frames);
-    // A message may name any id, any number of times.
-    for id in by_id.into_iter().chain(missed).filter(|id| in_flight.request_read(id)) {
+    deliveries.pass(frames.collect());
+    request_reads(by_id, in_flight, reread);
+}
+
+/// Has the keys of these requests read. A message may name any id, any number of times.
+pub(crate) fn request_reads(
+    ids: Vec<String>,
+    in_flight: &InFlight,
+    reread: &mpsc::UnboundedSender<Wanted>,
+) {
+    for id in ids.into_iter().filter(|id| in_flight.request_read(id)) {
         // The reader ends with the client, and so does the wait.
         let _ = reread.send(Wanted::Key(id));
     }
@@ -183,7 +193,7 @@ impl Reader {
                     due
                 }
             };
-            // Held only here: the link must end with the last client, not with this task.
+            // HeldRequests only here: the link must end with the last client, not with this task.
             let Some(link) = self.reads.upgrade() else { return };
             self.trim_all(&link, trims).await;
             self.read_all(&link, &due).await;

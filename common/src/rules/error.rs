@@ -67,7 +67,7 @@ macro_rules! codes {
 codes! {
     /// No live worker handles the job's name.
     UnknownJob = "unknown_job", -32001, Useless;
-    /// No live worker serves the queue; nothing was queued.
+    /// No live worker serves the queue; nothing is queued.
     NoWorkers = "no_workers", -32002, Safe;
     /// The id is unknown, or its data has expired.
     NotFound = "not_found", -32003, Useless;
@@ -79,7 +79,7 @@ codes! {
     InvalidData = "invalid_data", -32006, Useless;
     /// The request, answer or frame is over its limit.
     TooLarge = "too_large", -32007, Useless;
-    /// The queue is full, or keeps too many bytes of answers; nothing was queued.
+    /// The queue is full, or keeps too many bytes of answers; nothing is queued.
     Overloaded = "overloaded", -32008, Safe;
     /// The caller may not run this job.
     Unauthorized = "unauthorized", -32009, Useless;

@@ -140,7 +140,45 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// Writes the elements of requests that differ only in id and data.
+#[derive(Debug)]
+pub struct EnvelopeTemplate {
+    /// Between the id and the data.
+    middle: String,
+    /// After the data.
+    end: String,
+}
+
+/// The text in front of the id.
+const BEFORE_ID: &str = r#"{"id":""#;
+
+impl EnvelopeTemplate {
+    /// Appends the element with this id and this data. It is what [`Envelope::encode`] returns.
+    #[inline]
+    pub fn write(&self, id: &str, data: &RawValue, out: &mut String) {
+        out.reserve(BEFORE_ID.len() + id.len() + self.middle.len() + self.end.len());
+        out.push_str(BEFORE_ID);
+        out.push_str(id);
+        out.push_str(&self.middle);
+        out.push_str(data.get());
+        out.push_str(&self.end);
+    }
+}
+
 impl Envelope<'_> {
+    /// Returns the writer of elements with the same other fields as this one. It must not be
+    /// signed: a signature covers id and data.
+    #[must_use]
+    pub fn template(&self) -> EnvelopeTemplate {
+        const DATA: &str = r#""data":"#;
+        let text = Envelope { id: "", data: RawValue::NULL, auth: None, ..*self }.encode();
+        // A name cannot hold this text: a quote in it is escaped.
+        let data = text.find(DATA).map_or(text.len(), |at| at + DATA.len());
+        let middle = text.get(BEFORE_ID.len()..data).unwrap_or_default().to_owned();
+        let end = text.get(data + RawValue::NULL.get().len()..).unwrap_or_default().to_owned();
+        EnvelopeTemplate { middle, end }
+    }
+
     /// Encodes the element to push to the queue.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -294,5 +332,23 @@ mod tests {
             r#""budget_ms":30000,"notify":"redcall:{q}:notify:c"}"#,
         ];
         assert_eq!(envelope.encode(), wire.concat());
+    }
+
+    #[test]
+    fn template_writes_what_an_envelope_encodes() {
+        let data = RawValue::from_string(r#"{"data":null,"id":""}"#.into()).unwrap();
+        let headers = [("data".to_owned(), r#""data":null"#.to_owned())].into();
+        for name in ["add", r#"","data":null,"#, "größe.\\"] {
+            let mut plain = Envelope::new("x1", name, &data, 7);
+            assert_eq!(written(&plain), plain.encode());
+            (plain.budget_ms, plain.max_attempts, plain.headers) = (Some(1), Some(2), &headers);
+            assert_eq!(written(&plain), plain.encode());
+        }
+    }
+
+    fn written(envelope: &Envelope<'_>) -> String {
+        let mut out = String::new();
+        envelope.template().write(envelope.id, envelope.data, &mut out);
+        out
     }
 }

@@ -58,7 +58,9 @@ const CLIENT: &[&str] = &[
     "lindex",
     "llen",
     "lrange",
+    "lrem",
     "ping",
+    "rpush",
     "scan",
     "set",
     "sunsubscribe",
@@ -66,6 +68,8 @@ const CLIENT: &[&str] = &[
     "wait",
     "xack",
     "xread",
+    "zcard",
+    "zcount",
 ];
 
 const ADMIN: &[&str] = &["config|get", "get", "pttl", "scan", "xdel"];

@@ -16,10 +16,11 @@ use redcall_common::request::ReplyTo;
 use redcall_store::dead::DeadLetter;
 use redcall_store::{
     AnswerOps, CancelRequest, Cancellation, Covered, DeferredRun, DeferredSettled, EndedDeferred,
-    Enqueued, Heartbeat, HeartbeatRequest, Item, KeptAnswers, LeaseInfo, Leased, LimitFault,
-    LimitRule, Placed, Placement, PollOps, PollReply, Promoted, PushHandler, QueuePoll, QueueState,
-    Released, RequestPop, SendOps, Session, Settled, Settlement, States, StoreError, Tick, Ticked,
-    TimeAhead, TopicRead, TopicWatch, UpkeepOps, Waited, WorkerKeys,
+    Enqueued, Heartbeat, HeartbeatRequest, HeldRequests, Item, KeptAnswers, LeaseInfo, Leased,
+    LimitFault, LimitRule, Placed, Placement, PollOps, PollReply, Promoted, PushHandler,
+    PushQuestions, PushReply, QueuePoll, QueueState, Released, RequestPop, SendOps, Session,
+    Settled, Settlement, States, StoreError, Tick, Ticked, TimeAhead, TopicRead, TopicWatch,
+    UpkeepOps, Waited, WorkerKeys,
 };
 use serde_json::Value as Json;
 use tokio::sync::Notify;
@@ -293,6 +294,45 @@ impl SendOps for MemoryBroker {
         data.queues.entry(keys.queue()).or_default().extend(taken);
         self.hub.0.arrived.notify_waiters();
         Ok(enqueued)
+    }
+
+    async fn push(
+        &self,
+        keys: &QueueKeys,
+        elements: &[&str],
+        questions: PushQuestions,
+        forget: &[String],
+        _: Duration,
+    ) -> Result<PushReply, StoreError> {
+        let mut data = self.hub.data();
+        forget.iter().for_each(|key| drop(data.frames.remove(key)));
+        let is_served = data.workers.contains(&keys.workers());
+        let queue = data.queues.entry(keys.queue()).or_default();
+        queue.extend(elements.iter().map(|element| (*element).to_owned()));
+        let commands = vec![(elements.len(), Ok(queue.len() as u64))];
+        self.hub.0.arrived.notify_waiters();
+        let served = questions.workers.then_some(is_served);
+        Ok(PushReply { commands, served, outside: false, answers_full: false })
+    }
+
+    async fn unpush(
+        &self,
+        keys: &QueueKeys,
+        elements: &[&str],
+        _: Duration,
+    ) -> Result<Vec<bool>, StoreError> {
+        let mut data = self.hub.data();
+        let queue = data.queues.entry(keys.queue()).or_default();
+        let mut remove = |element: &&str| {
+            let place = queue.iter().rposition(|queued| queued == element);
+            place.and_then(|place| queue.remove(place)).is_some()
+        };
+        Ok(elements.iter().map(&mut remove).collect())
+    }
+
+    async fn held_by(&self, keys: &QueueKeys, _: Duration) -> Result<HeldRequests, StoreError> {
+        let queued = self.hub.data().queues.get(&keys.queue()).map_or(0, VecDeque::len) as u64;
+        Ok(HeldRequests { queued, outside: 0 })
     }
 
     async fn is_served(&self, keys: &QueueKeys, _: Duration) -> Result<bool, StoreError> {

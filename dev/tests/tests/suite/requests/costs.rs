@@ -22,18 +22,18 @@ use crate::support::LIVE;
 /// change saves commands (the test prints what it counts: `cargo test -p redcall-tests costs --
 /// --nocapture`). Raise one only with the reason in the commit, and in dev/bench/RESULTS.md.
 const COSTS: &[(Feature, f64, f64)] = &[
-    (Feature::Forget, 18.0, 1.5),
-    (Feature::Wait, 24.0, 3.6),
-    (Feature::Trace, 24.0, 3.6),
-    (Feature::Retries, 24.0, 3.6),
+    (Feature::Forget, 17.0, 1.5),
+    (Feature::Wait, 22.0, 3.6),
+    (Feature::Trace, 22.0, 3.6),
+    (Feature::Retries, 22.0, 3.6),
     (Feature::Idempotency, 40.0, 23.1),
-    (Feature::Signed, 27.0, 6.7),
+    (Feature::Signed, 25.0, 6.7),
     (Feature::StatusTracking, 40.0, 21.9),
-    (Feature::Limits, 55.0, 20.4),
-    (Feature::Unique, 21.0, 4.7),
+    (Feature::Limits, 53.0, 20.4),
+    (Feature::Unique, 20.0, 4.7),
     // 32 where the poll that promotes it takes it, too.
     (Feature::Delay, 39.0, 17.8),
-    (Feature::Fsynced, 20.0, 1.5),
+    (Feature::Fsynced, 19.0, 1.5),
 ];
 
 /// By how much a figure may be missed, since it depends a little on timing. Less than the one

@@ -14,11 +14,13 @@ pub(crate) mod cancel;
 pub(crate) mod durable;
 pub(crate) mod enqueue;
 pub(crate) mod place;
+pub(crate) mod push;
 pub(crate) mod served;
 
 pub use cancel::{CancelRequest, Cancellation};
 pub use enqueue::{Enqueued, Item, Waited};
 pub use place::{Idempotency, Placed, Placement, StatusTracking};
+pub use push::{HeldRequests, PushQuestions, PushReply};
 
 /// Returns the scripts of this folder.
 pub(crate) fn scripts() -> Vec<&'static Script> {
@@ -79,6 +81,47 @@ pub trait SendOps {
         timeout: Duration,
     ) -> impl Future<Output = Result<Enqueued, StoreError>> + Send;
 
+    /// Pushes `elements` in order by plain commands and, in the same write, deletes the response
+    /// keys in `forget` and asks `questions`. It checks nothing before: the reply tells what is to
+    /// be removed again by [`SendOps::unpush`].
+    ///
+    /// # Errors
+    ///
+    /// After [`StoreError::Lost`] the elements may have been queued. An error in the reply: Redis
+    /// has refused that command, and pushed none of its elements.
+    fn push(
+        &self,
+        keys: &QueueKeys,
+        elements: &[&str],
+        questions: PushQuestions,
+        forget: &[String],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<PushReply, StoreError>> + Send;
+
+    /// Removes `elements` from the queue. Returns `false` for each that is not there, because a
+    /// worker has taken it.
+    ///
+    /// # Errors
+    ///
+    /// After any error each may be in the queue or not.
+    fn unpush(
+        &self,
+        keys: &QueueKeys,
+        elements: &[&str],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// Returns how many requests the queue holds.
+    ///
+    /// # Errors
+    ///
+    /// If Redis cannot be reached within `timeout` or refuses.
+    fn held_by(
+        &self,
+        keys: &QueueKeys,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<HeldRequests, StoreError>> + Send;
+
     /// Places each of `placements`, in order and in one write. Returns one result each.
     /// `max_length` 0 means no cap.
     ///
@@ -120,6 +163,14 @@ impl SendOps for Connection {
             &self, keys: &QueueKeys, max_length: u64, items: &[Item], forget: &[String],
             timeout: Duration
         ) -> Result<Enqueued, StoreError>;
+        fn push(
+            &self, keys: &QueueKeys, elements: &[&str], questions: PushQuestions,
+            forget: &[String], timeout: Duration
+        ) -> Result<PushReply, StoreError>;
+        fn unpush(
+            &self, keys: &QueueKeys, elements: &[&str], timeout: Duration
+        ) -> Result<Vec<bool>, StoreError>;
+        fn held_by(&self, keys: &QueueKeys, timeout: Duration) -> Result<HeldRequests, StoreError>;
         fn place(
             &self, keys: &QueueKeys, max_length: u64, placements: &[Placement], timeout: Duration
         ) -> Result<Vec<Result<Placed, StoreError>>, StoreError>;

@@ -1,112 +1,57 @@
 //! The one task that writes requests. All commands that arrive during one write go out in the next.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `command.rs` | the commands of callers |
+//! | `send_claim.rs` | arbitration between the sender and a caller that gives up |
+//! | `element.rs` | the elements that are pushed, and the outcome of each |
+//! | `enqueue.rs` | enqueuing, without a script where that is safe |
+
+mod command;
+mod element;
+mod enqueue;
+mod send_claim;
 
 use std::collections::{BTreeMap, HashMap};
+use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use redcall_common::error::Code;
 use redcall_common::keys::QueueKeys;
-use redcall_common::limits::batch_len;
+use redcall_common::limits::{COMMAND_BYTES, batch_len};
 use redcall_store::{
-    AnswerOps as _, CancelRequest, Connection, Enqueued, Item, Placed, Placement, SendOps as _,
-    Session as _, Waited,
+    AnswerOps as _, CancelRequest, Connection, Placed, Placement, SendOps as _, Session as _,
+    StoreError,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::engine::in_flight::InFlight;
 use crate::engine::results::ResultEvents;
-use crate::engine::send_claim::SendClaim;
+use crate::engine::route::Route;
 use crate::engine::withdrawal::Withdrawal;
 use crate::error::CallError;
 
+pub(crate) use command::{
+    BatchFailures, Caller, Command, Joined, Outgoing, OutgoingBatch, Payload,
+};
+pub(crate) use element::Envelopes;
+use element::{Element, Outcome};
+use enqueue::Enqueue;
+pub(crate) use send_claim::SendClaim;
+
 /// Maximum number of requests in one command.
 const REQUESTS_MAX: usize = 1024;
+/// Maximum number of requests of batches in one write.
+const BATCHED_MAX: usize = 4096;
 /// Maximum number of commands taken from the channel at once.
 const COMMANDS_MAX: usize = 256;
 /// Interval at which queues without a worker are checked for one.
 const SERVED_POLL: Duration = Duration::from_millis(50);
 /// Timeout of one attempt to connect or write. Calls end by their own timeouts in the meantime.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// A command to the sender.
-pub(crate) enum Command {
-    /// Enqueue requests.
-    Enqueue(Vec<Outgoing>),
-    /// Delete a response key that was read.
-    Forget(Arc<QueueKeys>, String),
-    /// Confirm that all earlier commands are written.
-    Flush(oneshot::Sender<()>),
-}
-
-/// A request to be written.
-pub(crate) struct Outgoing {
-    pub(crate) keys: Arc<QueueKeys>,
-    pub(crate) payload: Payload,
-    pub(crate) caller: Caller,
-}
-
-/// The bytes of a request to be written.
-pub(crate) enum Payload {
-    /// Its envelope, pushed with others in one command.
-    Push(String),
-    /// Arguments of a script call of its own.
-    Scripted(Box<Placement>),
-    /// Already taken to be written.
-    Taken,
-}
-
-/// Id of the request that this call joined under an idempotency key, if any.
-pub(crate) type Joined = Option<String>;
-
-/// The caller to be notified of the enqueue.
-pub(crate) enum Caller {
-    /// Waits for the answer. Without a worker at `until`, the call fails with `no_workers`.
-    Waits { id: String, until: Instant },
-    /// Fire and forget: notified when the request is enqueued.
-    Forgets { done: oneshot::Sender<Result<Joined, CallError>>, send_claim: SendClaim },
-}
-
-impl Outgoing {
-    /// Marks the request as sent; returns `false` if its caller has given up.
-    fn claim(&self, in_flight: &InFlight) -> bool {
-        match &self.caller {
-            Caller::Waits { id, .. } => in_flight.mark_sent(id),
-            Caller::Forgets { done, send_claim } => !done.is_closed() && send_claim.send(),
-        }
-    }
-
-    fn is_abandoned(&self, in_flight: &InFlight) -> bool {
-        match &self.caller {
-            Caller::Waits { id, .. } => !in_flight.is_waiting(id),
-            Caller::Forgets { done, .. } => done.is_closed(),
-        }
-    }
-
-    fn size(&self) -> usize {
-        match &self.payload {
-            Payload::Push(envelope) => envelope.len(),
-            Payload::Scripted(placement) => placement.envelope.len(),
-            Payload::Taken => 0,
-        }
-    }
-
-    /// Confirms the enqueue to a fire-and-forget caller. A waiting caller gets the answer.
-    fn confirm(self, joined: Joined) {
-        if let Caller::Forgets { done, .. } = self.caller {
-            let _ = done.send(Ok(joined));
-        }
-    }
-
-    /// Fails the request: it was not enqueued, or may have been.
-    pub(crate) fn fail(self, in_flight: &InFlight, error: CallError) {
-        match self.caller {
-            Caller::Waits { id, .. } => in_flight.fail(&id, error),
-            Caller::Forgets { done, .. } => drop(done.send(Err(error))),
-        }
-    }
-}
 
 /// Writes commands until the last client is dropped.
 pub(crate) struct Sender {
@@ -150,6 +95,7 @@ impl Caps {
 /// The commands for one queue.
 struct Batch {
     keys: Arc<QueueKeys>,
+    batches: Vec<OutgoingBatch>,
     requests: Vec<Outgoing>,
     placed: Vec<Outgoing>,
     withdrawn: Vec<Withdrawal>,
@@ -164,6 +110,7 @@ impl Batches {
     fn of(&mut self, keys: &Arc<QueueKeys>) -> &mut Batch {
         let empty = || Batch {
             keys: keys.clone(),
+            batches: Vec::new(),
             requests: Vec::new(),
             placed: Vec::new(),
             withdrawn: Vec::new(),
@@ -173,7 +120,7 @@ impl Batches {
     }
 
     fn push(&mut self, outgoing: Outgoing) {
-        let batch = self.of(&outgoing.keys);
+        let batch = self.of(&outgoing.route.keys);
         match outgoing.payload {
             Payload::Scripted(_) => batch.placed.push(outgoing),
             Payload::Push(_) | Payload::Taken => batch.requests.push(outgoing),
@@ -214,6 +161,9 @@ impl Sender {
                 match command {
                     Command::Enqueue(requests) => {
                         requests.into_iter().for_each(|outgoing| batches.push(outgoing));
+                    }
+                    Command::EnqueueBatch(part) => {
+                        batches.of(&part.route.keys).batches.push(part);
                     }
                     Command::Forget(keys, key) => batches.of(&keys).forget.push(key),
                     Command::Flush(done) => flushes.push(done),
@@ -274,7 +224,7 @@ impl Sender {
         }
         match outgoing.caller {
             Caller::Waits { until, .. } if until <= now => {
-                let error = CallError::no_workers(outgoing.keys.name());
+                let error = CallError::no_workers(outgoing.route.keys.name());
                 outgoing.fail(&self.in_flight, error);
                 None
             }
@@ -284,8 +234,12 @@ impl Sender {
 
     /// Writes the batch of one queue; returns the requests to be retried.
     async fn write(&mut self, batch: Batch) -> Vec<Outgoing> {
-        let Batch { keys, mut requests, mut placed, withdrawn, mut forget } = batch;
+        let Batch { keys, batches, mut requests, mut placed, withdrawn, mut forget } = batch;
         let mut again = Vec::new();
+        let mut batches = batches.into_iter().peekable();
+        while batches.peek().is_some() {
+            self.enqueue_batches(take_batches(&mut batches)).await;
+        }
         while !requests.is_empty() {
             let batch = take_batch(&mut requests);
             again.extend(self.enqueue(&keys, batch, &std::mem::take(&mut forget)).await);
@@ -303,13 +257,23 @@ impl Sender {
         again
     }
 
+    /// Waits for a connection; returns `false` if the requests are abandoned first.
+    async fn wait_up(&self, is_abandoned: impl Fn() -> bool) -> bool {
+        while !self.link.wait_up(ATTEMPT_TIMEOUT).await {
+            if is_abandoned() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Waits for a connection, marks the requests as sent, and returns those whose callers still
     /// wait.
     async fn claim(&self, requests: Vec<Outgoing>) -> Vec<Outgoing> {
-        while !self.link.wait_up(ATTEMPT_TIMEOUT).await {
-            if requests.iter().all(|outgoing| outgoing.is_abandoned(&self.in_flight)) {
-                return Vec::new();
-            }
+        let is_abandoned =
+            || requests.iter().all(|outgoing| outgoing.is_abandoned(&self.in_flight));
+        if !self.wait_up(is_abandoned).await {
+            return Vec::new();
         }
         requests.into_iter().filter(|outgoing| outgoing.claim(&self.in_flight)).collect()
     }
@@ -320,72 +284,69 @@ impl Sender {
         requests: Vec<Outgoing>,
         forget: &[String],
     ) -> Vec<Outgoing> {
-        let mut requests = self.claim(requests).await;
-        if requests.is_empty() {
-            return Vec::new();
-        }
-        let items = requests.iter_mut().filter_map(|outgoing| {
-            let waited = matches!(outgoing.caller, Caller::Waits { .. });
-            match std::mem::replace(&mut outgoing.payload, Payload::Taken) {
-                Payload::Push(envelope) => Some(Item { waited, envelope }),
-                Payload::Scripted(_) | Payload::Taken => None, // not in this batch
-            }
-        });
-        let items: Vec<Item> = items.collect();
-        match self
-            .link
-            .enqueue(keys, self.caps.of(keys.name()), &items, forget, ATTEMPT_TIMEOUT)
-            .await
-        {
-            Ok(enqueued) => self.confirm(keys, requests, items, enqueued),
-            Err(error) => {
-                for outgoing in requests {
-                    outgoing.fail(&self.in_flight, error.clone().into());
-                }
-                Vec::new()
-            }
-        }
-    }
-
-    /// Notifies each caller of the result.
-    fn confirm(
-        &self,
-        keys: &QueueKeys,
-        requests: Vec<Outgoing>,
-        items: Vec<Item>,
-        enqueued: Enqueued,
-    ) -> Vec<Outgoing> {
-        let mut left = enqueued.accepted;
+        let requests = self.claim(requests).await;
+        let Some(first) = requests.first() else { return Vec::new() };
+        let route = first.route.clone();
+        let elements: Vec<Element<'_>> = requests.iter().map(Outgoing::element).collect();
+        let outcomes = self.enqueue_elements(&route, &elements, forget).await;
         let mut again = Vec::new();
         let now = Instant::now();
-        for (outgoing, item) in requests.into_iter().zip(items) {
-            match enqueued.waited {
-                Waited::NoWorkers if item.waited => {
-                    again.extend(self.unserved(outgoing, Payload::Push(item.envelope), now));
-                }
-                Waited::AnswersFull if item.waited => {
+        for (outgoing, outcome) in requests.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(Outcome::Queued) => outgoing.confirm(None),
+                Ok(Outcome::NoWorkers) => again.extend(self.unserved(outgoing, now)),
+                Ok(Outcome::AnswersFull) => {
                     outgoing.fail(&self.in_flight, answers_full(keys.name()));
                 }
-                _ if left > 0 => {
-                    left -= 1;
-                    outgoing.confirm(None);
-                }
-                _ => outgoing.fail(&self.in_flight, full()),
+                Ok(Outcome::Full) => outgoing.fail(&self.in_flight, full()),
+                Err(error) => outgoing.fail(&self.in_flight, error.into()),
             }
         }
         again
     }
 
+    async fn enqueue_elements(
+        &self,
+        route: &Route,
+        elements: &[Element<'_>],
+        forget: &[String],
+    ) -> Vec<Result<Outcome, StoreError>> {
+        let enqueue = Enqueue { link: &self.link, route, timeout: ATTEMPT_TIMEOUT };
+        enqueue.run(elements, forget).await
+    }
+
+    async fn enqueue_batches(&self, mut batches: Vec<OutgoingBatch>) {
+        let is_abandoned = || batches.iter().all(|batch| batch.done.is_closed());
+        if !self.wait_up(is_abandoned).await {
+            return;
+        }
+        batches.retain(OutgoingBatch::claim);
+        let Some(first) = batches.first() else { return };
+        let route = first.route.clone();
+        let envelopes = batches.iter().flat_map(|batch| batch.envelopes.iter());
+        let elements: Vec<Element<'_>> =
+            envelopes.map(|envelope| Element { envelope, waited: false }).collect();
+        let mut outcomes = self.enqueue_elements(&route, &elements, &[]).await.into_iter();
+        for batch in batches {
+            let own = outcomes.by_ref().take(batch.envelopes.len()).enumerate();
+            let failed = own.filter_map(|(at, outcome)| match outcome {
+                Ok(Outcome::Full) => Some((at, full())),
+                Ok(Outcome::Queued | Outcome::NoWorkers | Outcome::AnswersFull) => None,
+                Err(error) => Some((at, error.into())),
+            });
+            let _ = batch.done.send(failed.collect());
+        }
+    }
+
     /// Returns the request to be retried, or fails it if its grace period is over.
-    fn unserved(&self, mut outgoing: Outgoing, payload: Payload, now: Instant) -> Option<Outgoing> {
+    fn unserved(&self, outgoing: Outgoing, now: Instant) -> Option<Outgoing> {
         match &outgoing.caller {
             Caller::Waits { id, until } if *until > now => {
                 self.in_flight.mark_unserved(id);
-                outgoing.payload = payload;
                 Some(outgoing)
             }
             _ => {
-                let error = CallError::no_workers(outgoing.keys.name());
+                let error = CallError::no_workers(outgoing.route.keys.name());
                 outgoing.fail(&self.in_flight, error);
                 None
             }
@@ -412,7 +373,8 @@ impl Sender {
         };
         let mut again = Vec::new();
         let now = Instant::now();
-        for ((outgoing, placement), placed) in requests.into_iter().zip(placements).zip(placed) {
+        for ((mut outgoing, placement), placed) in requests.into_iter().zip(placements).zip(placed)
+        {
             let error = match placed {
                 Ok(Placed::Queued) => {
                     outgoing.confirm(None);
@@ -423,8 +385,8 @@ impl Sender {
                     continue;
                 }
                 Ok(Placed::NoWorkers) => {
-                    let payload = Payload::Scripted(Box::new(placement));
-                    again.extend(self.unserved(outgoing, payload, now));
+                    outgoing.payload = Payload::Scripted(Box::new(placement));
+                    again.extend(self.unserved(outgoing, now));
                     continue;
                 }
                 Ok(Placed::Conflict) => {
@@ -468,6 +430,19 @@ fn take_batch(requests: &mut Vec<Outgoing>) -> Vec<Outgoing> {
     requests.drain(..count).collect()
 }
 
+/// Removes as many parts of batches as are written at once.
+fn take_batches(batches: &mut Peekable<impl Iterator<Item = OutgoingBatch>>) -> Vec<OutgoingBatch> {
+    let (mut count, mut bytes) = (0, 0);
+    let mut taken: Vec<OutgoingBatch> = Vec::new();
+    while let Some(batch) = batches.next_if(|next| {
+        (count, bytes) = (count + next.envelopes.len(), bytes + next.envelopes.size());
+        taken.is_empty() || (count <= BATCHED_MAX && bytes <= COMMAND_BYTES)
+    }) {
+        taken.push(batch);
+    }
+    taken
+}
+
 fn full() -> CallError {
     CallError::overloaded("the queue is full (limits.max_length); retry later")
 }
@@ -479,3 +454,6 @@ fn answers_full(queue: &str) -> CallError {
     );
     CallError::overloaded(&message)
 }
+
+#[cfg(test)]
+mod tests;
