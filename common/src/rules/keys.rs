@@ -208,6 +208,9 @@ impl QueueKeys {
         /// Hash of a sample of the keys with answers: the key without the queue's base, to the
         /// bytes that it represents.
         answers = "answers";
+        /// Sorted set of workers with lanes, by the Redis time (ms) until which a pop of theirs may
+        /// be served.
+        lanes = "lanes";
         /// Exists while the answers kept are at their limit: since when, Redis time in ms.
         answers_full = "answers_full";
     }
@@ -239,6 +242,19 @@ impl QueueKeys {
         seen(id) = "seen";
         /// List of the states of one tracked job, and the channel that publishes them.
         status(id) = "status";
+    }
+
+    /// List of the requests in one of a worker's two lane inboxes: their place there is their
+    /// lease.
+    #[must_use]
+    pub fn lane_inbox(&self, worker: &str, number: u8) -> String {
+        format!("{}:inbox:{worker}:{number}", self.base)
+    }
+
+    /// The results of the last settlement of one of a worker's lane inboxes.
+    #[must_use]
+    pub fn lane_poll(&self, worker: &str, number: u8) -> String {
+        format!("{}:poll:{worker}:{number}", self.base)
     }
 
     /// Hash of the state of one service instance; empty for the one without a key.
@@ -300,6 +316,8 @@ const TABLE: &[[&str; 4]] = &[
     ["dead", "stream", "`dead.max` entries, `dead.age`", "workers, `redcall dead`"],
     ["leases:<worker>", "hash id -> request", "that worker's capacity", "its worker"],
     ["inbox:<worker>", "list of requests", "one per blocked pop", "its worker"],
+    ["inbox:<worker>:<n>", "list of requests", "256, that worker's capacity", "its worker"],
+    ["lanes", "zset worker -> last pop, ms", "pruned each heartbeat, TTL 30 days", "workers"],
     ["live", "hash id -> worker", "leases, and deferred requests", "workers"],
     ["workers", "zset worker -> lease end, ms", "dead ones taken over, TTL 30 days", "workers"],
     ["worker:<worker>", "string, JSON", "TTL two leases", "its worker"],
@@ -320,6 +338,7 @@ const TABLE: &[[&str; 4]] = &[
     ["durable", "string, empty", "TTL 1 minute", "callers"],
     ["ticks", "hash schedule -> last tick, ms", "schedules, TTL 400 days", "workers"],
     ["poll:<worker>", "string", "TTL 1 minute", "its worker"],
+    ["poll:<worker>:<n>", "string", "TTL 1 minute", "its worker"],
     ["idem:<digest>", "hash", "100 waiters, TTL `idempotency_ttl`", "callers, workers"],
     ["unique:<digest>", "string", "TTL `jobs.X.unique`", "workers"],
     ["seen:<id>", "string", "TTL 7 days; once it has ended, until its signature ends", "workers"],

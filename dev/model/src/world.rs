@@ -3,6 +3,11 @@
 //! | file | holds |
 //! |---|---|
 //! | `world/worker.rs` | a worker's own state, as in `worker/src/dispatcher/` |
+//! | `world/lane.rs` | its lane: one connection, two inboxes |
+//! | `world/lane/worker.rs` | its writes to the lane, and its reading of the replies |
+//! | `world/taken.rs` | a request in the hands of a worker |
+//! | `world/take_over.rs` | the take-over of a worker's requests |
+//! | `world/lane/steps.rs` | the steps of a lane, and their effects |
 //! | `world/state.rs` | everything at one moment, and how much of it there is |
 //! | `world/script.rs` | the scripts that may fail |
 //! | `world/step.rs` | a step |
@@ -15,25 +20,30 @@
 //! worker may crash or stop, and a reply may get lost.
 
 mod failing;
+mod lane;
 mod properties;
 mod renumber;
 mod script;
 mod state;
 mod step;
 mod steps;
+mod take_over;
+mod taken;
 mod worker;
 
 use stateright::{Model, Property};
 
-use crate::store::{Registered, Store};
+use crate::store::{Registered, Store, WorkerId};
+pub use lane::{Cmd, Heard, Lane, Slot, Young};
 pub use properties::{
-    CANCELLED_STAYS, EVERYTHING_ENDS, FENCED, NOTHING_LOST, ONE_PLACE, POISON_STOPS, SAYS_THE_SAME,
-    SETTLED_ONCE,
+    CANCELLED_STAYS, EVERYTHING_ENDS, FENCED, LATE_STAYS, NOTHING_LOST, ONE_PLACE, POISON_STOPS,
+    SAYS_THE_SAME, SETTLED_ONCE,
 };
 pub use script::Script;
 pub use state::{Bounds, Faults, World, Wrong};
 pub use step::Step;
-pub use worker::{Job, Life, Pop, Send, Taken, Worker};
+pub use taken::Taken;
+pub use worker::{Job, Life, Pop, Send, Worker};
 
 impl Model for Bounds {
     type State = World;
@@ -47,6 +57,10 @@ impl Model for Bounds {
         for at in 0..self.workers {
             workers[at].life = Life::Running;
             store.holders[at].registered = Registered::Alive;
+            if self.lanes {
+                workers[at].lane = Lane::opened();
+                store.open_lane(WorkerId::try_from(at).unwrap_or_default());
+            }
         }
         let world = World {
             store,

@@ -11,7 +11,8 @@ use stateright::{Checker, HasDiscoveries, Model};
 const LONGEST: Duration = Duration::from_secs(110);
 
 fn bounds(requests: u8, faults: Faults) -> Bounds {
-    Bounds { workers: 2, requests, delayed: true, faults, max_crashes: 2, fault: None }
+    let (workers, lanes) = (2, false);
+    Bounds { workers, requests, lanes, delayed: true, faults, max_crashes: 2, fault: None }
 }
 
 /// All worlds within the bounds; how many.
@@ -56,7 +57,12 @@ fn with_scripts_that_fail_every_property_holds() {
 #[test]
 fn failing_script_that_is_not_undone_loses_nothing() {
     let faults = Faults { crashes: 1, fails: 1, cancels: 1, scripts: 1, ..Faults::default() };
-    let bounds = Bounds { fault: Some(Fault::NotUndone), ..bounds(2, faults) };
+    loses_nothing(Fault::NotUndone, bounds(2, faults));
+}
+
+/// With `fault` no request is lost.
+fn loses_nothing(fault: Fault, bounds: Bounds) {
+    let bounds = Bounds { fault: Some(fault), ..bounds };
     let begun = Instant::now();
     let checker = bounds.checker().threads(2).timeout(LONGEST).spawn_bfs().join();
     println!("{} states in {:.1?}", checker.unique_state_count(), begun.elapsed());
@@ -69,7 +75,11 @@ fn failing_script_that_is_not_undone_loses_nothing() {
 fn broken(fault: Fault, property: &'static str) {
     let scripts = matches!(fault, Fault::NotUndone | Fault::RemovedFirst).into();
     let faults = Faults { crashes: 2, stops: 1, lost: 1, fails: 1, cancels: 1, scripts };
-    let bounds = Bounds { fault: Some(fault), ..bounds(2, faults) };
+    breaks(fault, property, bounds(2, faults));
+}
+
+fn breaks(fault: Fault, property: &'static str, bounds: Bounds) {
+    let bounds = Bounds { fault: Some(fault), ..bounds };
     let found = HasDiscoveries::AllOf([property].into());
     let checker = bounds.checker().threads(2).timeout(LONGEST).finish_when(found);
     let checker = checker.spawn_bfs().join();
@@ -146,4 +156,104 @@ fn failing_script_that_removes_before_it_stores_loses_a_request() {
 #[test]
 fn failing_script_that_is_not_undone_settles_twice() {
     broken(Fault::NotUndone, world::SETTLED_ONCE);
+}
+
+/// Workers with lanes.
+fn with_lanes(requests: u8, faults: Faults) -> Bounds {
+    Bounds { lanes: true, delayed: false, ..bounds(requests, faults) }
+}
+
+#[test]
+fn lanes_with_a_crash_a_stall_and_a_lost_connection_every_property_holds() {
+    let faults = Faults { crashes: 1, stops: 1, lost: 1, ..Faults::default() };
+    let states = explored(with_lanes(2, faults));
+    assert!(states > 100_000, "{states}");
+}
+
+#[test]
+fn lanes_with_a_retry_and_a_cancel_every_property_holds() {
+    let faults = Faults { stops: 1, lost: 1, fails: 1, cancels: 1, ..Faults::default() };
+    let states = explored(with_lanes(2, faults));
+    assert!(states > 10_000, "{states}");
+    let faults = Faults { crashes: 1, stops: 1, cancels: 1, ..Faults::default() };
+    let states = explored(with_lanes(2, faults));
+    assert!(states > 10_000, "{states}");
+}
+
+#[test]
+fn lanes_with_scripts_that_fail_every_property_holds() {
+    let faults = Faults { stops: 1, lost: 1, scripts: 2, ..Faults::default() };
+    let states = explored(with_lanes(2, faults));
+    assert!(states > 10_000, "{states}");
+    let faults = Faults { crashes: 1, stops: 1, scripts: 1, ..Faults::default() };
+    let states = explored(with_lanes(2, faults));
+    assert!(states > 10_000, "{states}");
+}
+
+#[test]
+fn failing_script_of_a_lane_that_is_not_undone_loses_nothing() {
+    let faults = Faults { crashes: 1, lost: 1, scripts: 1, ..Faults::default() };
+    loses_nothing(Fault::NotUndone, with_lanes(2, faults));
+}
+
+/// With `fault` some world with lanes breaks `property`: the counterexample.
+fn broken_lane(fault: Fault, property: &'static str) {
+    let scripts = matches!(fault, Fault::NotUndone | Fault::RemovedFirst).into();
+    let faults = Faults { crashes: 2, stops: 1, lost: 1, fails: 1, cancels: 1, scripts };
+    breaks(fault, property, with_lanes(2, faults));
+}
+
+#[test]
+fn lane_inbox_refilled_before_its_settlement_loses_requests() {
+    broken_lane(Fault::RefilledFirst, world::NOTHING_LOST);
+}
+
+#[test]
+fn lane_without_its_registration_starts_late_requests() {
+    broken_lane(Fault::LateStarted, world::LATE_STAYS);
+}
+
+#[test]
+fn reply_to_a_settlement_that_is_read_as_that_to_a_take_never_ends() {
+    broken_lane(Fault::ReplyMistaken, world::EVERYTHING_ENDS);
+}
+
+#[test]
+fn adoption_that_drops_unsettled_requests_loses_them() {
+    broken_lane(Fault::AdoptDrops, world::NOTHING_LOST);
+}
+
+#[test]
+fn lane_without_its_gate_starts_cancelled_requests() {
+    broken_lane(Fault::GateIgnored, world::CANCELLED_STAYS);
+}
+
+#[test]
+fn late_pop_of_an_unregistered_worker_that_is_not_found_never_ends() {
+    broken_lane(Fault::LateIgnored, world::EVERYTHING_ENDS);
+}
+
+#[test]
+fn lane_inbox_without_take_over_never_ends() {
+    broken_lane(Fault::LanesNotReleased, world::EVERYTHING_ENDS);
+}
+
+#[test]
+fn lane_without_the_fence_settles_lost_requests() {
+    broken_lane(Fault::NoFence, world::FENCED);
+}
+
+#[test]
+fn uncounted_crashes_of_lane_inboxes_restart_poison_requests() {
+    broken_lane(Fault::CrashNotCounted, world::POISON_STOPS);
+}
+
+#[test]
+fn forgotten_settlement_of_a_lane_gets_another_reply() {
+    broken_lane(Fault::PollForgotten, world::SAYS_THE_SAME);
+}
+
+#[test]
+fn failing_script_of_a_lane_that_removes_before_it_stores_loses_a_request() {
+    broken_lane(Fault::RemovedFirst, world::NOTHING_LOST);
 }

@@ -35,7 +35,7 @@ pub struct QueueInfo {
     pub queue: String,
     /// Number of requests that wait.
     pub length: u64,
-    /// Number of leased requests.
+    /// Number of leased requests, and of those in lane inboxes.
     pub running: u64,
     /// Number of dead letters.
     pub dead: u64,
@@ -278,7 +278,7 @@ pub(crate) async fn read_queue(
     Ok(QueueInfo {
         queue: keys.name().to_owned(),
         length,
-        running: live.saturating_sub(deferred),
+        running: live.saturating_sub(deferred) + young_requests(conn, keys).await?,
         dead,
         parked: parked.len() as u64,
         workers: alive(conn, keys).await?.len() as u64,
@@ -289,6 +289,26 @@ pub(crate) async fn read_queue(
         parked_requests: parked_requests(conn, keys, &parked).await?,
         limited: limited.iter().sum(),
     })
+}
+
+/// Counts the requests in lane inboxes.
+async fn young_requests(
+    conn: &mut MultiplexedConnection,
+    keys: &QueueKeys,
+) -> Result<u64, StoreError> {
+    let call = redis::cmd("ZRANGE").arg(keys.lanes()).arg(0).arg(-1).to_owned();
+    let workers: Vec<String> = call.query_async(conn).await.or_store()?;
+    if workers.is_empty() {
+        return Ok(0);
+    }
+    let mut pipe = redis::pipe();
+    for worker in &workers {
+        for number in 0..2 {
+            pipe.cmd("LLEN").arg(keys.lane_inbox(worker, number));
+        }
+    }
+    let lengths: Vec<u64> = pipe.query_async(conn).await.or_store()?;
+    Ok(lengths.iter().sum())
 }
 
 /// Counts the parked requests of these `names`.

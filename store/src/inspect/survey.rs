@@ -1,15 +1,17 @@
 //! Finds problems, for `redcall doctor`: leases that no worker takes over, keys without a limit.
 //! Reads only, within bounds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
 
 use super::inspector::Inspector;
 use super::listing::KEYS_PER_SCAN;
 use crate::driver::OrStore;
 use crate::error::StoreError;
 use crate::ops::reply::millis;
-use redcall_common::keys::Bound;
+use redcall_common::keys::{Bound, QueueKeys};
 
 /// The maximum number of examples.
 const MAX_EXAMPLES: usize = 3;
@@ -65,6 +67,21 @@ pub struct KeyCensus {
     pub states: Vec<(String, String)>,
 }
 
+/// Returns the workers that have a lane but are not registered, with the Redis time (ms) until
+/// which a pop of theirs could be served. Heartbeats register those that hold requests.
+async fn unregistered_lanes(
+    conn: &mut MultiplexedConnection,
+    keys: &QueueKeys,
+) -> Result<Vec<(String, f64)>, StoreError> {
+    let mut pipe = redis::pipe();
+    pipe.cmd("ZRANGE").arg(keys.lanes()).arg(0).arg(MAX_DEAD_WORKERS).arg("WITHSCORES");
+    pipe.cmd("ZRANGE").arg(keys.workers()).arg(0).arg(-1);
+    let (mut lanes, registered): (Vec<(String, f64)>, BTreeSet<String>) =
+        pipe.query_async(conn).await.or_store()?;
+    lanes.retain(|(worker, _)| !registered.contains(worker));
+    Ok(lanes)
+}
+
 impl Inspector {
     /// Returns workers of `queue` that still hold requests although their lease ended more than
     /// `after` ago.
@@ -86,12 +103,18 @@ impl Inspector {
         dead.arg("LIMIT").arg(0).arg(MAX_DEAD_WORKERS).arg("WITHSCORES");
         let dead: Vec<(String, f64)> = dead.query_async(&mut conn).await.or_store()?;
         let mut stuck = Vec::new();
-        for (worker, ended) in dead {
-            let held = redis::cmd("HLEN").arg(keys.leases(&worker)).to_owned();
-            let held: u64 = held.query_async(&mut conn).await.or_store()?;
+        let unregistered = unregistered_lanes(&mut conn, &keys).await?;
+        for (worker, ended) in dead.into_iter().chain(unregistered) {
+            let mut pipe = redis::pipe();
+            pipe.cmd("HLEN").arg(keys.leases(&worker));
+            for number in 0..2 {
+                pipe.cmd("LLEN").arg(keys.lane_inbox(&worker, number));
+            }
+            let held: Vec<u64> = pipe.query_async(&mut conn).await.or_store()?;
+            let held = held.iter().sum();
             // Times of the registry are whole milliseconds; an invalid one counts as long ago.
             let dead_for = Duration::from_millis(now.saturating_sub(ended as u64));
-            if held > 0 {
+            if held > 0 && dead_for >= after {
                 stuck.push(StuckWorker { queue: queue.to_owned(), worker, held, dead_for });
             }
         }

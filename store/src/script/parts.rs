@@ -39,6 +39,7 @@ parts! {
         ENDINGS = "endings",
         EXCEPTIONS = "exceptions",
         FREE = "free",
+        LANE_UNUSUAL = "lane_unusual",
         LEASING = "leasing",
         PERMITS = "permits",
         PLACES = "places",

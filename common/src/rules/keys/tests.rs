@@ -18,6 +18,8 @@ fn type_of_a_key_is_that_of_its_row() {
     for (key, kind) in [
         (keys.queue(), Some("list")),
         (keys.leases("w"), Some("hash")),
+        (keys.lane_inbox("w", 1), Some("list")),
+        (keys.lane_poll("w", 1), Some("string")),
         (keys.workers(), Some("zset")),
         (keys.worker("w"), Some("string")),
         (keys.parked_names(), Some("set")),
@@ -43,6 +45,8 @@ fn the_table_says_which_keys_must_have_a_ttl() {
         q.worker("w"),
         q.names(),
         q.poll("w"),
+        q.lane_poll("w", 0),
+        q.lanes(),
         q.probe("w").queue(),
         q.idem("d"),
         q.seen("x"),

@@ -52,7 +52,7 @@ impl Store {
     }
 
     /// Writes an end.
-    fn store_end(&mut self, id: Id, op: Op) -> Said {
+    pub(super) fn store_end(&mut self, id: Id, op: Op) -> Said {
         let frame = match op {
             Op::Unknown(_) if self.mapped => {
                 self.parked.push(id);

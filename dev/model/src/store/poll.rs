@@ -197,7 +197,7 @@ impl Store {
         }
     }
 
-    fn lease(&mut self, worker: WorkerId, id: Id) -> Option<Leased> {
+    pub(super) fn lease(&mut self, worker: WorkerId, id: Id) -> Option<Leased> {
         if id == UNREADABLE || self.live(id).is_some() {
             self.dead.push(Letter { id, invalid: true });
             return None;

@@ -4,6 +4,8 @@
 pub type Id = u8;
 /// A worker, by number.
 pub type WorkerId = u8;
+/// One of the two lane inboxes of a worker.
+pub type Inbox = u8;
 /// A frame at a response key, by number.
 pub type Frame = u8;
 
@@ -46,6 +48,21 @@ pub enum Registered {
     Ended,
 }
 
+/// A worker's place in the registry of lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum LaneEntry {
+    /// Nothing.
+    #[default]
+    No,
+    /// Redis may still serve a pop of it.
+    Open,
+    /// Its last pop has ended by now.
+    Past,
+}
+
+/// The number and the results of a settlement.
+pub type PollRecord = (u8, Vec<Said>);
+
 /// The keys of one worker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Holder {
@@ -56,7 +73,13 @@ pub struct Holder {
     /// Its leased requests, in order.
     pub leases: Vec<Id>,
     /// Number and results of its last settling poll.
-    pub poll: Option<(u8, Vec<Said>)>,
+    pub poll: Option<PollRecord>,
+    /// Its place in the registry of lanes.
+    pub lane: LaneEntry,
+    /// Its lane inboxes: requests whose place there is their lease.
+    pub young: [Vec<Id>; 2],
+    /// Number and results of the last settlement of each.
+    pub lane_polls: [Option<PollRecord>; 2],
 }
 
 /// A dead letter.
@@ -134,6 +157,21 @@ pub enum Fault {
     NotUndone,
     /// The same, and each script removes before it stores.
     RemovedFirst,
+    /// The lane's worker refills an inbox before it settles it, and the scripts do not count its
+    /// elements.
+    RefilledFirst,
+    /// The lane's worker starts what it popped although its registration was gone by then.
+    LateStarted,
+    /// The lane's worker takes the reply to a settlement for that to a later take.
+    ReplyMistaken,
+    /// `adopt.lua` loses the requests that it should return.
+    AdoptDrops,
+    /// The lane's worker does not look at the gate.
+    GateIgnored,
+    /// `heartbeat.lua` does not look at the lane inboxes of workers that are not registered.
+    LateIgnored,
+    /// `release.lua` and `heartbeat.lua` leave the lane inboxes where they are.
+    LanesNotReleased,
 }
 
 impl Store {
@@ -168,7 +206,9 @@ impl Store {
     /// In how many places of the queue a request is.
     #[must_use]
     pub fn places(&self, id: Id) -> usize {
-        let held = self.holders.iter().flat_map(|holder| holder.inbox.iter().chain(&holder.leases));
+        let held = self.holders.iter().flat_map(|holder| {
+            holder.inbox.iter().chain(&holder.leases).chain(holder.young.iter().flatten())
+        });
         let all = self.queue.iter().chain(&self.later).chain(&self.due).chain(&self.parked);
         all.chain(held).filter(|one| **one == id).count()
     }

@@ -14,12 +14,20 @@ impl Bounds {
     /// The ways in which a script may fail, as steps.
     pub(super) fn fails(&self, world: &World, script: Script, steps: &mut Vec<Step>) {
         if world.left.scripts > 0 {
-            steps.extend((0..).zip(ways(world, script)).map(|(way, _)| Step::Fails(script, way)));
+            let count = match script {
+                Script::Lane(at) => world.lane_ways(at).len(),
+                _ => ways(world, script).len(),
+            };
+            steps.extend((0..).take(count).map(|way| Step::Fails(script, way)));
         }
     }
 
     /// A script fails in one of its ways.
     pub(super) fn fail(&self, world: &mut World, script: Script, way: u8) {
+        if let Script::Lane(at) = script {
+            let way = world.lane_ways(at).into_iter().nth(usize::from(way));
+            return way.into_iter().for_each(|way| world.lane_fails(at, way));
+        }
         let way = ways(world, script).into_iter().nth(usize::from(way));
         let Some((left, reply)) = way else { return };
         world.left.scripts -= 1;
@@ -44,6 +52,7 @@ impl Bounds {
                 world.owns_again(at);
             }
             (Script::Promote(_) | Script::TakeOver(_) | Script::Cancel(_), _) => {}
+            (Script::Lane(_), _) => {}
         }
     }
 }
@@ -70,6 +79,7 @@ fn ways(world: &World, script: Script) -> Vec<(Store, Option<Reply>)> {
         // See docs/internals/decisions/0008: the hole of a pop for a worker that is not registered.
         Script::Leases(at) if store.holder(at).registered == Registered::No => Vec::new(),
         Script::Leases(at) => store.poll_fails(&PollStep::take(at, 0)),
+        Script::Lane(_) => Vec::new(),
         Script::Promote(id) => left(store.fails(|store| {
             store.make_due(id);
             store.promote();

@@ -18,6 +18,8 @@ pub const CANCELLED_STAYS: &str = "a request cancelled before its start does not
 pub const POISON_STOPS: &str = "a request that kills its workers stops";
 /// A poll whose reply was lost gets the same reply when it is sent again.
 pub const SAYS_THE_SAME: &str = "a poll that is sent again gets the same reply";
+/// A request whose pop was served after its worker's registration had ended is not started.
+pub const LATE_STAYS: &str = "no request starts from a pop after the take-over";
 /// An open request makes progress without new calls, faults, or the end of a stall.
 pub const EVERYTHING_ENDS: &str = "everything ends";
 
@@ -45,6 +47,7 @@ pub(super) fn all() -> Vec<Property<Bounds>> {
         Property::always(SAYS_THE_SAME, |_, world: &World| {
             world.wrong != Some(Wrong::SaidOtherwise)
         }),
+        Property::always(LATE_STAYS, |_, world: &World| world.wrong != Some(Wrong::StartedLate)),
         Property::always(EVERYTHING_ENDS, |bounds: &Bounds, world: &World| {
             let calls = world.called < bounds.requests;
             calls || !world.is_open() || world.wrong.is_some() || bounds.goes_on(world)

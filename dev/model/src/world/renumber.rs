@@ -1,8 +1,10 @@
 //! Requests are alike: which of them has which number changes nothing. They are numbered by where
 //! they are met first, so that worlds that differ by numbers alone are one.
 
+use super::lane::{Cmd, Heard, Lane};
 use super::state::World;
-use super::worker::{Pop, Send, Taken, Worker};
+use super::taken::Taken;
+use super::worker::{Pop, Send, Worker};
 use crate::store::{Id, PollStep, RunOutcome};
 
 /// Old numbers to new ones.
@@ -59,6 +61,35 @@ impl Numbers {
         }
         self.all(&mut worker.owns);
         worker.owns.sort_unstable();
+        self.lane(&mut worker.lane);
+    }
+
+    fn lane(&mut self, lane: &mut Lane) {
+        for slot in &mut lane.slots {
+            slot.jobs.iter_mut().for_each(|job| self.change(&mut job.taken.leased.id));
+            self.outcomes(&mut slot.settling);
+        }
+        for cmd in &mut lane.out {
+            match cmd {
+                Cmd::Settle(.., outcomes) => self.outcomes(outcomes),
+                Cmd::Gate(_, id) => self.change(id),
+                Cmd::Adopt(.., outcomes, started) => {
+                    self.outcomes(outcomes);
+                    self.all(started);
+                }
+                Cmd::Pop(_) | Cmd::Take(..) => {}
+            }
+        }
+        for heard in &mut lane.back {
+            match heard {
+                Heard::Popped(_, young, _) => self.change(&mut young.taken.leased.id),
+                Heard::Took(_, taken, _) => {
+                    taken.iter_mut().for_each(|young| self.change(&mut young.taken.leased.id));
+                }
+                Heard::Adopted(_, Some((_, leased))) => self.taken(leased),
+                Heard::Adopted(_, None) | Heard::Settled(..) | Heard::Nothing(_) => {}
+            }
+        }
     }
 
     /// Moves the values from the old numbers to the new ones.
@@ -79,6 +110,7 @@ impl World {
         for (worker, holder) in self.workers.iter_mut().zip(&mut store.holders) {
             numbers.all(&mut holder.inbox);
             numbers.all(&mut holder.leases);
+            holder.young.iter_mut().for_each(|inbox| numbers.all(inbox));
             numbers.worker(worker);
         }
         numbers.all(&mut store.queue);

@@ -15,4 +15,6 @@ pub enum Script {
     TakeOver(WorkerId),
     /// The one that withdraws a request.
     Cancel(Id),
+    /// The next one on a worker's lane.
+    Lane(WorkerId),
 }

@@ -1,7 +1,8 @@
 //! [`World`]: everything at one moment, and [`Bounds`]: how much of it there is.
 
-use super::worker::{END, Life, Pop, Send, Worker};
-use crate::store::{Fault, Id, Registered, Store};
+use super::taken::END;
+use super::worker::{Life, Pop, Send, Worker};
+use crate::store::{Fault, Holder, Id, Registered, Store};
 
 /// How much of everything there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub struct Bounds {
     pub workers: usize,
     /// How many requests are called for.
     pub requests: Id,
+    /// Workers have lanes.
+    pub lanes: bool,
     /// The last of the requests is due later.
     pub delayed: bool,
     /// The faults that may occur.
@@ -48,6 +51,9 @@ pub enum Wrong {
     StartedTooOften,
     /// A poll that was sent again did not get its first reply.
     SaidOtherwise,
+    /// A request was started from a pop that Redis served after its worker's registration had
+    /// ended.
+    StartedLate,
 }
 
 /// Everything at one moment.
@@ -99,12 +105,25 @@ impl World {
                 (worker.said, holder.poll) = (None, None);
                 worker.serial = if worker.send == Send::No { 0 } else { worker.serial };
             }
+            for (inbox, record) in holder.lane_polls.iter_mut().enumerate() {
+                let slot = worker.lane.slots.get_mut(inbox);
+                if slot.as_ref().is_some_and(|slot| slot.may_send_again()) {
+                    continue;
+                }
+                *record = None;
+                if let Some(slot) = slot {
+                    (slot.said, slot.serial) = (None, 0);
+                }
+            }
             let traceless = holder.registered == Registered::No
                 && holder.inbox.is_empty()
                 && holder.leases.is_empty()
-                && worker.pop == Pop::No;
+                && holder.young.iter().all(Vec::is_empty)
+                && worker.pop == Pop::No
+                && worker.lane.out.is_empty();
             if worker.life == Life::Dead && traceless {
                 *worker = Worker::default();
+                *holder = Holder::default();
             }
         }
         self.sort_workers();

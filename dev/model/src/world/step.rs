@@ -1,7 +1,7 @@
 //! [`Step`]: all that can happen next.
 
 use super::script::Script;
-use crate::store::{Id, WorkerId};
+use crate::store::{Id, Inbox, WorkerId};
 
 /// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +50,22 @@ pub enum Step {
     Stop(WorkerId),
     /// It continues.
     Go(WorkerId),
+    /// A worker writes to its lane.
+    LaneSends(WorkerId),
+    /// Redis serves the lane's blocked pop.
+    LaneMoves(WorkerId),
+    /// Redis runs the next command of a lane.
+    LaneRuns(WorkerId),
+    /// The worker reads the next reply of its lane.
+    LaneHears(WorkerId),
+    /// The lane's blocked pop ends without an element.
+    LanePopEnds(WorkerId),
+    /// The first millisecond of a job has passed: its inbox is adopted.
+    LaneAges(WorkerId, Inbox),
+    /// The lane's connection is lost; another one replaces it.
+    LoseLane(WorkerId),
+    /// A worker of before lanes takes over another worker's leases.
+    OldTakeOver(WorkerId),
     /// A script fails, in one of the ways that it can.
     Fails(Script, u8),
 }
@@ -66,6 +82,8 @@ impl Step {
                 | Self::Crash(..)
                 | Self::Stop(_)
                 | Self::Go(_)
+                | Self::LoseLane(_)
+                | Self::OldTakeOver(_)
                 | Self::Fails(..)
         )
     }
@@ -74,6 +92,10 @@ impl Step {
     pub(super) fn is_reply(self) -> bool {
         use Step::{Begin, HearPoll, HearPop, Moves, PollStep, Pop, ReadBack, Send};
         let own = matches!(self, Send(_) | ReadBack(_) | PollStep(_) | HearPoll(_) | Begin(..));
-        own || matches!(self, Pop(_) | Moves(_) | HearPop(_))
+        let lane = matches!(
+            self,
+            Self::LaneSends(_) | Self::LaneRuns(_) | Self::LaneHears(_) | Self::LaneMoves(_)
+        );
+        own || lane || matches!(self, Pop(_) | Moves(_) | HearPop(_))
     }
 }

@@ -5,12 +5,15 @@
 //! is free: handlers, heartbeats, the script of a pop, take-overs, the poll of a stopped worker.
 //! Calls come first: to the queue, a late call equals a request that becomes due late.
 
+use super::lane::Lane;
 use super::script::Script;
 use super::state::{Bounds, Faults, World, Wrong};
 use super::step::Step;
-use super::worker::{END, Life, Pop, Send, Taken, Worker};
+use super::taken::{END, Taken};
+use super::worker::{Life, Pop, Send, Worker};
 use crate::store::{
-    Beat, Fault, Id, Leased, Op, Place, PollStep, Registered, Reply, RunOutcome, WorkerId,
+    Beat, Fault, Id, Leased, Op, Place, PollStep, Record, Registered, Reply, RunOutcome, Store,
+    WorkerId,
 };
 
 impl Bounds {
@@ -32,13 +35,9 @@ impl Bounds {
     pub(super) fn steps(&self, world: &World, steps: &mut Vec<Step>) {
         let store = &world.store;
         let numbered = || world.workers.iter().zip(0..);
-        if !store.queue.is_empty() {
-            // Redis serves blocked pops before anything else, and any of them may be the first.
-            let blocked = numbered().filter(|(worker, _)| worker.pop == Pop::Blocked);
-            steps.extend(blocked.map(|(_, at)| Step::Moves(at)));
-            if !steps.is_empty() {
-                return;
-            }
+        steps_of_pops(world, steps);
+        if !steps.is_empty() {
+            return;
         }
         if let Some((worker, at)) = numbered().find(|(worker, _)| worker.is_talking()) {
             self.steps_at_redis(world, at, steps);
@@ -47,14 +46,19 @@ impl Bounds {
         }
         let waiting = !store.queue.is_empty();
         for (worker, at) in numbered() {
-            let (sends, pops) = (worker.sends(waiting), worker.pops(waiting));
+            let open = world.is_open_for(at);
+            let (sends, pops) = (worker.sends(waiting, open), worker.pops(waiting));
+            let writes = !worker.lane_write(waiting, open, self.fault).is_empty();
             if sends {
                 steps.push(Step::Send(at));
             }
             if pops {
                 steps.push(Step::Pop(at));
             }
-            if sends || pops {
+            if writes {
+                steps.push(Step::LaneSends(at));
+            }
+            if sends || pops || writes {
                 self.faults(world, at, steps);
             }
         }
@@ -92,6 +96,9 @@ impl Bounds {
             let dead = worker.life == Life::Dead && registered == Registered::Alive;
             if any_runs && (dead || registered == Registered::Ended) {
                 steps.push(Step::TakeOver(at));
+                if self.lanes {
+                    steps.push(Step::OldTakeOver(at));
+                }
                 self.fails(world, Script::TakeOver(at), steps);
             }
         }
@@ -112,6 +119,7 @@ impl Bounds {
             }
             Send::No | Send::Replied(..) => {}
         }
+        self.lane_steps_at_redis(world, at, steps);
         let registered = world.store.holder(at).registered;
         if worker.life == Life::Stopped && registered == Registered::Alive {
             steps.push(Step::LeaseEnds(at));
@@ -126,7 +134,7 @@ impl Bounds {
         let registered = world.store.holder(at).registered;
         if crashes > 0 && !matches!(worker.life, Life::Dead | Life::Unborn) {
             let moved = worker.pop == Pop::Moved;
-            if moved {
+            if moved || !worker.lane.out.is_empty() {
                 steps.push(Step::Crash(at, true));
             }
             // Unregistered: only the script behind the pop finds its request, see decision 0008.
@@ -136,8 +144,14 @@ impl Bounds {
         }
         if worker.life == Life::Running {
             let waiting = !world.store.queue.is_empty();
-            if stops > 0 && worker.may_stop() && !worker.sends(waiting) {
+            let open = world.is_open_for(at);
+            let sends = worker.sends(waiting, open)
+                || !worker.lane_write(waiting, open, self.fault).is_empty();
+            if stops > 0 && worker.may_stop() && !sends {
                 steps.push(Step::Stop(at));
+            }
+            if lost > 0 && worker.lane.may_be_lost() {
+                steps.push(Step::LoseLane(at));
             }
             let follows = worker.pop == Pop::Moved && registered != Registered::No;
             let brings = matches!(&worker.pop, Pop::Replied(taken, _) if !taken.is_empty());
@@ -166,8 +180,10 @@ impl Bounds {
         if worker.pop == Pop::Blocked && wanted {
             steps.push(Step::PopEnds(at));
         }
-        for job in &worker.jobs {
-            let id = job.taken.leased.id;
+        self.lane_steps_of(world, at, steps);
+        let young = worker.lane.jobs().filter(|job| job.begun && job.ended.is_none());
+        let young = young.map(|job| job.taken.leased.id);
+        for id in worker.jobs.iter().map(|job| job.taken.leased.id).chain(young) {
             steps.push(Step::End(at, id, true));
             if world.left.fails > 0 {
                 steps.push(Step::End(at, id, false));
@@ -180,7 +196,8 @@ impl Bounds {
             .any(|id| cancelled(id) && worker.jobs.iter().any(|job| job.taken.leased.id == *id));
         let odd = worker.finds_odd(holder.leases.len()) && !worker.needs_resync;
         let odd = odd && self.fault != Some(Fault::NotReadBack);
-        if holder.registered != Registered::Alive || worker.mute || news || odd {
+        let lanes = self.has_news_of_lanes(world, at);
+        if holder.registered != Registered::Alive || worker.mute || news || odd || lanes {
             steps.push(Step::Beat(at));
         }
     }
@@ -218,7 +235,8 @@ impl Bounds {
             Step::HearPop(at) => world.worker(at).hear_pop(self.max_crashes),
             Step::Send(at) => {
                 let waiting = !world.store.queue.is_empty();
-                world.worker(at).plan(at, waiting, self.fault);
+                let open = world.is_open_for(at);
+                world.worker(at).plan(at, (waiting, open), self.fault);
             }
             Step::ReadBack(at) => {
                 let held = self.note(&world, world.store.held(at));
@@ -245,7 +263,7 @@ impl Bounds {
             Step::Crash(at, follows) => {
                 world.left.crashes -= 1;
                 world.worker(at).crash(follows);
-                world.start_another();
+                world.start_another(self.lanes);
             }
             Step::Stop(at) => {
                 world.left.stops -= 1;
@@ -253,6 +271,8 @@ impl Bounds {
             }
             Step::Go(at) => world.worker(at).life = Life::Running,
             Step::Fails(script, way) => self.fail(&mut world, script, way),
+            Step::OldTakeOver(at) => world.old_take_over(at),
+            lane => self.lane_step(&mut world, lane),
         }
         world
     }
@@ -268,7 +288,7 @@ impl Bounds {
     }
 
     /// Adds the checker's knowledge to requests that have just been leased.
-    fn note(&self, world: &World, leased: Vec<Leased>) -> Vec<Taken> {
+    pub(super) fn note(&self, world: &World, leased: Vec<Leased>) -> Vec<Taken> {
         let taken = leased.into_iter().map(|leased| Taken {
             leased,
             cancelled: world.cancelled.contains(&leased.id),
@@ -323,6 +343,21 @@ impl Bounds {
     }
 }
 
+/// Redis serves blocked pops before anything else, and any of them may be the first.
+fn steps_of_pops(world: &World, steps: &mut Vec<Step>) {
+    if world.store.queue.is_empty() {
+        return;
+    }
+    for (worker, at) in world.workers.iter().zip(0..) {
+        if worker.pop == Pop::Blocked {
+            steps.push(Step::Moves(at));
+        }
+        if worker.lane.is_blocked() {
+            steps.push(Step::LaneMoves(at));
+        }
+    }
+}
+
 /// Returns the steps in which a worker receives a reply and starts jobs.
 fn hearing(worker: &Worker, at: WorkerId, steps: &mut Vec<Step>) {
     if matches!(worker.pop, Pop::Replied(..)) {
@@ -331,8 +366,13 @@ fn hearing(worker: &Worker, at: WorkerId, steps: &mut Vec<Step>) {
     if matches!(worker.send, Send::Replied(..)) {
         steps.push(Step::HearPoll(at));
     }
+    if !worker.lane.back.is_empty() {
+        steps.push(Step::LaneHears(at));
+    }
     let waiting = worker.jobs.iter().filter(|job| !job.begun);
     steps.extend(waiting.map(|job| Step::Begin(at, job.taken.leased.id)));
+    let young = worker.lane.jobs().filter(|job| !job.begun && job.ended.is_none());
+    steps.extend(young.map(|job| Step::Begin(at, job.taken.leased.id)));
 }
 
 impl World {
@@ -362,14 +402,30 @@ impl World {
         self.store.cancel(id);
         if let Some(at) = holder.filter(|at| heard && self.workers[usize::from(*at)].runs()) {
             self.worker(at).cancel(id);
+        } else if heard {
+            let running = self.workers.iter_mut().filter(|worker| worker.runs());
+            running.for_each(|worker| _ = worker.lane.needs_lease(id));
         }
     }
 
     fn begin(&mut self, at: WorkerId, id: Id) {
-        let jobs = &mut self.worker(at).jobs;
-        let Some(job) = jobs.iter_mut().find(|job| job.taken.leased.id == id) else { return };
-        job.begun = true;
-        let Taken { cancelled, poisoned, .. } = job.taken;
+        let worker = self.worker(at);
+        let job = worker.jobs.iter_mut().find(|job| job.taken.leased.id == id && !job.begun);
+        let (taken, late) = match job {
+            Some(job) => {
+                job.begun = true;
+                (job.taken, false)
+            }
+            None => {
+                let Some(young) = worker.lane.job_mut(id, false) else { return };
+                young.begun = true;
+                (young.taken, young.late)
+            }
+        };
+        if late {
+            self.wrong = Some(Wrong::StartedLate);
+        }
+        let Taken { cancelled, poisoned, .. } = taken;
         if cancelled {
             self.wrong = Some(Wrong::StartedAfterCancel);
         } else if poisoned {
@@ -380,16 +436,26 @@ impl World {
     /// A handler that fails is tried again once.
     fn end(&mut self, at: WorkerId, id: Id, well: bool) {
         let worker = self.worker(at);
-        let Some(place) = worker.jobs.iter().position(|job| job.taken.leased.id == id) else {
-            return;
+        let place = worker.jobs.iter().position(|job| job.taken.leased.id == id);
+        let record = match place {
+            Some(place) => worker.jobs.remove(place).taken.leased.info.record,
+            None => Record::default(),
         };
-        let record = worker.jobs.remove(place).taken.leased.info.record;
         let op = match well {
             true => Op::Answer(END),
             false if record.fails == 0 => Op::Retry(record.attempt + 1, None),
             false => Op::DeadLetter(Some(END)),
         };
-        worker.to_settle.push(RunOutcome { id, op });
+        match worker.lane.job_mut(id, true).filter(|_| place.is_none()) {
+            Some(young) => {
+                young.ended = Some(op);
+                if !Store::is_plain(op) {
+                    worker.lane.needs_lease(id);
+                }
+            }
+            None if place.is_none() => return,
+            None => worker.to_settle.push(RunOutcome { id, op }),
+        }
         self.left.fails -= u8::from(!well);
     }
 
@@ -399,29 +465,23 @@ impl World {
         worker.mute = false;
         let odd = worker.finds_odd(beaten.held) && fault != Some(Fault::NotReadBack);
         worker.needs_resync |= !beaten.known || odd;
+        if !beaten.known {
+            worker.lane.doubt();
+        }
         for id in beaten.cancelled {
             worker.cancel(id);
+            worker.lane.needs_lease(id);
         }
     }
 
-    fn start_another(&mut self) {
+    fn start_another(&mut self, lanes: bool) {
         let unborn = self.workers.iter().position(|worker| worker.life == Life::Unborn);
         let Some(at) = unborn.and_then(|at| WorkerId::try_from(at).ok()) else { return };
         self.worker(at).life = Life::Running;
         self.store.heartbeat(Beat { worker: at, maps: false });
-    }
-
-    fn take_over(&mut self, at: WorkerId) {
-        if self.workers[usize::from(at)].life == Life::Dead {
-            self.store.end_lease(at);
-        }
-        if self.store.release(at, false).is_none() {
-            return;
-        }
-        let worker = self.worker(at);
-        worker.said = None;
-        for id in std::mem::take(&mut worker.owns) {
-            self.crashed[usize::from(id)] += 1;
+        if lanes {
+            self.worker(at).lane = Lane::opened();
+            self.store.open_lane(at);
         }
     }
 }

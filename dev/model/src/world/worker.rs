@@ -1,10 +1,9 @@
 //! A worker's own state, and the effect of replies on it: `worker/src/dispatcher/` without times,
 //! for one queue.
 
+use super::lane::Lane;
+use super::taken::{END, Taken};
 use crate::store::{Fault, Id, Leased, Op, PollStep, Reply, RunOutcome, Said, State, WorkerId};
-
-/// The frame that ends a request.
-pub(super) const END: u8 = 1;
 
 /// How many handlers run at once in a worker.
 pub(super) const SLOTS: usize = 1;
@@ -21,17 +20,6 @@ pub enum Life {
     /// It has not been started.
     #[default]
     Unborn,
-}
-
-/// A leased request, with facts that only the checker knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Taken {
-    /// The part that the worker receives.
-    pub leased: Leased,
-    /// `true` if it had been cancelled when it was leased.
-    pub cancelled: bool,
-    /// `true` if it had crashed too many workers.
-    pub poisoned: bool,
 }
 
 /// A blocked pop and the lease behind it.
@@ -96,6 +84,8 @@ pub struct Worker {
     pub owns: Vec<Id>,
     /// The reply to its last settling poll, while Redis stores it: for the properties.
     pub said: Option<Vec<Said>>,
+    /// Its lane.
+    pub lane: Lane,
 }
 
 impl Worker {
@@ -106,21 +96,26 @@ impl Worker {
     /// Returns `true` if it runs, and a command or a reply of it is in flight.
     pub(super) fn is_talking(&self) -> bool {
         let hears = matches!(self.pop, Pop::Replied(..)) || self.jobs.iter().any(|job| !job.begun);
-        self.runs() && (self.send != Send::No || hears)
+        self.runs() && (self.send != Send::No || hears || self.lane.is_talking())
     }
 
     /// Returns `true` if stopping it here makes a difference: in a handler, or with a command or a
     /// reply in flight. Right before or after, it would continue to the same world.
     pub(super) fn may_stop(&self) -> bool {
-        let talks = self.send != Send::No || self.pop != Pop::No;
-        talks || self.jobs.iter().any(|job| job.begun)
+        let talks = self.send != Send::No || self.pop != Pop::No || self.lane.may_be_lost();
+        talks || self.jobs.iter().any(|job| job.begun) || self.lane.jobs().any(|job| job.begun)
     }
 
-    /// Returns `true` if it sends a poll now.
-    pub(super) fn sends(&self, waiting: bool) -> bool {
+    /// Returns `true` if it sends a poll now. `open`: its lane may take what waits.
+    pub(super) fn sends(&self, waiting: bool, open: bool) -> bool {
         let settles = !self.to_settle.is_empty() || !self.resend.is_empty();
-        let takes = waiting && self.free() > 0 && !self.mute;
+        let takes = self.polls(waiting, open) && self.free() > 0;
         self.runs() && self.send == Send::No && (settles || takes || self.reads_back())
+    }
+
+    /// Returns `true` if a poll takes requests: those that a lane cannot take, if there is one.
+    fn polls(&self, waiting: bool, open: bool) -> bool {
+        waiting && !self.mute && !(self.lane.open && open)
     }
 
     /// Returns `true` if it knows of more or fewer leases than Redis: the last net under lost
@@ -133,6 +128,7 @@ impl Worker {
     /// Returns `true` if it sends a blocked pop now.
     pub(super) fn pops(&self, waiting: bool) -> bool {
         let idle = self.free() > 0 && !waiting && !self.mute && !self.needs_resync;
+        let idle = idle && !self.lane.open;
         self.runs() && self.pop == Pop::No && idle
     }
 
@@ -147,7 +143,8 @@ impl Worker {
 
     /// How many more it could start.
     pub(super) fn free(&self) -> usize {
-        SLOTS.saturating_sub(self.jobs.len())
+        let most = SLOTS + usize::from(self.lane.open);
+        most.saturating_sub(self.jobs.len() + self.lane.jobs().count())
     }
 
     /// Returns `true` if the next poll reads back its leases.
@@ -156,7 +153,12 @@ impl Worker {
     }
 
     /// The next poll, if there is one: `worker/src/dispatcher/polls/poll.rs`.
-    pub(super) fn plan(&mut self, own: WorkerId, waiting: bool, fault: Option<Fault>) {
+    pub(super) fn plan(
+        &mut self,
+        own: WorkerId,
+        (waiting, open): (bool, bool),
+        fault: Option<Fault>,
+    ) {
         let again = !self.resend.is_empty();
         let outcomes =
             if again { self.resend.clone() } else { std::mem::take(&mut self.to_settle) };
@@ -164,7 +166,7 @@ impl Worker {
             self.serial ^= 1;
         }
         self.resend.clear();
-        let take = if waiting && !self.mute { self.free() } else { 0 };
+        let take = if self.polls(waiting, open) { self.free() } else { 0 };
         let poll =
             PollStep { take, outcomes, serial: self.serial, again, ..PollStep::take(own, take) };
         self.send = Send::Sent(poll, self.reads_back());
@@ -252,8 +254,10 @@ impl Worker {
     /// It crashes: its own state is gone; the state in Redis stays.
     pub(super) fn crash(&mut self, follows: bool) {
         let pop = if follows { std::mem::take(&mut self.pop) } else { Pop::No };
+        let out = if follows { std::mem::take(&mut self.lane.out) } else { Vec::new() };
         let owns = std::mem::take(&mut self.owns);
-        *self = Self { life: Life::Dead, pop, owns, ..Self::default() };
+        let lane = Lane { out, ..Lane::default() };
+        *self = Self { life: Life::Dead, pop, owns, lane, ..Self::default() };
     }
 
     /// Removes the leases that a poll settled. Returns `true` if it settled all of them.

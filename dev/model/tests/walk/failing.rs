@@ -33,6 +33,9 @@ impl Broken {
             keys.inbox(&worker),
             keys.leases(&worker),
             keys.poll(&worker),
+            keys.lane_inbox(&worker, rng.u8(..2)),
+            keys.lane_poll(&worker, rng.u8(..2)),
+            keys.lanes(),
             keys.live(),
             keys.dead(),
             keys.names(),
@@ -86,8 +89,9 @@ impl Broken {
 
 /// Returns `true` if the move is one script of a kind that moves requests.
 pub(crate) fn moves_requests(next: &Move) -> bool {
-    use Move::{Cancel, Promote, QueuePoll, Release, Revive, Tick};
-    matches!(next, QueuePoll(_) | Promote | Release(..) | Cancel(_) | Revive(_) | Tick(..))
+    use Move::{Adopt, Cancel, LanePoll, Promote, QueuePoll, Release, Revive, Tick};
+    let lane = matches!(next, LanePoll(_) | Adopt(_));
+    lane || matches!(next, QueuePoll(_) | Promote | Release(..) | Cancel(_) | Revive(_) | Tick(..))
 }
 
 /// How much there is of each request: places, dead letters and frames.
@@ -106,6 +110,8 @@ async fn amounts_at_redis(real: &mut Real) -> Amounts {
     pipe.lrange(keys.queue(), 0, -1).lrange(keys.parked(NAME), 0, -1).hvals(keys.scheduled());
     for worker in (0..WORKERS).map(worker_of) {
         pipe.lrange(keys.inbox(&worker), 0, -1).hvals(keys.leases(&worker));
+        pipe.lrange(keys.lane_inbox(&worker, 0), 0, -1);
+        pipe.lrange(keys.lane_inbox(&worker, 1), 0, -1);
     }
     let lists: Vec<Vec<Vec<u8>>> = pipe.query_async(&mut real.conn).await.unwrap();
     let mut amounts = vec![0; usize::from(REQUESTS)];
@@ -129,12 +135,15 @@ async fn amounts_at_redis(real: &mut Real) -> Amounts {
 /// Makes a move on Redis with a fault. Returns the loss it caused; empty if none.
 pub(crate) async fn lost(real: &mut Real, model: &Store, next: &Move, broken: &Broken) -> String {
     let mut before = amounts(model);
-    if let Move::QueuePoll(poll) = next {
-        let done = poll.outcomes.iter().filter(|outcome| outcome.op == Op::Done);
-        for outcome in done {
-            let amount = &mut before[usize::from(outcome.id)];
-            *amount = amount.saturating_sub(1);
-        }
+    let outcomes = match next {
+        Move::QueuePoll(poll) => &poll.outcomes[..],
+        Move::LanePoll(poll) => &poll.outcomes,
+        Move::Adopt(adopt) => &adopt.outcomes,
+        _ => &[],
+    };
+    for outcome in outcomes.iter().filter(|outcome| outcome.op == Op::Done) {
+        let amount = &mut before[usize::from(outcome.id)];
+        *amount = amount.saturating_sub(1);
     }
     broken.set(real, true).await;
     let said = send(real, next).await;
@@ -149,6 +158,8 @@ async fn send(real: &mut Real, next: &Move) -> String {
     let keys = real.keys.clone();
     match next {
         Move::QueuePoll(poll) => format!("{:?}", real.send_poll(poll).await),
+        Move::LanePoll(poll) => format!("{:?}", real.send_lane(poll).await),
+        Move::Adopt(adopt) => format!("{:?}", real.send_adoption(adopt).await),
         Move::Promote => format!("{:?}", real.link.promote(&keys, WITHIN).await),
         Move::Release(worker, by_itself) => {
             let worker = worker_of(*worker);

@@ -2,7 +2,8 @@
 
 use fastrand::Rng;
 use redcall_model::store::{
-    Beat, Frame, Id, Op, Place, PollStep, Registered, RunOutcome, Store, UNREADABLE, WorkerId,
+    Adopt, Beat, Frame, Id, Inbox, LaneEntry, LanePoll, Op, Place, PollStep, Registered,
+    RunOutcome, Store, UNREADABLE, WorkerId,
 };
 
 use super::real::Real;
@@ -21,6 +22,16 @@ pub(crate) enum Move {
     Pop(WorkerId),
     /// A poll.
     QueuePoll(PollStep),
+    /// A worker opens its lane.
+    OpenLane(WorkerId),
+    /// The last pop of a lane has ended.
+    LaneEnds(WorkerId),
+    /// A lane's blocked pop moves the head to one of its inboxes.
+    LanePop(WorkerId, Inbox),
+    /// A lane settles an inbox and fills it.
+    LanePoll(LanePoll),
+    /// A lane inbox is emptied.
+    Adopt(Adopt),
     /// The leases of a worker are read back.
     Held(WorkerId),
     /// A frame before the end; how many may be unread.
@@ -61,7 +72,14 @@ impl Move {
         let worker = rng.u8(..WORKERS);
         let cap = if rng.u8(..4) == 0 { rng.usize(1..6) } else { 0 };
         let frame = rng.u8(..200);
-        match rng.u8(..60) {
+        let inbox = rng.u8(..2);
+        match rng.u8(..78) {
+            60 => Self::OpenLane(worker),
+            61 if store.holder(worker).lane == LaneEntry::No => Self::OpenLane(worker),
+            61 => Self::LaneEnds(worker),
+            62..66 => Self::LanePop(worker, inbox),
+            66..72 => Self::LanePoll(lane_poll(rng, store, worker, inbox)),
+            72..78 => Self::Adopt(adopt(rng, store, worker, inbox)),
             0..6 => {
                 let items = (0..rng.usize(1..4)).map(|_| (rng.u8(..REQUESTS), rng.bool()));
                 Self::Enqueue(cap, items.collect())
@@ -109,6 +127,17 @@ impl Move {
             }
             Self::Pop(worker) => format!("{:?}", store.pop(*worker)),
             Self::QueuePoll(poll) => format!("{:?}", store.poll(poll)),
+            Self::OpenLane(worker) => {
+                store.open_lane(*worker);
+                String::new()
+            }
+            Self::LaneEnds(worker) => {
+                store.end_lane(*worker);
+                String::new()
+            }
+            Self::LanePop(worker, inbox) => format!("{:?}", store.lane_pop(*worker, *inbox)),
+            Self::LanePoll(poll) => format!("{:?}", store.lane_poll(poll)),
+            Self::Adopt(adopt) => format!("{:?}", store.adopt(adopt)),
             Self::Held(worker) => format!("{:?}", store.held(*worker)),
             Self::Frame(worker, id, frame, window) => {
                 format!("{:?}", store.frame(*worker, *id, *frame, *window))
@@ -148,6 +177,11 @@ impl Move {
             Self::Push(id) => real.push(*id).await,
             Self::Pop(worker) => format!("{:?}", real.pop(*worker).await),
             Self::QueuePoll(poll) => format!("{:?}", real.poll(poll).await),
+            Self::OpenLane(worker) => real.open_lane(*worker).await,
+            Self::LaneEnds(worker) => real.end_lane(*worker).await,
+            Self::LanePop(worker, inbox) => format!("{:?}", real.lane_pop(*worker, *inbox).await),
+            Self::LanePoll(poll) => format!("{:?}", real.lane_poll(poll).await),
+            Self::Adopt(adopt) => format!("{:?}", real.adopt(adopt).await),
             Self::Held(worker) => format!("{:?}", real.held(*worker).await),
             Self::Frame(worker, id, frame, window) => {
                 format!("{:?}", real.frame(*worker, *id, *frame, *window).await)
@@ -188,6 +222,55 @@ fn poll(rng: &mut Rng, store: &Store, worker: WorkerId) -> PollStep {
         outcomes.resize_with(said.len(), || RunOutcome { id: rng.u8(..REQUESTS), op: op(rng) });
     }
     PollStep { worker, take: rng.usize(..4), parked: rng.bool(), outcomes, serial, again }
+}
+
+fn plain(rng: &mut Rng, id: Id) -> RunOutcome {
+    RunOutcome { id, op: if rng.bool() { Op::Answer(rng.u8(..200)) } else { Op::Done } }
+}
+
+/// Returns a lane's poll that settles all of its inbox or, now and then, something else.
+fn lane_poll(rng: &mut Rng, store: &Store, worker: WorkerId, inbox: Inbox) -> LanePoll {
+    let young = &store.holder(worker).young[usize::from(inbox)];
+    let mut ids: Vec<Id> = young.iter().copied().filter(|id| *id != UNREADABLE).collect();
+    match rng.u8(..5) {
+        0 => ids.push(rng.u8(..REQUESTS)),
+        1 => ids.truncate(1),
+        _ => {}
+    }
+    let outcomes = ids.into_iter().map(|id| plain(rng, id)).collect();
+    LanePoll { worker, inbox, serial: rng.u8(..), outcomes, take: rng.usize(..3) }
+}
+
+/// Returns an adoption of an inbox some of whose requests have ended or were started.
+fn adopt(rng: &mut Rng, store: &Store, worker: WorkerId, inbox: Inbox) -> Adopt {
+    let holder = store.holder(worker);
+    let last = holder.lane_polls[usize::from(inbox)].as_ref();
+    let again = last.is_some() && rng.u8(..4) == 0;
+    let serial = last.map(|(serial, _)| *serial).filter(|_| again && rng.bool());
+    let mut adopt = Adopt {
+        worker,
+        inbox,
+        serial: serial.unwrap_or_else(|| rng.u8(..)),
+        again,
+        outcomes: Vec::new(),
+        started: Vec::new(),
+    };
+    let other = (rng.u8(..5) == 0).then(|| rng.u8(..REQUESTS));
+    for id in holder.young[usize::from(inbox)].iter().copied().chain(other) {
+        match rng.u8(..3) {
+            _ if id == UNREADABLE => {}
+            0 => adopt.outcomes.push(plain(rng, id)),
+            1 => adopt.started.push(id),
+            _ => {}
+        }
+    }
+    if let Some((last, said)) = last
+        && again
+        && *last == adopt.serial
+    {
+        adopt.outcomes.resize_with(said.len(), || plain(rng, 0));
+    }
+    adopt
 }
 
 fn op(rng: &mut Rng) -> Op {

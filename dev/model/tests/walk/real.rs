@@ -7,15 +7,16 @@ use redcall_common::error::Code;
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::ReplyTo;
 use redcall_model::store::{
-    Beat, Cancelled, Frame, HeartbeatReply, Id, LeaseInfo, Leased, Op, Place, Placed, PollStep,
-    Pushed, Record, Reply, RunOutcome, Said, State, UNREADABLE, WorkerId,
+    Adopt, Adopted, Beat, Cancelled, Frame, Gate, HeartbeatReply, Id, Inbox, LanePoll, LaneReply,
+    LeaseInfo, Leased, Op, Place, Placed, PollStep, Pushed, Record, Reply, RunOutcome, Said, State,
+    UNREADABLE, WorkerId,
 };
 use redcall_store::dead::DeadSelection;
 use redcall_store::inspect::Inspector;
 use redcall_store::{
-    self as real, Connection, Connector, Outcome, PauseOps as _, PollOps as _, PollReply,
-    QueuePoll, RunOps as _, SendOps as _, Session as _, Settlement, StoreError, UpkeepOps as _,
-    WorkerKeys,
+    self as real, Connection, Connector, LaneKeys, LaneOps as _, Outcome, PauseOps as _,
+    PollOps as _, PollReply, QueuePoll, RunOps as _, SendOps as _, Session as _, Settlement,
+    StoreError, UpkeepOps as _, WorkerKeys,
 };
 use redcall_testkit::TestRedis;
 use redcall_testkit::redis::aio::MultiplexedConnection;
@@ -165,24 +166,85 @@ impl Real {
 
     pub(crate) async fn poll(&mut self, poll: &PollStep) -> Reply {
         let reply = self.send_poll(poll).await.unwrap();
-        let said = reply.settled.iter().map(|settled| match settled {
-            real::Settled::Yes => Said::Yes,
-            real::Settled::LeaseLost => Said::LeaseLost,
-            real::Settled::Failed => Said::Kept,
-            real::Settled::Parked => Said::Parked,
-        });
         let state = match (reply.paused, reply.expired) {
             (true, _) => State::Paused,
             (false, true) => State::Expired,
             (false, false) => State::Open,
         };
         Reply {
-            said: said.collect(),
+            said: said(&reply.settled),
             leased: reply.leased.iter().map(leased).collect(),
             length: reply.length.unwrap_or_default(),
             parked: reply.parked > 0,
             state,
         }
+    }
+
+    pub(crate) async fn open_lane(&mut self, worker: WorkerId) -> String {
+        let keys = &self.workers[usize::from(worker)];
+        self.link.open_lane(keys, LONG, WITHIN).await.unwrap();
+        String::new()
+    }
+
+    /// The last pop of a lane has ended: unless it sends heartbeats, its entry goes.
+    pub(crate) async fn end_lane(&mut self, worker: WorkerId) -> String {
+        let () = self.conn.zadd(self.keys.lanes(), worker_of(worker), 1000).await.unwrap();
+        String::new()
+    }
+
+    /// The first half of a lane's blocked pop while the queue has a request.
+    pub(crate) async fn lane_pop(&mut self, worker: WorkerId, inbox: Inbox) -> Option<Id> {
+        let mut call = cmd("LMOVE");
+        call.arg(self.keys.queue()).arg(self.keys.lane_inbox(&worker_of(worker), inbox));
+        let moved: Option<Vec<u8>> =
+            call.arg("LEFT").arg("RIGHT").query_async(&mut self.conn).await.unwrap();
+        moved.map(|raw| element(&raw))
+    }
+
+    fn lane_keys(&self, worker: WorkerId, inbox: Inbox) -> LaneKeys {
+        LaneKeys::new(self.workers[usize::from(worker)].clone(), inbox)
+    }
+
+    /// A lane's poll as the worker sends it.
+    pub(crate) async fn send_lane(&self, poll: &LanePoll) -> Result<real::LaneReply, StoreError> {
+        let outcomes = poll.outcomes.iter();
+        let outcomes: Vec<Outcome> = outcomes.map(|outcome| self.outcome(*outcome)).collect();
+        let keys = self.lane_keys(poll.worker, poll.inbox);
+        let (serial, take) = (poll.serial.into(), poll.take);
+        let poll = real::LanePoll { keys: &keys, outcomes: &outcomes, serial, take };
+        self.link.lane_poll(&poll, WITHIN).await
+    }
+
+    pub(crate) async fn lane_poll(&mut self, poll: &LanePoll) -> LaneReply {
+        let reply = self.send_lane(poll).await.unwrap();
+        let gate = reply.gate.map(|gate| match gate {
+            real::Gate::Open => Gate::Open,
+            real::Gate::Closed => Gate::Closed,
+            real::Gate::Expired => Gate::Expired,
+        });
+        let taken = reply.taken.iter().map(|raw| element(raw)).collect();
+        LaneReply { said: said(&reply.settled), taken, gate }
+    }
+
+    /// An adoption as the worker sends it.
+    pub(crate) async fn send_adoption(&self, adopt: &Adopt) -> Result<real::Adopted, StoreError> {
+        let outcomes = adopt.outcomes.iter();
+        let outcomes: Vec<Outcome> = outcomes.map(|outcome| self.outcome(*outcome)).collect();
+        let started: Vec<String> = adopt.started.iter().map(|id| id_of(*id)).collect();
+        let adoption = real::Adoption {
+            keys: &self.lane_keys(adopt.worker, adopt.inbox),
+            outcomes: &outcomes,
+            started: &started,
+            serial: adopt.serial.into(),
+            again: adopt.again,
+        };
+        self.link.adopt(&adoption, WITHIN).await
+    }
+
+    pub(crate) async fn adopt(&mut self, adopt: &Adopt) -> Adopted {
+        let reply = self.send_adoption(adopt).await.unwrap();
+        let leased = reply.leased.iter().map(leased).collect();
+        Adopted { said: said(&reply.settled), leased, back: reply.back }
     }
 
     fn outcome(&self, outcome: RunOutcome) -> Outcome {
@@ -335,6 +397,16 @@ impl Real {
 /// The number of a tick.
 pub(crate) fn tick_of(at_ms: u64) -> u8 {
     u8::try_from(at_ms - START).unwrap()
+}
+
+fn said(settled: &[real::Settled]) -> Vec<Said> {
+    let said = settled.iter().map(|settled| match settled {
+        real::Settled::Yes => Said::Yes,
+        real::Settled::LeaseLost => Said::LeaseLost,
+        real::Settled::Failed => Said::Kept,
+        real::Settled::Parked => Said::Parked,
+    });
+    said.collect()
 }
 
 fn leased(leased: &real::Leased) -> Leased {

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use redcall_model::store::{Holder, Id, Letter, Record, Registered, Said, Store, UNREADABLE};
+use redcall_model::store::{
+    Holder, Id, LaneEntry, Letter, Record, Registered, Said, Store, UNREADABLE,
+};
 use redcall_testkit::redis::{FromRedisValue, Value, from_redis_value, pipe};
 
 use super::real::{Real, element, id_of, number_of, tick_of, worker_number, worker_of};
@@ -25,6 +27,11 @@ pub(crate) async fn read(real: &mut Real) -> Store {
         pipe.zscore(keys.workers(), &worker).lrange(keys.inbox(&worker), 0, -1);
         // A small hash keeps the order in which it was written.
         pipe.hvals(keys.leases(&worker)).get(keys.poll(&worker));
+        pipe.zscore(keys.lanes(), &worker);
+        for number in 0..2 {
+            pipe.lrange(keys.lane_inbox(&worker, number), 0, -1);
+            pipe.get(keys.lane_poll(&worker, number));
+        }
     }
     let values: Vec<Value> = pipe.query_async(&mut real.conn).await.unwrap();
     let mut values = values.into_iter();
@@ -59,14 +66,7 @@ pub(crate) async fn read(real: &mut Real) -> Store {
         *frames = texts.iter().map(|frame| frame.parse().unwrap()).collect();
     }
     for at in 0..usize::from(WORKERS) {
-        let registered = match next::<Option<f64>>(&mut values) {
-            None => Registered::No,
-            Some(ends) if ends < real.now() => Registered::Ended,
-            Some(_) => Registered::Alive,
-        };
-        let (inbox, leases) = (elements(&mut values), elements(&mut values));
-        let poll = next::<Option<String>>(&mut values).map(|poll| said(&poll));
-        store.holders[at] = Holder { registered, inbox, leases, poll };
+        store.holders[at] = holder(&mut values, real.now());
     }
     for (id, code) in real.letters().await {
         let id = if id.is_empty() { UNREADABLE } else { number_of(&id) };
@@ -78,6 +78,33 @@ pub(crate) async fn read(real: &mut Real) -> Store {
         |(id, worker): (&String, &String)| store.live(number_of(id)) == Some(worker_number(worker));
     assert!(live.len() == leased && live.iter().all(agrees), "{live:?} of {store:?}");
     store
+}
+
+/// The keys of one worker; times before `now` have passed.
+fn holder(values: &mut impl Iterator<Item = Value>, now: f64) -> Holder {
+    let registered = match next::<Option<f64>>(values) {
+        None => Registered::No,
+        Some(ends) if ends < now => Registered::Ended,
+        Some(_) => Registered::Alive,
+    };
+    let (inbox, leases) = (elements(values), elements(values));
+    let poll = next::<Option<String>>(values).map(|poll| said(&poll));
+    let lane = match next::<Option<f64>>(values) {
+        None => LaneEntry::No,
+        Some(until) if until < now => LaneEntry::Past,
+        Some(_) => LaneEntry::Open,
+    };
+    let mut holder = Holder { registered, inbox, leases, poll, lane, ..Holder::default() };
+    for number in 0..2 {
+        holder.young[number] = elements(values);
+        let record = next::<Option<String>>(values);
+        holder.lane_polls[number] = record.map(|record| {
+            let (inbox, poll) = record.split_once(' ').unwrap();
+            assert_eq!(inbox, number.to_string());
+            said(poll)
+        });
+    }
+    holder
 }
 
 fn next<T: FromRedisValue>(values: &mut impl Iterator<Item = Value>) -> T {
@@ -94,6 +121,7 @@ fn said(poll: &str) -> (u8, Vec<Said>) {
         '1' => Said::Yes,
         '0' => Said::LeaseLost,
         'P' => Said::Parked,
+        'E' => Said::Kept,
         other => panic!("{other} is not a result"),
     });
     (serial.parse().unwrap(), results.collect())

@@ -20,6 +20,7 @@ mod polls {
     mod claims;
     mod codes;
     mod inbox;
+    mod lanes;
     mod lease;
     mod limits;
     mod reading;

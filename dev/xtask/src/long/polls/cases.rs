@@ -32,10 +32,12 @@ pub(super) enum Feature {
     Parked,
     /// The name has a limit, whose key has this number of values.
     Limited(u32),
+    /// None, and a lane takes the requests of each poll; if it is one, by a pop.
+    Lane,
 }
 
 /// The registry.
-pub(super) const CASES: [Case; 10] = [
+pub(super) const CASES: [Case; 12] = [
     case("plain, answered", Ending::Answered, Feature::None),
     case("plain", Ending::Done, Feature::None),
     case("cancelled, answered", Ending::Answered, Feature::Cancelled),
@@ -46,6 +48,8 @@ pub(super) const CASES: [Case; 10] = [
     case("parked, answered", Ending::Answered, Feature::Parked),
     case("run before, answered", Ending::Answered, Feature::RunBefore),
     case("retried", Ending::Retried, Feature::None),
+    case("lane, answered", Ending::Answered, Feature::Lane),
+    case("lane", Ending::Done, Feature::Lane),
 ];
 
 const fn case(name: &'static str, ending: Ending, feature: Feature) -> Case {

@@ -8,8 +8,8 @@ use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::ReplyTo;
 use redcall_common::settings::{Limit, RedisSettings};
 use redcall_store::{
-    Connection, Connector, LimitRule, Outcome, PollOps as _, PollReply, QueuePoll, Session as _,
-    Settlement, WorkerKeys,
+    Connection, Connector, LaneKeys, LaneOps as _, LanePoll, LimitRule, Outcome, PollOps as _,
+    PollReply, QueuePoll, Session as _, Settled, Settlement, WorkerKeys,
 };
 
 use crate::long::stage::server::PATIENCE;
@@ -38,6 +38,8 @@ pub(super) struct Driver<'a> {
     serial: u64,
     more: bool,
     pushed: u32,
+    /// The number of requests that a lane has taken.
+    taken: u32,
 }
 
 impl<'a> Driver<'a> {
@@ -76,6 +78,7 @@ impl<'a> Driver<'a> {
             serial: 0,
             more: false,
             pushed: 0,
+            taken: 0,
         })
     }
 
@@ -87,7 +90,7 @@ impl<'a> Driver<'a> {
         match self.case.feature {
             // Its requests are pushed before each poll: a poll sorts all that the queue has.
             Feature::Limited(_) => return Ok(()),
-            Feature::None | Feature::RunBefore => {}
+            Feature::None | Feature::RunBefore | Feature::Lane => {}
             Feature::Cancelled => {
                 wire.say(&["ZADD", &queue.cancelled(), FAR, "another"])?;
             }
@@ -125,6 +128,10 @@ impl<'a> Driver<'a> {
                 self.push(self.size)?;
             }
             self.serial += 1;
+            if self.case.feature == Feature::Lane {
+                self.poll_lane().await?;
+                continue;
+            }
             let poll = QueuePoll {
                 parked: &self.parked,
                 rules: &self.rules,
@@ -140,8 +147,29 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// Settles a lane inbox, and takes others; one alone is popped by a command of its own, as an
+    /// idle worker's is, which is not counted.
+    async fn poll_lane(&mut self) -> miette::Result<()> {
+        let (size, keys) = (self.size as usize, LaneKeys::new(self.keys.clone(), 0));
+        let take = if size == 1 { 0 } else { size };
+        let poll = LanePoll { keys: &keys, outcomes: &self.ended, serial: self.serial, take };
+        let reply = self.connection.lane_poll(&poll, PATIENCE).await.into_diagnostic()?;
+        let settled = reply.settled.iter().filter(|one| **one == Settled::Yes).count();
+        if settled < self.ended.len() || reply.taken.len() < take {
+            return Err(miette!("{}: {reply:?}", self.case.name));
+        }
+        if take == 0 {
+            let queue = self.keys.queue.queue();
+            self.redis.wire.say(&["LMOVE", &queue, &keys.inbox, "LEFT", "RIGHT"])?;
+        }
+        let first = self.taken;
+        self.taken += self.size;
+        self.ended = (first..self.taken).map(|number| self.outcome(id(number))).collect();
+        Ok(())
+    }
+
     fn read(&mut self, reply: PollReply) -> miette::Result<()> {
-        let settled = reply.settled.iter().filter(|one| **one == redcall_store::Settled::Yes);
+        let settled = reply.settled.iter().filter(|one| **one == Settled::Yes);
         let (settled, leased) = (settled.count(), reply.leased.len());
         if settled < self.ended.len() || leased < self.size as usize {
             return Err(miette!("{}: {settled} settled, {leased} leased", self.case.name));

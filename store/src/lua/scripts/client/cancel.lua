@@ -5,14 +5,17 @@
 -- Returns: {results, {id, name, nonce, ...}}. results: one character per request: 'L' leased, its
 --   worker was notified; 'S' it was scheduled and is now at the head of the queue, where it ends
 --   without being started; 'D' it was deferred, and has ended; 'Q' none of these: queued, ended or
---   unknown; 'K' kept, since other callers wait or it has ended. Then those of 'D' whose end has to
---   be published.
--- Derived keys: status:<id> of requests that had joined a call; those of deferred.lua.
+--   unknown (where workers have lanes it may run in one, so they are notified); 'K' kept, since
+--   other callers wait or it has ended. Then those of 'D' whose end has to be published.
+-- Derived keys: lanes of the queue; status:<id> of requests that had joined a call; those of
+--   deferred.lua.
 -- Cost: O(requests * log tombstones). Searches no list: a leased request with a tombstone is
 --   answered instead of started.
 local now = now_ms()
 local results, notified, events = {}, {}, {}
 local base = string.match(KEYS[2], '^(.*):live$')
+-- True if workers have lanes: then an unknown request may run in one of them.
+local has_lanes
 
 local function set_tombstone(id, ttl)
   local has = worker_of(redis.call('HGET', KEYS[2], id))
@@ -36,7 +39,11 @@ local function set_tombstone(id, ttl)
     redis.call('ZREM', KEYS[3], id)
     return 'S'
   end
-  if not has then return 'Q' end
+  if not has then
+    if has_lanes == nil then has_lanes = redis.pcall('EXISTS', base .. ':lanes') == 1 end
+    if has_lanes then notified[#notified + 1] = id end
+    return 'Q'
+  end
   notified[#notified + 1] = id
   return 'L'
 end

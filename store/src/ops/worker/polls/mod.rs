@@ -8,6 +8,7 @@ use crate::ops::delegate::delegate;
 use crate::script::Script;
 
 pub(crate) mod held;
+pub(crate) mod lane;
 pub(crate) mod outcome;
 pub(crate) mod poll;
 pub(crate) mod poll_fast;
@@ -15,13 +16,23 @@ pub(crate) mod pop;
 pub(crate) mod probe;
 pub(crate) mod round;
 
+pub use lane::{
+    Adopted, Adoption, Gate, LaneKeys, LaneOps, LanePoll, LanePop, LanePopped, LaneReply,
+};
 pub use outcome::{EndedCall, Outcome, Settlement, SideEffect, StateChange};
 pub use poll::{LeaseInfo, Leased, LimitRule, PollReply, QueuePoll, Record, Settled, WorkerKeys};
 pub use pop::BlockingPop;
 
 /// Returns the scripts of this folder.
 pub(crate) fn scripts() -> Vec<&'static Script> {
-    vec![&poll::POLL, &poll_fast::POLL_FAST, &probe::PROBE]
+    vec![
+        &poll::POLL,
+        &poll_fast::POLL_FAST,
+        &probe::PROBE,
+        &lane::settle::LANE_SETTLE,
+        &lane::poll::LANE_POLL,
+        &lane::adopt::ADOPT,
+    ]
 }
 
 /// Settles ended requests and leases others.

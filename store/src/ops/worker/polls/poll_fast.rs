@@ -29,15 +29,44 @@ const MAX_OUTCOMES: usize = 1000;
 
 /// Consecutive outcomes whose frames have the same arguments.
 #[derive(Default)]
-struct FrameRun<'a> {
+pub(crate) struct FrameRun<'a> {
     ttl_ms: u64,
     channel: &'a str,
     count: usize,
     frames: Vec<&'a str>,
 }
 
+impl<'a> FrameRun<'a> {
+    /// Adds an outcome to the last of these runs, or begins another one; `None` if it is not plain.
+    #[inline]
+    pub(crate) fn add(runs: &mut Vec<Self>, outcome: &'a Outcome) -> Option<()> {
+        let (ttl_ms, channel, frame) = match answer(outcome)? {
+            Some((reply, frame)) => {
+                (reply.ttl_ms, reply.notify.as_deref().unwrap_or_default(), Some(frame))
+            }
+            None => (0, "", None),
+        };
+        match runs.last_mut() {
+            Some(run) if run.ttl_ms == ttl_ms && run.channel == channel => {
+                run.count += 1;
+                run.frames.extend(frame);
+            }
+            _ => {
+                let frames = frame.into_iter().collect();
+                runs.push(Self { ttl_ms, channel, count: 1, frames });
+            }
+        }
+        Some(())
+    }
+
+    /// Adds its arguments.
+    pub(crate) fn add_to(self, call: &mut Cmd) {
+        call.arg(self.ttl_ms).arg(self.channel).arg(self.count).arg(self.frames);
+    }
+}
+
 /// Returns the response key and frame of a plain outcome, if it has one; `None` if it is not plain.
-fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
+pub(crate) fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
     match &outcome.settlement {
         _ if outcome.call.is_some() || !outcome.side_effects.is_empty() => None,
         Settlement::Answer { reply, frame } => Some(Some((reply, frame))),
@@ -72,23 +101,7 @@ impl QueuePoll<'_> {
         let mut is_any_spent = false;
         for outcome in self.outcomes {
             is_any_spent |= outcome.spent.is_some();
-            let answer = answer(outcome)?;
-            let (ttl_ms, channel, frame) = match answer {
-                Some((reply, frame)) => {
-                    (reply.ttl_ms, reply.notify.as_deref().unwrap_or_default(), Some(frame))
-                }
-                None => (0, "", None),
-            };
-            match runs.last_mut() {
-                Some(run) if run.ttl_ms == ttl_ms && run.channel == channel => {
-                    run.count += 1;
-                    run.frames.extend(frame);
-                }
-                _ => {
-                    let frames = frame.into_iter().collect();
-                    runs.push(FrameRun { ttl_ms, channel, count: 1, frames });
-                }
-            }
+            FrameRun::add(&mut runs, outcome)?;
         }
         let own: &WorkerKeys = self.keys;
         let mut call = match is_any_spent {
@@ -103,9 +116,7 @@ impl QueuePoll<'_> {
         for outcome in self.outcomes {
             call.arg(&outcome.id);
         }
-        for run in runs {
-            call.arg(run.ttl_ms).arg(run.channel).arg(run.count).arg(run.frames);
-        }
+        runs.into_iter().for_each(|run| run.add_to(&mut call));
         if is_any_spent {
             self.add_starts(&mut call);
         }

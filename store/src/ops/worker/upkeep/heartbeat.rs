@@ -14,7 +14,7 @@ use redcall_common::time::millis;
 script! {
     /// Renew a worker's registration.
     HEARTBEAT = "worker/heartbeat", Runs, of Worker;
-    with LIVE;
+    with LIVE, SCAN;
     read |value, _| reply(value).map(Reading::of)
 }
 
@@ -46,7 +46,7 @@ pub struct Heartbeat {
     pub paused: bool,
     /// When the next request becomes due on the queue, Redis time in ms.
     pub due_ms: Option<u64>,
-    /// The leased requests of this worker that were cancelled.
+    /// The leased requests of this worker, and those in its lane inboxes, that were cancelled.
     pub cancelled: Vec<String>,
     /// Names with sorted requests, each with `true` if a live worker handles it.
     pub limited: Vec<(String, bool)>,
@@ -68,9 +68,24 @@ impl Connection {
         let (schedule, throttled, paused) = (keys.schedule(), keys.throttled(), keys.paused());
         let (cancelled, limited) = (keys.cancelled(), keys.limited_names());
         let deferred = keys.deferred_ids();
+        let inboxes = [0, 1].map(|number| keys.lane_inbox(beat.worker, number));
+        let lanes = keys.lanes();
         let mut call = HEARTBEAT.call(&[
-            &workers, &names, &info, &parked, &live, &leases, &schedule, &throttled, &paused,
-            &cancelled, &limited, &deferred,
+            &workers,
+            &names,
+            &info,
+            &parked,
+            &live,
+            &leases,
+            &schedule,
+            &throttled,
+            &paused,
+            &cancelled,
+            &limited,
+            &deferred,
+            &lanes,
+            &inboxes[0],
+            &inboxes[1],
         ]);
         let lease_ms = millis(beat.lease);
         call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(keys.base()).arg(beat.names);

@@ -13,7 +13,7 @@ use redcall_common::keys::QueueKeys;
 script! {
     /// Return a worker's leased requests to the queue.
     RELEASE = "worker/release", Runs, of Worker;
-    with UNDO, LIVE, RECORD, LIMITS;
+    with UNDO, LIVE, RECORD, LIMITS, SCAN;
     read |value, _| released(value).map(Reading::of)
 }
 
@@ -38,9 +38,26 @@ impl Connection {
         let (leases, inbox, info) = (keys.leases(worker), keys.inbox(worker), keys.worker(worker));
         let (attempts, permits, poll) = (keys.attempts(), keys.permits(), keys.poll(worker));
         let (limited, control) = (keys.limited_names(), keys.control());
+        let inboxes = [0, 1].map(|number| keys.lane_inbox(worker, number));
+        let records = [0, 1].map(|number| keys.lane_poll(worker, number));
+        let lanes = keys.lanes();
         let mut call = RELEASE.call(&[
-            &queue, &workers, &live, &leases, &inbox, &info, &attempts, &permits, &poll, &limited,
+            &queue,
+            &workers,
+            &live,
+            &leases,
+            &inbox,
+            &info,
+            &attempts,
+            &permits,
+            &poll,
+            &limited,
             &control,
+            &inboxes[0],
+            &inboxes[1],
+            &records[0],
+            &records[1],
+            &lanes,
         ]);
         call.arg(worker).arg(if by_itself { "1" } else { "0" }).arg(keys.base());
         let mut all = 0;

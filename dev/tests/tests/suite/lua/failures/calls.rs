@@ -2,6 +2,7 @@
 
 mod admin;
 mod callers;
+mod lanes;
 mod polls;
 mod workers;
 
@@ -53,5 +54,5 @@ impl Case {
 
 /// All cases.
 pub(super) fn cases() -> impl Iterator<Item = &'static Case> {
-    [polls::CASES, workers::CASES, callers::CASES, admin::CASES].into_iter().flatten()
+    [polls::CASES, lanes::CASES, workers::CASES, callers::CASES, admin::CASES].into_iter().flatten()
 }

@@ -123,6 +123,12 @@ impl Writer<'_> {
         self.lease("gone", "g1", &envelope("g1"));
         self.lease("gone", "g2", &envelope("g2"));
         self.add("SET", &self.keys.poll("own"), &["1 1"]);
+        self.add("ZADD", &self.keys.lanes(), &[FAR, "own", FAR, "gone"]);
+        let [y1, y2, y3, y4] = ["y1", "y2", "y3", "y4"].map(envelope);
+        self.add("RPUSH", &self.keys.lane_inbox("own", 0), &[&y1, &y2]);
+        self.add("RPUSH", &self.keys.lane_inbox("own", 1), &[&y3]);
+        self.add("RPUSH", &self.keys.lane_inbox("gone", 1), &[&y4]);
+        self.add("SET", &self.keys.lane_poll("own", 0), &["0 1 1"]);
         self.dead("1-0", "d1");
         self.dead("2-0", "d2");
         self.add("RPUSH", &self.keys.response("q1"), &[r#"{"type":"pending"}"#]);
