@@ -27,11 +27,13 @@ use crate::dispatcher::{Dispatcher, Inputs, Notices, Queue, Rights, Setup};
 use crate::error::WorkerError;
 use crate::handler::compiled::state::StateMap;
 use crate::identity::Identity;
+use crate::lane::{self, Lane};
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
 use crate::readiness::pulse::Pulse;
 use crate::readiness::report::Report;
 use crate::readiness::{Readiness, ReadinessHandle};
+use crate::run::capacity::Capacity;
 use crate::run::job::Shared;
 use crate::stop::{Stop, StopRequests};
 use crate::time::REDIS_TIMEOUT;
@@ -125,6 +127,9 @@ async fn serve(
         kept: TopicRetention::from(&settings.events),
     };
     let (popped, pop_receiver) = mpsc::unbounded_channel();
+    let (lane_events, lane_receiver) = mpsc::unbounded_channel();
+    let shared = Arc::new(shared);
+    let capacity = Arc::new(Capacity::new(settings.worker.concurrency));
     let queues = names.iter().enumerate().map(|(index, name)| {
         let dead = &settings.dead;
         let keys = WorkerKeys::new(keys.of(name), &identity.id, dead.max, dead.age)
@@ -132,17 +137,28 @@ async fn serve(
             .with_dead_bytes(dead.max_bytes);
         let keys = Arc::new(keys);
         let pops = Pops::spawn(index, connector.clone(), keys.clone(), popped.clone());
-        let mut queue = Queue::new(index, keys, pops);
+        let parts = lane::Parts {
+            queue: index,
+            keys: keys.clone(),
+            lease: settings.worker.lease,
+            job: shared.clone(),
+            capacity: capacity.clone(),
+            metrics: metrics.clone(),
+            events: lane_events.clone(),
+        };
+        let lane = Lane::spawn(parts, connector.clone(), &handlers);
+        let mut queue = Queue::new(index, keys, pops, lane);
         queue.adopt_mapping(&mapping);
         queue
     });
-    let queues = queues.collect();
+    let queues: Vec<Queue> = queues.collect();
     let setup = Setup {
         keys,
         identity,
-        mapping,
-        shared: Arc::new(shared),
+        mapping: Arc::new(mapping),
+        shared,
         metrics,
+        capacity,
         handlers,
         lease: settings.worker.lease,
         heartbeat_conn,
@@ -152,8 +168,14 @@ async fn serve(
     let Control { stop, reloads, checks, pulse } = control;
     let owners = (rights, notices);
     let dispatcher = Dispatcher::register(&settings.worker, setup, queues, owners, stop).await?;
-    let inputs =
-        Inputs { jobs: job_receiver, pops: pop_receiver, events: event_receiver, reloads, checks };
+    let inputs = Inputs {
+        jobs: job_receiver,
+        pops: pop_receiver,
+        lanes: lane_receiver,
+        events: event_receiver,
+        reloads,
+        checks,
+    };
     dispatcher.run(inputs, &pulse).await;
     Ok(())
 }

@@ -60,12 +60,14 @@ impl<'a> FrameRun<'a> {
     }
 
     /// Adds its arguments.
+    #[inline]
     pub(crate) fn add_to(self, call: &mut Cmd) {
         call.arg(self.ttl_ms).arg(self.channel).arg(self.count).arg(self.frames);
     }
 }
 
 /// Returns the response key and frame of a plain outcome, if it has one; `None` if it is not plain.
+#[inline]
 pub(crate) fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
     match &outcome.settlement {
         _ if outcome.call.is_some() || !outcome.side_effects.is_empty() => None,

@@ -1,0 +1,78 @@
+//! The adoption of a lane inbox: requests that were started get a real lease, all others return to
+//! the queue.
+
+use std::sync::Arc;
+
+use redcall_store::{
+    Adoption, Connection, LaneKeys, LaneOps as _, Leased, Session as _, Settled, StoreError,
+    Unblocker,
+};
+use tokio::time::sleep;
+
+use super::shared::{HandedOver, Settling, Started};
+use crate::causes::with_causes;
+use crate::time::{REDIS_PAUSE, REDIS_TIMEOUT};
+
+/// The end of an adoption.
+pub(crate) struct Adopted {
+    /// The job that was started, and its lease: `None` if the lease is unknown or lost.
+    pub(crate) started: Option<(Started, Option<Leased>)>,
+    /// The outcome that the lane had sent, and its result.
+    pub(crate) settled: Option<(Arc<Settling>, Settled)>,
+    /// The error codes of elements that were dead-lettered.
+    pub(crate) refused: Vec<String>,
+}
+
+/// Adopts an inbox. Retries until Redis has done it.
+pub(super) async fn adopt(
+    link: &Connection,
+    keys: &LaneKeys,
+    unblocker: &Unblocker,
+    inbox: HandedOver,
+) -> Adopted {
+    let HandedOver { started, settling, serial, cut } = inbox;
+    let ids: Vec<String> = started.iter().map(|started| started.id.clone()).collect();
+    let outcomes = settling.as_ref().map_or(&[][..], |settling| &settling.outcomes);
+    let mut again = settling.is_some();
+    loop {
+        let tried = async {
+            if cut {
+                link.cut(unblocker, REDIS_TIMEOUT).await?;
+            }
+            let adoption = Adoption { keys, outcomes, started: &ids, serial, again };
+            link.adopt(&adoption, REDIS_TIMEOUT).await
+        };
+        match tried.await {
+            Ok(mut adopted) => {
+                if let Some(problem) = &adopted.trouble {
+                    let queue = keys.own.queue.name();
+                    tracing::warn!(
+                        queue,
+                        problem,
+                        "cannot dead-letter a request that is too large"
+                    );
+                }
+                let result = adopted.settled.pop();
+                let leased = adopted.leased;
+                return Adopted {
+                    started: started.map(|started| {
+                        let lease = leased.into_iter().find(|leased| leased.id == started.id);
+                        (started, lease)
+                    }),
+                    settled: settling.zip(result),
+                    refused: adopted.refused,
+                };
+            }
+            Err(error) => {
+                again |= error.may_have_happened() && !outcomes.is_empty();
+                note(keys, &error);
+                sleep(REDIS_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn note(keys: &LaneKeys, error: &StoreError) {
+    let (queue, error) = (keys.own.queue.name(), with_causes(error));
+    tracing::debug!(queue, error, "adopting a lane inbox again");
+}

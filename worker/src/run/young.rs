@@ -1,0 +1,169 @@
+//! A job whose place in a lane inbox is its lease, until it is adopted.
+//!
+//! ```text
+//! in the lane ── ended with a plain outcome ──> settled by the lane
+//!      └── a millisecond has passed, or it needs a real lease ──> adopting ──> leased
+//! ```
+//!
+//! A leased job is the dispatcher's, like any other.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redcall_store::Outcome;
+use tokio::sync::Notify;
+
+use super::capacity::Capacity;
+
+/// See the module. Written by the job, its lane and the dispatcher.
+pub(crate) struct Young {
+    state: Mutex<State>,
+    /// Wakes the lane.
+    lane: Arc<Notify>,
+    leased: Notify,
+    capacity: Arc<Capacity>,
+}
+
+#[derive(Default)]
+struct State {
+    phase: Phase,
+    /// The outcome, until the lane or the dispatcher takes it.
+    outcome: Option<Box<Outcome>>,
+    /// The job needs a real lease now.
+    needs_lease: bool,
+    /// The run is over.
+    released: bool,
+    /// The run holds the capacity of one job.
+    uses_capacity: bool,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    InLane,
+    Adopting,
+    Leased,
+}
+
+/// The present state of a job in its lane.
+pub(crate) enum InLane {
+    /// It runs.
+    Runs,
+    /// It has ended.
+    Ended(Box<Outcome>),
+    /// It needs a real lease, or its run was dropped.
+    NeedsLease,
+    /// The dispatcher has it.
+    Gone,
+}
+
+/// The receiver of the end of a run.
+pub(crate) enum Receiver {
+    /// The job was in a lane, and has given its capacity back. `true`: there was none left.
+    Lane(bool),
+    Dispatcher,
+}
+
+/// What has become of a job during its adoption.
+pub(crate) struct Meanwhile {
+    pub(crate) outcome: Option<Box<Outcome>>,
+    pub(crate) released: bool,
+    pub(crate) uses_capacity: bool,
+}
+
+impl Young {
+    /// `lane` is notified of the end; `capacity` has been taken.
+    pub(crate) fn new(lane: Arc<Notify>, capacity: Arc<Capacity>) -> Self {
+        let state = Mutex::new(State { uses_capacity: true, ..State::default() });
+        Self { state, lane, leased: Notify::new(), capacity }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code in here panics half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the outcome of the run; returns it if the dispatcher has to settle it.
+    pub(crate) fn settle(&self, outcome: Box<Outcome>) -> Option<Box<Outcome>> {
+        let mut state = self.state();
+        if state.phase == Phase::Leased {
+            return Some(outcome);
+        }
+        state.outcome = Some(outcome);
+        drop(state);
+        self.lane.notify_one();
+        None
+    }
+
+    /// Records that the run is over. Called once.
+    pub(crate) fn released(&self) -> Receiver {
+        let mut state = self.state();
+        match state.phase {
+            Phase::InLane => {
+                (state.released, state.uses_capacity) = (true, false);
+                drop(state);
+                let was_full = self.capacity.give_back();
+                self.lane.notify_one();
+                Receiver::Lane(was_full)
+            }
+            // The dispatcher gives its capacity back.
+            Phase::Adopting => {
+                state.released = true;
+                Receiver::Lane(false)
+            }
+            Phase::Leased => Receiver::Dispatcher,
+        }
+    }
+
+    /// Waits until the job has a real lease. Cancel safe.
+    pub(crate) async fn lease(&self) {
+        let leased = self.leased.notified();
+        {
+            let mut state = self.state();
+            if state.phase == Phase::Leased {
+                return;
+            }
+            state.needs_lease = true;
+        }
+        self.lane.notify_one();
+        leased.await;
+    }
+
+    /// Returns `true` while it runs in its lane, and needs no real lease.
+    pub(crate) fn runs_in_lane(&self) -> bool {
+        let state = self.state();
+        let has_ended = state.outcome.is_some() || state.released;
+        state.phase == Phase::InLane && !has_ended && !state.needs_lease
+    }
+
+    /// Returns the present state, for its lane. Takes the outcome.
+    pub(crate) fn in_lane(&self) -> InLane {
+        let mut state = self.state();
+        match (state.phase, state.outcome.take()) {
+            (Phase::InLane, Some(outcome)) => InLane::Ended(outcome),
+            (Phase::InLane, None) if state.needs_lease || state.released => InLane::NeedsLease,
+            (Phase::InLane, None) => InLane::Runs,
+            (Phase::Adopting | Phase::Leased, outcome) => {
+                state.outcome = outcome;
+                InLane::Gone
+            }
+        }
+    }
+
+    /// Begins its adoption: from now on the lane has no part in it. `outcome`: as taken from it.
+    pub(crate) fn adopt(&self, outcome: Option<Box<Outcome>>) {
+        let mut state = self.state();
+        state.phase = Phase::Adopting;
+        state.outcome = state.outcome.take().or(outcome);
+    }
+
+    /// Ends its adoption: the job is the dispatcher's.
+    pub(crate) fn adopted(&self) -> Meanwhile {
+        let mut state = self.state();
+        state.phase = Phase::Leased;
+        let State { released, uses_capacity, .. } = *state;
+        let meanwhile = Meanwhile { outcome: state.outcome.take(), released, uses_capacity };
+        drop(state);
+        self.leased.notify_waiters();
+        meanwhile
+    }
+}
