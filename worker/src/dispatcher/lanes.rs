@@ -2,7 +2,7 @@
 //! watches that their tasks run.
 
 use redcall_store::{Outcome, PollReply, Settled, Settlement};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Dispatcher;
 use super::jobs::{EndReason, Jobs};
@@ -10,6 +10,7 @@ use super::queue::Queue;
 use super::setup::Setup;
 use crate::lane::{Adopted, CHECK_EVERY, End, Event, Started, Why};
 use crate::run::settlement::PendingSettlement;
+use crate::time::REDIS_TIMEOUT;
 
 impl Dispatcher {
     /// Handles a message of the lane of queue `index`.
@@ -44,11 +45,13 @@ impl Dispatcher {
     pub(super) async fn end_lanes(&mut self) {
         let Self { setup, queues, jobs, .. } = self;
         for (index, queue) in queues.iter_mut().enumerate() {
-            match queue.lane().close(&setup.heartbeat_conn).await {
-                Ok(Some(adopted)) => jobs.adopt(index, adopted, setup, queue),
-                Ok(None) => {}
+            let closing = queue.lane().close(&setup.heartbeat_conn);
+            match timeout(REDIS_TIMEOUT, closing).await {
+                Ok(Ok(Some(adopted))) => jobs.adopt(index, adopted, setup, queue),
+                Ok(Ok(None)) => {}
                 // The release returns the rest of its inbox, or another worker does.
-                Err(error) => tracing::debug!(%error, "cannot end a lane"),
+                Ok(Err(error)) => tracing::debug!(%error, "cannot end a lane"),
+                Err(_) => tracing::debug!("cannot end a lane in time"),
             }
         }
     }

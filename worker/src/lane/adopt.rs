@@ -73,6 +73,10 @@ pub(super) async fn adopt(
 }
 
 fn note(keys: &LaneKeys, error: &StoreError) {
-    let (queue, error) = (keys.own.queue.name(), with_causes(error));
-    tracing::debug!(queue, error, "adopting a lane inbox again");
+    let queue = keys.own.queue.name();
+    if error.is_refused() {
+        tracing::warn!(error = with_causes(error), queue, "cannot adopt a lane inbox: retrying");
+    } else {
+        tracing::debug!(error = with_causes(error), queue, "adopting a lane inbox again");
+    }
 }
