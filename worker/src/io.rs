@@ -27,7 +27,7 @@ use crate::dispatcher::{Dispatcher, Inputs, Notices, Queue, Rights, Setup};
 use crate::error::WorkerError;
 use crate::handler::compiled::state::StateMap;
 use crate::identity::Identity;
-use crate::lane::{self, Lane};
+use crate::lane::{self, Lane, Priority};
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
 use crate::readiness::pulse::Pulse;
@@ -130,6 +130,7 @@ async fn serve(
     let (lane_events, lane_receiver) = mpsc::unbounded_channel();
     let shared = Arc::new(shared);
     let capacity = Arc::new(Capacity::new(settings.worker.concurrency));
+    let priority = Arc::new(Priority::new(names.len()));
     let queues = names.iter().enumerate().map(|(index, name)| {
         let dead = &settings.dead;
         let keys = WorkerKeys::new(keys.of(name), &identity.id, dead.max, dead.age)
@@ -143,11 +144,12 @@ async fn serve(
             lease: settings.worker.lease,
             job: shared.clone(),
             capacity: capacity.clone(),
+            priority: priority.clone(),
             metrics: metrics.clone(),
             events: lane_events.clone(),
         };
         let lane = Lane::spawn(parts, connector.clone(), &handlers);
-        let mut queue = Queue::new(index, keys, pops, lane);
+        let mut queue = Queue::new(index, keys, pops, lane, priority.clone());
         queue.adopt_mapping(&mapping);
         queue
     });

@@ -6,6 +6,7 @@ mod deferred;
 mod delays;
 mod drains;
 mod idempotency;
+mod lanes;
 mod limits;
 mod messages;
 mod pauses;

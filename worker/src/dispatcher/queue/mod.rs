@@ -25,7 +25,7 @@ use self::fetch::Fetch;
 use self::notices::Reads;
 use super::setup::Setup;
 use crate::background::pops::Pops;
-use crate::lane::Lane;
+use crate::lane::{Lane, Priority};
 use crate::mapping::Mapping;
 use crate::run::settlement::PendingSettlement;
 
@@ -48,6 +48,7 @@ pub(crate) struct Queue {
     lane: Lane,
     /// `true` if the lane pops at present.
     lane_pops: bool,
+    priority: Arc<Priority>,
     /// Rules of a service's queue, which sort its requests.
     service: Option<Arc<[LimitRule]>>,
     /// Its length at the last poll; `None` before the first and after a failure.
@@ -94,13 +95,20 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(index: usize, keys: Arc<WorkerKeys>, pops: Pops, lane: Lane) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        keys: Arc<WorkerKeys>,
+        pops: Pops,
+        lane: Lane,
+        priority: Arc<Priority>,
+    ) -> Self {
         Self {
             index,
             keys,
             pops,
             lane,
             lane_pops: false,
+            priority,
             service: None,
             length: None,
             more: false,
@@ -244,11 +252,6 @@ impl Queue {
         }
     }
 
-    /// Records that requests wait behind the one that runs in the lane.
-    pub(crate) fn note_waiting(&mut self, length: usize) {
-        self.length = Some(length);
-    }
-
     /// Returns `true` if the lane's task has to be checked; `is_busy`: a job runs in this worker,
     /// which may block a thread.
     pub(crate) fn watches_lane(&self, is_busy: bool) -> bool {
@@ -383,7 +386,13 @@ mod tests {
         let (popped, _) = tokio::sync::mpsc::unbounded_channel();
         {
             let lane = Lane::unused(&keys);
-            Queue::new(0, keys.clone(), Pops::spawn(0, connector, keys, popped), lane)
+            Queue::new(
+                0,
+                keys.clone(),
+                Pops::spawn(0, connector, keys, popped),
+                lane,
+                Arc::new(Priority::new(1)),
+            )
         }
     }
 

@@ -15,6 +15,7 @@ impl Queue {
     fn note(&mut self, reply: &PollReply, leases: bool, setup: &Setup) {
         if let Some(length) = reply.length {
             self.length = Some(length);
+            self.priority.note(self.index, length > 0);
         }
         note_trouble(self, reply, &setup.metrics);
         self.more = reply.more;
