@@ -103,9 +103,8 @@ pub(crate) enum Why {
 }
 
 /// The parts of a worker that a lane needs.
+#[derive(Clone)]
 pub(crate) struct Parts {
-    pub(crate) queue: usize,
-    pub(crate) keys: Arc<WorkerKeys>,
     pub(crate) lease: Duration,
     pub(crate) job: Arc<job::Shared>,
     pub(crate) capacity: Arc<Capacity>,
@@ -147,14 +146,20 @@ pub(crate) const CHECK_EVERY: Duration = Duration::from_millis(15);
 
 impl Lane {
     /// Starts the task of a lane. It does nothing, and has no connection, until it is armed.
-    pub(crate) fn spawn(parts: Parts, connector: Connector, handlers: &Handle) -> Self {
-        let keys = Arc::new(LaneKeys::new((*parts.keys).clone(), 0));
+    /// `queue`: its index, and the worker's keys on it.
+    pub(crate) fn spawn(
+        (queue, own): (usize, Arc<WorkerKeys>),
+        parts: Parts,
+        connector: Connector,
+        handlers: &Handle,
+    ) -> Self {
+        let keys = Arc::new(LaneKeys::new((*own).clone(), 0));
         let shared = Arc::new(Shared::new());
         let (arm, arms) = mpsc::channel(1);
         let pop = LanePop::new(connector);
         let unblocker = pop.unblocker();
-        let (queue, events) = (parts.queue, parts.events.clone());
-        let task = Task::new(parts, keys.clone(), shared.clone(), pop);
+        let events = parts.events.clone();
+        let task = Task::new((queue, own), parts, keys.clone(), shared.clone(), pop);
         let task = handlers.spawn(task.run(arms));
         let (rest, watch) = (Rest::new(), Watch::default());
         Self { queue, keys, shared, arm, unblocker, events, rest, task, is_stuck: false, watch }

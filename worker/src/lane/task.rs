@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redcall_store::{
     Gate, LaneKeys, LaneOps as _, LanePoll, LanePop, LanePopped, LaneWrite, Moved, Session as _,
-    Settled, StoreError,
+    Settled, StoreError, WorkerKeys,
 };
 use tokio::sync::mpsc;
 use tokio::task::coop::unconstrained;
@@ -27,6 +27,8 @@ const BATCH_MAX: usize = 128;
 
 /// See the module.
 pub(super) struct Task {
+    queue: usize,
+    own: Arc<WorkerKeys>,
     parts: Parts,
     keys: Arc<LaneKeys>,
     shared: Arc<Shared>,
@@ -64,12 +66,13 @@ struct Brought {
 
 impl Task {
     pub(super) fn new(
+        (queue, own): (usize, Arc<WorkerKeys>),
         parts: Parts,
         keys: Arc<LaneKeys>,
         shared: Arc<Shared>,
         pop: LanePop,
     ) -> Self {
-        Self { parts, keys, shared, pop, generation: 0, is_registered: false, jobs: 0 }
+        Self { queue, own, parts, keys, shared, pop, generation: 0, is_registered: false, jobs: 0 }
     }
 
     /// Works whenever it is armed. Ends with the sender of `arms`.
@@ -88,7 +91,7 @@ impl Task {
     }
 
     fn send(&self, event: Event) {
-        let _ = self.parts.events.send((self.parts.queue, event));
+        let _ = self.parts.events.send((self.queue, event));
     }
 
     async fn work(&mut self, arm: &Arm) -> Ended {
@@ -127,7 +130,7 @@ impl Task {
             self.shared.settled(self.generation)?;
             let Some(brought) = brought else { return self.rest(Why::Idle, length) };
             length = Some(brought.length);
-            self.parts.priority.note(self.parts.queue, brought.length > 0);
+            self.parts.priority.note(self.queue, brought.length > 0);
             if let Some(why) = brought.blocked {
                 return match brought.is_held {
                     true => self.hand_over(why, None, false),
@@ -151,7 +154,7 @@ impl Task {
         if length == 0 {
             return if elapsed > arm.block / 5 { Step::Rest } else { Step::Pop(block) };
         }
-        let is_first = self.parts.priority.is_first(self.parts.queue);
+        let is_first = self.parts.priority.is_first(self.queue);
         match is_first.then(|| self.parts.capacity.take_up_to(length.min(BATCH_MAX))) {
             Some(take) if take > 0 => Step::Take(take),
             _ => Step::Rest,
@@ -163,8 +166,8 @@ impl Task {
         if self.is_registered && self.pop.is_connected() {
             return Ok(());
         }
-        let Parts { job, keys, lease, .. } = &self.parts;
-        job.link.open_lane(keys, *lease, REDIS_TIMEOUT).await?;
+        let Parts { job, lease, .. } = &self.parts;
+        job.link.open_lane(&self.own, *lease, REDIS_TIMEOUT).await?;
         self.is_registered = true;
         Ok(())
     }
@@ -303,10 +306,10 @@ impl Task {
     fn launch(&mut self, raw: &[u8], arm: &Arm) -> Result<Option<(Arc<Young>, RunFuture)>, Seized> {
         self.jobs += 1;
         // Unlike the serials of the dispatcher and of other lanes.
-        let serial = 1 << 63 | (self.parts.queue as u64) << 48 | self.jobs;
-        let Parts { keys, job, capacity, .. } = &self.parts;
+        let serial = 1 << 63 | (self.queue as u64) << 48 | self.jobs;
+        let Parts { job, capacity, .. } = &self.parts;
         let young = Arc::new(Young::new(self.shared.wake().clone(), capacity.clone()));
-        let launcher = Launcher { keys, mapping: &arm.mapping, shared: job };
+        let launcher = Launcher { keys: &self.own, mapping: &arm.mapping, shared: job };
         let Some((launched, run)) = launcher.launch_young(raw, serial, young.clone()) else {
             return Ok(None);
         };

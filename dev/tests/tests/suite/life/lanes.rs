@@ -13,8 +13,8 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
 use super::{connection, dead_letter, keys, nothing_is_left};
+use crate::support::carried_out;
 use crate::support::held::Held;
-use crate::support::server::carried_out;
 
 /// The worker's id.
 async fn worker_id(conn: &mut MultiplexedConnection) -> String {
@@ -100,7 +100,7 @@ async fn young_job_that_fails_is_adopted_and_dead_lettered() {
 async fn young_job_that_answers_before_its_end_is_adopted_first() {
     async fn early(request: Request, held: State<Held>) -> Result<(), HandlerError> {
         assert!(request.respond("early").await?);
-        held.0.run_in_handler().await;
+        held.run_in_handler().await;
         Ok(())
     }
     let bench = Bench::new().await;
