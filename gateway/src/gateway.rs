@@ -208,7 +208,7 @@ async fn all(
 
 /// Waits for a request beyond `level`. A dropped sender requests nothing.
 async fn above(stop: &mut watch::Receiver<Stop>, level: Stop) {
-    if stop.wait_for(|asked| *asked > level).await.is_err() {
+    if stop.wait_for(|current| *current > level).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

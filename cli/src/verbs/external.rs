@@ -74,6 +74,6 @@ impl External {
 /// Returns the program beside this one if there is one, else its name, for a search in `PATH`.
 fn path_of(program: &str) -> PathBuf {
     let own = std::env::current_exe().ok();
-    let beside = own.as_deref().and_then(|own| Some(own.parent()?.join(program)));
-    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(program))
+    let sibling = own.as_deref().and_then(|own| Some(own.parent()?.join(program)));
+    sibling.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(program))
 }

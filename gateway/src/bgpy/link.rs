@@ -93,8 +93,8 @@ impl Link {
         let reading = async {
             let mut part = vec![0; 8 << 10];
             while left > 0 {
-                let most = left.min(part.len());
-                match stream.read(&mut part[..most]).await {
+                let max = left.min(part.len());
+                match stream.read(&mut part[..max]).await {
                     Ok(0) | Err(_) => return,
                     Ok(read) => left -= read,
                 }

@@ -132,8 +132,8 @@ async fn call_waits_for_the_answer_of_its_job() {
         ("less", "INTERNAL", "record_data: the field is missing"),
         ("late", "DEADLINE_EXCEEDED", ""),
     ] {
-        let (found, said) = client.refused(call(kind)).await;
-        assert!(found == code && said.contains(details), "{kind}: {found} {said}");
+        let (found, message) = client.refused(call(kind)).await;
+        assert!(found == code && message.contains(details), "{kind}: {found} {message}");
     }
 }
 

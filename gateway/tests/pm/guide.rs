@@ -46,11 +46,11 @@ async fn dataflow_run(
     client: State<Client>,
 ) -> Result<Json<Value>, HandlerError> {
     request.progress(&json!({"percent": 50})).await?;
-    let mut question = client.request("graph_get").queue("frontend");
+    let mut lookup = client.request("graph_get").queue("frontend");
     if let Some(session) = request.headers().get("sid") {
-        question = question.header("sid", session);
+        lookup = lookup.header("sid", session);
     }
-    Ok(Json(question.wait().await?.json()?))
+    Ok(Json(lookup.wait().await?.json()?))
 }
 
 #[tokio::test]

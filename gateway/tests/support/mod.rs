@@ -31,7 +31,7 @@ use tokio::net::TcpStream;
 /// Allows this process both ends of a thousand connections.
 pub(crate) fn allow_many_files() {
     let mut files = getrlimit(Resource::Nofile);
-    files.current = files.maximum.map(|most| most.min(8192)).or(Some(8192));
+    files.current = files.maximum.map(|max| max.min(8192)).or(Some(8192));
     setrlimit(Resource::Nofile, files).unwrap();
 }
 

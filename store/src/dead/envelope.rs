@@ -194,8 +194,8 @@ mod tests {
             (br#"{"id":"a","name":"add"}"#, "`data`"),
             (br#"{"id":"a","name":"add","data":1,"data":2}"#, "occurs twice"),
         ] {
-            let said = requeued(raw, 7, None).unwrap_err();
-            assert!(said.contains(why), "{}: {said}", String::from_utf8_lossy(raw));
+            let refusal = requeued(raw, 7, None).unwrap_err();
+            assert!(refusal.contains(why), "{}: {refusal}", String::from_utf8_lossy(raw));
         }
     }
 }

@@ -57,8 +57,8 @@ impl Inspector {
             pipe.atomic();
             pipe.cmd("EXISTS").arg(keys.limited(name, key));
             pipe.cmd("SISMEMBER").arg(keys.limit_keys(name)).arg(key);
-            let asked: RedisResult<Value> = pipe.query_async(&mut conn).await;
-            let is_lost = asked.is_ok_and(|value| {
+            let reply: RedisResult<Value> = pipe.query_async(&mut conn).await;
+            let is_lost = reply.is_ok_and(|value| {
                 redis::from_redis_value(value).is_ok_and(|(is, listed): (bool, bool)| is && !listed)
             });
             if is_lost {

@@ -17,7 +17,7 @@ mod keys;
 mod script;
 mod signal;
 
-pub use inbox::{JobEnd, RqEnded, RqFound, RqInbox, TakenJob, Unreadable};
+pub use inbox::{JobEnd, RqFinish, RqFound, RqInbox, TakenJob, Unreadable};
 pub use jobs::{NewJob, RqAnswer, RqJobs};
 pub use keys::{MAX_JOB_ID, RqKeys};
 pub use signal::QueueSignal;

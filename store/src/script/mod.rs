@@ -138,8 +138,8 @@ impl Script {
     }
 
     /// Reads a reply to this number of requests.
-    pub(crate) fn read(&self, reply: Value, asked: usize) -> Result<Reading, StoreError> {
-        (self.reader)(reply, asked)
+    pub(crate) fn read(&self, reply: Value, count: usize) -> Result<Reading, StoreError> {
+        (self.reader)(reply, count)
     }
 
     /// Returns its name, which is that of its file.

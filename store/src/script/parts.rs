@@ -36,7 +36,7 @@ parts! {
     /// Polls: settling, leasing, limits.
     "poll":
         BOUNDS = "bounds",
-        ENDINGS = "endings",
+        SETTLEMENTS = "settlements",
         EXCEPTIONS = "exceptions",
         FREE = "free",
         LANE_UNUSUAL = "lane_unusual",

@@ -12,8 +12,8 @@ const MAX_KEYS: usize = 64;
 /// Returns the line of a script's `text` that an error names, as `script: <hash>, on
 /// @user_script:<line>.`; as the end of a sentence.
 pub(super) fn line_of(text: &str, detail: &str) -> Option<String> {
-    let (_, behind) = detail.rsplit_once("@user_script:")?;
-    let number = behind.trim_end_matches('.').parse::<usize>().ok()?;
+    let (_, after) = detail.rsplit_once("@user_script:")?;
+    let number = after.trim_end_matches('.').parse::<usize>().ok()?;
     let line = text.lines().nth(number.checked_sub(1)?)?;
     Some(format!("; at `{}`", line.trim()))
 }

@@ -25,7 +25,7 @@ pub struct Record {
 
 /// The result of one outcome in a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Said {
+pub enum SettleResult {
     /// It took effect.
     Yes,
     /// The lease was gone.
@@ -61,7 +61,7 @@ pub enum LaneEntry {
 }
 
 /// The number and the results of a settlement.
-pub type PollRecord = (u8, Vec<Said>);
+pub type PollRecord = (u8, Vec<SettleResult>);
 
 /// The keys of one worker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::catch::{Exchange, Wanted};
-use crate::eventually::WITHIN;
+use crate::eventually::TIMEOUT;
 
 /// Raised when the server has answered; dropped when it will not.
 pub(super) type Answered = oneshot::Sender<()>;
@@ -60,7 +60,7 @@ impl HeldRequest {
         if self.go.send(answered).is_err() {
             return false;
         }
-        let answer = timeout(WITHIN, answer).await;
+        let answer = timeout(TIMEOUT, answer).await;
         answer.expect("an answer to the late request, or the end of its connection").is_ok()
     }
 }

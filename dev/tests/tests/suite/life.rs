@@ -29,7 +29,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 
-use crate::support::{DEAD, WITHIN};
+use crate::support::{DEAD, TIMEOUT};
 
 /// The settings of a job that the tests run.
 fn job<'a>(bench: &'a mut Bench, name: &str) -> &'a mut JobSettings {
@@ -62,7 +62,7 @@ async fn dies_with(bench: &Bench, name: &str, count: usize, rules: &[LimitRule])
     let mut conn = connection(bench).await;
     let () = conn.zadd(keys().workers(), name, crate::support::in_an_hour()).await.unwrap();
     let poll = QueuePoll { rules, ..QueuePoll::take(&own, count) };
-    let replies = link.poll(&[poll], WITHIN).await.unwrap();
+    let replies = link.poll(&[poll], TIMEOUT).await.unwrap();
     let () = conn.zadd(keys().workers(), name, link.now_ms() as f64 - 1.0).await.unwrap();
     replies[0].as_ref().unwrap().leased.len()
 }

@@ -123,7 +123,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Line<S> {
     }
 
     /// Sends a line and reads the answer.
-    async fn ask(&mut self, line: &str) -> Option<String> {
+    async fn request(&mut self, line: &str) -> Option<String> {
         self.send(line).await;
         self.read().await
     }

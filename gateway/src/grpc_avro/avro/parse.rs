@@ -59,7 +59,7 @@ impl From<Fault> for SchemaError {
 }
 
 impl SchemaError {
-    fn within(mut self, name: &str) -> Self {
+    fn in_field(mut self, name: &str) -> Self {
         self.path.insert(0, name.to_owned());
         self
     }
@@ -160,7 +160,7 @@ impl Parser {
         }
         let space = full.rsplit_once('.').map_or("", |(space, _)| space);
         let parsed = match kind {
-            "record" => self.record(json, space, level).map_err(|error| error.within(&name))?,
+            "record" => self.record(json, space, level).map_err(|error| error.in_field(&name))?,
             "enum" => (symbols(json)?, 1),
             _ => (fixed(json)?, 1),
         };
@@ -177,7 +177,7 @@ impl Parser {
                 return Err(Fault::Twice(name).into());
             }
             let (field, below) =
-                self.field(json, &name, space, level).map_err(|error| error.within(&name))?;
+                self.field(json, &name, space, level).map_err(|error| error.in_field(&name))?;
             levels = levels.max(below + 1);
             fields.push(field);
         }

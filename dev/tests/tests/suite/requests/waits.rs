@@ -265,7 +265,7 @@ async fn dropped_fetches_leave_no_subscription_behind() {
     let fetches = || join_all(tickets.iter().map(|ticket| client.fetch(&ticket.response_key)));
     // Some are dropped before they are subscribed, some afterwards.
     timeout(Duration::from_millis(1), fetches()).await.unwrap_err();
-    let all_heard = async {
+    let all_received = async {
         eventually("all to be subscribed", async || {
             (channels(&mut conn, "{kept}").await == 50).then_some(())
         })
@@ -273,7 +273,7 @@ async fn dropped_fetches_leave_no_subscription_behind() {
     };
     tokio::select! {
         _ = fetches() => panic!("there is no answer"),
-        () = all_heard => {}
+        () = all_received => {}
     }
     // One that stays keeps its channel.
     let stays = client.fetch(&tickets[0].response_key);

@@ -107,16 +107,16 @@ async fn a_wait_that_is_over_withdraws_its_job() {
 #[tokio::test]
 async fn running_worker_is_notified_of_the_withdrawal() {
     let mut still = Still::new().await;
-    let (hear, mut heard) = mpsc::unbounded_channel();
+    let (receive, mut received) = mpsc::unbounded_channel();
     let connector = Connector::new(&still.bench.settings.redis, "worker").unwrap();
-    let sink = move |_: &[u8], told: &[u8]| drop(hear.send(Control::parse(told)));
+    let sink = move |_: &[u8], message: &[u8]| drop(receive.send(Control::parse(message)));
     let worker = Connection::connect(connector, Arc::new(sink)).await.unwrap();
     worker.subscribe(CONTROL, Duration::from_secs(5)).await.unwrap();
     let waiting = tokio::spawn(still.request().wait());
     let id = still.ids(1).await.remove(0);
     let () = still.conn.hset(LIVE, &id, "own").await.unwrap();
     waiting.abort();
-    assert_eq!(heard.recv().await.unwrap(), Some(Control::Cancel(vec![id])));
+    assert_eq!(received.recv().await.unwrap(), Some(Control::Cancel(vec![id])));
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
         }
         let rig = Rig::start(&run.worker, &Setup::default())?;
         let bounds = Bounds { beyond, ..Bounds::default() };
-        run.note(rig.beside(case.name, bounds, |rig| push(rig, case))?);
+        run.note(rig.with_callers(case.name, bounds, |rig| push(rig, case))?);
     }
     Ok(())
 }

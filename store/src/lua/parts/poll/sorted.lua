@@ -274,20 +274,20 @@ end
 
 -- Where drawing stops: number of requests, and of draws; the next name, and for how many names
 -- nothing was drawn.
-local stop, tries, turn, idle = 0, 0, 0, 0
+local stop, tries, position, idle = 0, 0, 0, 0
 
--- Draws up to `most` requests. Returns the number of draws.
-local function draw_some(most)
+-- Draws up to `max` requests. Returns the number of draws.
+local function draw_some(max)
   drawn, permits_end, running, paced = 0, 0, { nil }, {}
   for i = 1, #order do
     local rule = order[i]
     rule.drawn, rule.is_counted, rule.before, rule.emptied = 0, false, rule.room, false
   end
-  while idle < #order and drawn < 3 * most and count / 3 < stop and tries > 0
+  while idle < #order and drawn < 3 * max and count / 3 < stop and tries > 0
     and (bytes == 0 or bytes <= room_limit) and scanned <= MAX_SCANNED and notes[1] == ''
   do
-    local rule = order[turn % #order + 1]
-    turn, idle = turn + 1, idle + 1
+    local rule = order[position % #order + 1]
+    position, idle = position + 1, idle + 1
     if rule.room ~= 0 then
       tries = tries - 1
       if draw_one(rule) then idle = 0 end
@@ -341,20 +341,20 @@ end
 local function draw(quota)
   if quota < 1 or notes[1] ~= '' then return end
   stop, tries, idle = kept / 3 + quota, 2 * quota + 200, 0
-  turn = math.floor(tonumber(ARGV[7]) / 2) + 1
-  local most = 250
+  position = math.floor(tonumber(ARGV[7]) / 2) + 1
+  local max = 250
   while true do
-    local codes, first_turn, all_tries = #notes, turn, tries
-    local many = lease_step(draw_some, most)
+    local codes, first_position, all_tries = #notes, position, tries
+    local many = lease_step(draw_some, max)
     if many > 0 then
       -- A dead letter that could not be written ends leasing.
       if notes[1] ~= '' then return end
     else
       -- An undone step has refused nothing.
       for at = #notes, codes + 1, -1 do notes[at] = nil end
-      if notes[1] == '' or most == 1 then return end
+      if notes[1] == '' or max == 1 then return end
       -- One of them fails: draw one by one up to that.
-      most, notes[1], turn, tries, idle = 1, '', first_turn, all_tries, 0
+      max, notes[1], position, tries, idle = 1, '', first_position, all_tries, 0
     end
   end
 end

@@ -10,9 +10,9 @@
 -- at once when it creates the functions. Tables begin with space for one request's entries, since
 -- each growth is a cost.
 
--- The functions of exceptions.lua, special.lua, endings.lua and sorted.lua, created when first
+-- The functions of exceptions.lua, special.lua, settlements.lua and sorted.lua, created when first
 -- needed; that of free.lua, if the queue has permits.
-local limits, create_rare, rare, special, endings, free
+local limits, create_rare, rare, special, settlements, free
 
 -- Id and element of each request that this step has leased, and the number of these entries;
 -- `stored` is true once they are stored.

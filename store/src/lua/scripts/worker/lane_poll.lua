@@ -106,8 +106,8 @@ local function closed()
 end
 
 -- The inbox is settled: an error must not end the script.
-local looked, reason = pcall(closed)
-if not looked then
+local checked, reason = pcall(closed)
+if not checked then
   notes[1], reason = tostring(type(reason) == 'table' and reason.err or reason), -1
 end
 if reason then return reply(reason, {}, 0) end
@@ -126,8 +126,8 @@ while left > 0 and #raws == 0 and #notes <= 100 and notes[1] == '' do
     wanted = ok and small > 1 and small or 1
   end
   if bytes > room_limit and bytes > 0 then break end
-  local most = wanted == 1 and '1' or string.format('%d', wanted)
-  local popped = redis.pcall('LPOP', KEYS[1], most)
+  local number = wanted == 1 and '1' or string.format('%d', wanted)
+  local popped = redis.pcall('LPOP', KEYS[1], number)
   if not popped or popped.err then
     notes[1] = popped and popped.err .. '; LPOP ' .. KEYS[1] or ''
     break

@@ -65,7 +65,7 @@ local state, only_settles = 0, take < 0
 if paused then
   state = 1
 elseif not only_settles then
-  local alive = ask('ZSCORE', KEYS[8], worker)
+  local alive = query('ZSCORE', KEYS[8], worker)
   if notes[1] == '' and (not alive or tonumber(alive) <= now_ms()) then state = 2 end
 end
 local stopped = only_settles or state > 0 or notes[1] ~= ''
@@ -75,8 +75,8 @@ local stopped = only_settles or state > 0 or notes[1] ~= ''
 local has_popped = false
 if state > 0 and not only_settles then
   local moved = 0
-  for _ = 1, MOST_RETURNED do
-    local raw = moved < TOGETHER and ask('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT')
+  for _ = 1, MAX_RETURNED do
+    local raw = moved < TOGETHER and query('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT')
     if not raw then break end
     moved = moved + #raw
   end
@@ -89,8 +89,8 @@ local more = not stopped and (notes[1] ~= '' or scanned > MAX_SCANNED)
 if not stopped then
   for i = 1, parked_count do
     local key, name = KEYS[tonumber(ARGV[11 + 2 * i])], ARGV[12 + 2 * i]
-    local left = take_list(key, take, ask('LLEN', key) or 0)
-    if left == 0 and redis.call('EXISTS', key) == 0 then ask('SREM', KEYS[7], name) end
+    local left = take_list(key, take, query('LLEN', key) or 0)
+    if left == 0 and redis.call('EXISTS', key) == 0 then query('SREM', KEYS[7], name) end
   end
 end
 
@@ -98,18 +98,18 @@ local ready, length = 0, nil
 if stopped then
   ready = has_limited and limit_count > 0 and state == 0 and 1 or 0
 elseif limit_count == 0 then
-  if take > kept / 3 then length = take_list(KEYS[1], take, ask('LLEN', KEYS[1]) or 0) end
+  if take > kept / 3 then length = take_list(KEYS[1], take, query('LLEN', KEYS[1]) or 0) end
 else
   -- Notes when the first throttled key may continue.
   local function find_due()
-    local first = ask('ZRANGE', KEYS[15], '0', '0', 'WITHSCORES') or {}
+    local first = query('ZRANGE', KEYS[15], '0', '0', 'WITHSCORES') or {}
     throttles, due = first[2] and true, tonumber(first[2] or 0)
   end
   if has_limited then find_due() end
   if throttles and due <= now_ms() then lease_step(limits.wake) end
   -- Half of the capacity is for sorted requests, alternating if it is one. While the queue holds
   -- more than is sorted at once, the next key of the rotation is unknown: then they get one.
-  local all = ask('LLEN', KEYS[1]) or 0
+  local all = query('LLEN', KEYS[1]) or 0
   local max, before = all > 1000 and 1 or take, kept / 3
   if has_limited then
     limits.draw(math.min(max, math.floor((take - kept / 3 + tonumber(ARGV[7]) % 2) / 2)))
@@ -137,16 +137,16 @@ end
 for i = #taken, count + 1, -1 do taken[i] = nil end
 if has_popped then
   -- One command for both lists. The rest of the inbox is for the next polls.
-  length = ask('EXISTS', KEYS[1], KEYS[2]) == 0 and 0 or UNCOUNTED
+  length = query('EXISTS', KEYS[1], KEYS[2]) == 0 and 0 or UNCOUNTED
 elseif take == -2 then
   length = -1
 elseif not length or notes[1] ~= '' then
-  length = ask('LLEN', KEYS[1]) or 0
+  length = query('LLEN', KEYS[1]) or 0
 end
 -- The next poll goes on with the inbox: a length above 0 triggers it.
 if more then length = math.max(length, 1) end
 -- A feature whose last request this poll has removed is found missing by the next.
 local is_special = has_parked or paused or has_history or has_cancelled
   or has_permits or has_limited
-return { results, length, has_parked and ask('SCARD', KEYS[7]) or 0, taken, state, ready, due,
+return { results, length, has_parked and query('SCARD', KEYS[7]) or 0, taken, state, ready, due,
   is_special and 1 or 0, (#notes > 2 or notes[1] ~= '' or notes[2] ~= '') and notes, bytes }

@@ -24,7 +24,7 @@ script! {
         STEPS, KEPT, PUSH,
         unusual {
             UNDO_STEPS, NEED, BYTES, DEAD, FIND, REFUSAL,
-            create_endings { LIVE, RECORD, STATUS, JOINED, CALLS, DEFERRED, ENDINGS },
+            create_settlements { LIVE, RECORD, STATUS, JOINED, CALLS, DEFERRED, SETTLEMENTS },
             EXCEPTIONS
         },
         special_outcomes { RECORD, returns { PERMITS, TO_LISTS, RETURNS }, SPECIAL },
@@ -32,7 +32,7 @@ script! {
         sizes { NODES, SIZES }, LEASING,
         limited { places { FIND, PLACES }, SORTED }
     ];
-    read |value, asked| reply(value, asked).map(|all| Reading::counted(all.settled.len(), all))
+    read |value, count| reply(value, count).map(|all| Reading::counted(all.settled.len(), all))
 }
 
 /// A worker's key names on one queue, built once.
@@ -225,11 +225,13 @@ pub struct PollReply {
 
 /// Reads the errors of leasing and settling, and the codes of refused elements, from a script's
 /// reply.
-pub(crate) fn notes(said: Option<Vec<String>>) -> (Option<String>, Option<String>, Vec<String>) {
-    let mut said = said.unwrap_or_default().into_iter();
-    let mut text = || said.next().filter(|text| !text.is_empty());
+pub(crate) fn notes(
+    raw_notes: Option<Vec<String>>,
+) -> (Option<String>, Option<String>, Vec<String>) {
+    let mut raw_notes = raw_notes.unwrap_or_default().into_iter();
+    let mut text = || raw_notes.next().filter(|text| !text.is_empty());
     let (trouble, unsettled) = (text(), text());
-    (trouble, unsettled, said.collect())
+    (trouble, unsettled, raw_notes.collect())
 }
 
 /// A limited name, and this worker's capacity for its requests.
@@ -337,10 +339,10 @@ impl<'a> QueuePoll<'a> {
 pub(crate) fn reply(value: Value, outcomes: usize) -> Result<PollReply, StoreError> {
     type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
     type Raw = (String, i64, Whole, Taken, i64, i64, Whole, i64, Option<Vec<String>>, Whole);
-    let (results, length, parked, leased, state, ready, due, more, said, bytes): Raw =
+    let (results, length, parked, leased, state, ready, due, more, raw_notes, bytes): Raw =
         read("poll", value)?;
     let leased = leased.into_iter();
-    let (trouble, unsettled, refused) = notes(said);
+    let (trouble, unsettled, refused) = notes(raw_notes);
     Ok(PollReply {
         settled: settled("poll", &results, outcomes)?,
         length: usize::try_from(length).ok(),
@@ -389,11 +391,14 @@ mod tests {
         let (text, none) = (Value::BulkString(b"1P".into()), Value::Array(Vec::new()));
         let number = || Value::Int(0);
         let (notes, n) = (Value::Array(Vec::new()), number);
-        let said = [text, n(), n(), none, n(), n(), n(), n(), notes, n()];
-        let said = Value::Array(said.into());
-        assert_eq!(reply(said.clone(), 2).unwrap().settled, [Settled::Yes, Settled::Parked]);
+        let raw_notes = [text, n(), n(), none, n(), n(), n(), n(), notes, n()];
+        let raw_notes = Value::Array(raw_notes.into());
+        assert_eq!(reply(raw_notes.clone(), 2).unwrap().settled, [Settled::Yes, Settled::Parked]);
         for outcomes in [0, 1, 3] {
-            assert!(matches!(reply(said.clone(), outcomes), Err(StoreError::Unexpected("poll"))));
+            assert!(matches!(
+                reply(raw_notes.clone(), outcomes),
+                Err(StoreError::Unexpected("poll"))
+            ));
         }
     }
 }

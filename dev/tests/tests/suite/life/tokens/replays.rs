@@ -34,11 +34,11 @@ async fn is_refused(conn: &mut MultiplexedConnection, request: &Value) {
     let id = request["id"].as_str().unwrap();
     let () = conn.del(response_key(id)).await.unwrap();
     push(conn, request).await;
-    let told = [error_frame(id, Code::Unauthorized, MESSAGE, "")];
+    let expected = [error_frame(id, Code::Unauthorized, MESSAGE, "")];
     let frames = frames(conn, id).await;
     // The run's number comes from the forged record.
     let same = |frame: &String| frame.contains(r#""code":"unauthorized""#);
-    assert!(frames.len() == told.len() && frames.iter().all(same), "{frames:?}");
+    assert!(frames.len() == expected.len() && frames.iter().all(same), "{frames:?}");
 }
 
 /// Waits for the answer that ends a request.
@@ -170,7 +170,7 @@ async fn run_after_drain_and_expiry_is_not_a_replay() {
     let expires_at = now(&mut conn).await + 1_000;
     push(&mut conn, &signed(&keyring(&bench), "drained", expires_at)).await;
     eventually("it to start", async || (hung.count() == 1).then_some(())).await;
-    first.ask(Stop::Now);
+    first.request_stop(Stop::Now);
     first.drain().await;
     wait_until(&mut conn, expires_at).await;
     let _worker = worker(&bench, &runs).await;

@@ -6,7 +6,7 @@ use redcall_common::settings::Limit;
 use redcall_store::{LimitRule, PollOps as _, PollReply, QueuePoll, WorkerKeys};
 use redis::AsyncCommands as _;
 
-use crate::lua::{Store, WITHIN};
+use crate::lua::{Store, TIMEOUT};
 
 fn request(name: &str, n: usize) -> String {
     format!(r#"{{"id":"{name}{n}","name":"{name}","data":null}}"#)
@@ -28,7 +28,7 @@ async fn taken(
     let mut names = BTreeSet::new();
     for serial in 1..=polls {
         let poll = QueuePoll { rules, serial, ..QueuePoll::take(own, 1) };
-        let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+        let reply = store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
         assert_eq!(reply.leased.len(), 1);
         names.insert(reply.leased[0].id.trim_end_matches(char::is_numeric).to_owned());
     }
@@ -70,7 +70,7 @@ async fn no_more_is_sorted_at_once_than_a_command_may_carry() {
     let mut lengths = Vec::new();
     for serial in 1..=40 {
         let poll = QueuePoll { rules: &rules, serial, ..QueuePoll::take(&own, 1) };
-        let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+        let reply = store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
         lengths.push(reply.length.unwrap());
     }
     assert!((32..=36).contains(&lengths[0]), "{lengths:?}");
@@ -84,7 +84,7 @@ async fn large_bound_of_a_request_slows_no_limited_name() {
     store.push(&(0..10).map(|n| request("small", n)).collect::<Vec<_>>()).await;
     store.lives(&own).await;
     let poll = QueuePoll { rules: &[rule("small")], ..QueuePoll::take(&own, 10) };
-    let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+    let reply = store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
     assert_eq!(reply.leased.len(), 10);
 }
 
@@ -93,7 +93,7 @@ async fn poll_one(store: &Store, own: &WorkerKeys) -> PollReply {
     let mut rule = rule("limited");
     rule.limit.concurrency = Some(1);
     let poll = QueuePoll { rules: &[rule], ..QueuePoll::take(own, 1) };
-    store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap()
+    store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap()
 }
 
 /// A request that is alone gets its permit without being sorted; the next one is over the limit.

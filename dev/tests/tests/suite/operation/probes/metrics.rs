@@ -139,9 +139,9 @@ async fn any_number_of_scrapers_cause_one_read_per_second() {
         let scrapes = (0..32).map(async |_| served.metrics().await);
         futures_util::future::join_all(scrapes).await;
     }
-    let looks = carried_out(&mut conn, "hvals").await - before;
+    let reads = carried_out(&mut conn, "hvals").await - before;
     let seconds = since.elapsed().as_secs() + 1;
-    assert!(looks <= 40 * seconds, "{looks} looks in {seconds} s for 320 scrapes");
+    assert!(reads <= 40 * seconds, "{reads} looks in {seconds} s for 320 scrapes");
     // A client that disconnects repeatedly costs no more.
     let before = carried_out(&mut conn, "hvals").await;
     let since = std::time::Instant::now();
@@ -151,9 +151,9 @@ async fn any_number_of_scrapers_cause_one_read_per_second() {
         tokio::io::AsyncWriteExt::write_all(&mut stream, head).await.unwrap();
     }
     assert_eq!(served.get("/live").await.status, 200);
-    let looks = carried_out(&mut conn, "hvals").await - before;
+    let reads = carried_out(&mut conn, "hvals").await - before;
     let seconds = since.elapsed().as_secs() + 1;
-    assert!(looks <= 40 * seconds, "{looks} looks in {seconds} s");
+    assert!(reads <= 40 * seconds, "{reads} looks in {seconds} s");
 }
 
 #[tokio::test]

@@ -46,9 +46,9 @@ async fn work_without_a_worker_is_a_problem() {
     client.call("add", &json!({"a": 1, "b": 1})).await.unwrap();
     let later = client.request("add").delay(Duration::from_secs(600));
     later.send().await.unwrap();
-    let said = "no worker serves default, where 1 wait, 0 are held and 1 are scheduled";
+    let expected = "no worker serves default, where 1 wait, 0 are held and 1 are scheduled";
     let seen = doctor(&[], &env).await;
-    seen.has("workers", "problem", said);
+    seen.has("workers", "problem", expected);
     seen.has("oldest", "ok", "the oldest job has waited for ");
     appear(&mut conn, "w", &[]).await;
     let seen = doctor(&[], &env).await;
@@ -164,8 +164,8 @@ async fn keys_without_their_ttl_are_found_and_nothing_is_written() {
     let () = conn.rpush("redcall:{default}:response:x", 1).await.unwrap();
 
     let before = (keys(&mut conn).await, changes(&mut conn).await);
-    let said = "lack their TTL: redcall:{default}:response:x";
-    doctor(&[], &env).await.has("keys", "warning", said);
+    let expected = "lack their TTL: redcall:{default}:response:x";
+    doctor(&[], &env).await.has("keys", "warning", expected);
     assert_eq!((keys(&mut conn).await, changes(&mut conn).await), before);
 }
 
@@ -194,8 +194,8 @@ async fn limited_key_in_no_place_is_a_problem() {
     }
     for place in ["rotation:order", "held:order"] {
         let () = conn.set(key(place), "x").await.unwrap();
-        let said = format!("{} has a value of another type on default", key(place));
-        doctor(&[], &env).await.has("limits", "problem", &said);
+        let expected = format!("{} has a value of another type on default", key(place));
+        doctor(&[], &env).await.has("limits", "problem", &expected);
         let () = conn.del(key(place)).await.unwrap();
     }
     let () = conn.rpush(key("rotation:order"), "a").await.unwrap();
@@ -250,6 +250,6 @@ async fn state_that_was_changed_at_redis_is_a_problem() {
     let mut conn = bench.redis.connection().await;
     let state = "redcall:{service:counter}:state:one";
     let () = conn.hset(state, "version", 7).await.unwrap();
-    let said = "without a valid signature: `one` on service:counter";
-    doctor(&[], &env).await.has("states", "problem", said);
+    let expected = "without a valid signature: `one` on service:counter";
+    doctor(&[], &env).await.has("states", "problem", expected);
 }
