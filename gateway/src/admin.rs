@@ -18,12 +18,12 @@ use tokio_util::sync::CancellationToken;
 use crate::door::Metrics;
 use crate::error::GatewayError;
 
-/// Time limit of the question to Redis. A prober usually waits a second or more.
+/// Time limit of the query to Redis. A prober usually waits a second or more.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(900);
 /// Period of the runtime's pulse, and how long it may be missing.
 const PULSE: Duration = Duration::from_secs(1);
 const STALLED: Duration = Duration::from_secs(10);
-/// The queue that readiness asks Redis about; it need not exist.
+/// The queue that readiness queries in Redis; it need not exist.
 const PROBED_QUEUE: &str = "default";
 
 /// Everything that the probes report.

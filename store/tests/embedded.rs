@@ -1,6 +1,6 @@
 //! The embedded server as its users see it: it answers, it ends with its guard and with its parent,
 //! and its errors are clear. Needs a Redis or Valkey server on the machine; without one the tests
-//! fail with the message that tells how to install it.
+//! fail with the message that states how to install it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -430,7 +430,7 @@ impl RequestBuilder {
         if envelope.len() > limits.request {
             return Err(CallError::too_large(envelope.len(), limits.request));
         }
-        // A plain push looks for a worker only if the caller waits.
+        // A plain push checks for a worker only if the caller waits.
         let needs_check = self.worker_required && delivery != Delivery::Wait;
         let is_more = prepared.record.is_some() || prepared.status_ttl.is_some() || needs_check;
         if prepared.delay.is_zero() && !is_more && delivery != Delivery::Submit {

@@ -55,7 +55,7 @@ impl Keys {
     }
 
     /// Returns a `SCAN` pattern that matches the keys of requests and dead letters of any queue,
-    /// and some others. [`Keys::parse_queue`] tells them apart.
+    /// and some others. [`Keys::parse_queue`] distinguishes them.
     #[must_use]
     pub fn queue_pattern(&self) -> String {
         format!("{}:{{*}}:[qdspl]*", self.prefix)

@@ -198,5 +198,5 @@ fn shows_no_secret(loaded: Result<Settings, SettingsError>, keys: &[&str], from:
             message
         }
     };
-    assert!(!message.contains(PASSWORD), "{} of {from:?} is told: {message}", keys.join("."));
+    assert!(!message.contains(PASSWORD), "{} of {from:?} is shown: {message}", keys.join("."));
 }

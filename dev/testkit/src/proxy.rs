@@ -181,7 +181,7 @@ impl FaultProxy {
         self.faults.set(|mode| mode.refuses = true);
     }
 
-    /// Waits for the next reply that `wanted` accepts, and holds it, with everything behind it on
+    /// Waits for the next reply that `wanted` accepts, and holds it, with everything after it on
     /// its connection. Its request has then taken effect.
     ///
     /// It is waited for from this call on, not from the first poll. Dropping the future lets the
@@ -211,8 +211,8 @@ impl FaultProxy {
     }
 
     /// Waits for the first request from now on for which `wanted` holds, and keeps it from the
-    /// server, with everything behind it on its connection. Its replies go on, and other
-    /// connections are whole. The client may give up meanwhile: the server does not hear of it.
+    /// server, with everything after it on its connection. Its replies go on, and other
+    /// connections are whole. The client may give up meanwhile: the server does not notice it.
     ///
     /// It is waited for from this call on, not from the first poll. Dropping the future lets the
     /// request pass.

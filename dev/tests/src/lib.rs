@@ -90,7 +90,7 @@ impl Bench {
 
     /// The workers that count as alive.
     pub async fn workers(&self) -> Vec<WorkerInfo> {
-        self.client().await.inspect().workers().await.expect("look at the workers")
+        self.client().await.inspect().workers().await.expect("read the workers")
     }
 
     /// Maps job `name` to a command.

@@ -75,7 +75,7 @@ impl Link {
         Ok(stream.flush().await?)
     }
 
-    /// Sends the answer of a message, and reads the client's receipt, whatever it says.
+    /// Sends the answer of a message, and reads the client's receipt, whatever it contains.
     pub(super) async fn send_last(&mut self, reply: &Reply) -> Result<(), FrameError> {
         self.send(reply).await?;
         match timeout(RECEIPT, self.next()).await {

@@ -130,7 +130,7 @@ impl DoorMetrics {
     #[cfg(test)]
     fn panic_if_requested(&self) {
         if self.panics.swap(false, std::sync::atomic::Ordering::SeqCst) {
-            panic!("asked by a test");
+            panic!("requested by a test");
         }
     }
 }

@@ -222,7 +222,7 @@ impl Service {
         Ok(Reply::Stream(frame, Box::new(follow)))
     }
 
-    /// Tells the state of a job.
+    /// Returns the state of a job.
     async fn monitor(
         &self,
         caller: &Caller,

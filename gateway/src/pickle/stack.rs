@@ -3,7 +3,7 @@
 use super::refused::Refused;
 use super::value::Value;
 
-/// The values that outer tuples and envelopes may hold beside the JSON that is bounded, in bytes.
+/// The values that outer tuples and envelopes may hold next to the JSON that is bounded, in bytes.
 const BESIDE: usize = 4 << 10;
 
 /// One stack of values; a mark is a position on it.

@@ -1,4 +1,4 @@
-//! Messages and requests that are refused, beside a stream that goes on; recorded sessions.
+//! Messages and requests that are refused, alongside a stream that goes on; recorded sessions.
 
 use std::collections::BTreeMap;
 

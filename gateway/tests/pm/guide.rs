@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::raw::{Peer, server};
 use crate::support::Stage;
 
-/// Returns the block behind the mark `name`.
+/// Returns the block after the mark `name`.
 fn block(name: &str) -> String {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/gateway-pm.md");
     let page = std::fs::read_to_string(page).unwrap();

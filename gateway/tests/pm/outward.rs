@@ -90,7 +90,7 @@ async fn progress_and_questions_belong_to_the_jobs_session() {
         let params = json!({"method": "run", "progress": progress});
         door.peer.notify("progress_change", "S", params).await;
     }
-    // A question from inside, under id 0.
+    // A request from inside, under id 0.
     door.peer.request(0, "echo", "S", json!({"of": 1})).await;
     assert_eq!(door.peer.next().await, result(0, "S", &json!({"of": 1})));
     door.peer.answer(&incoming, json!({"type": 0})).await;

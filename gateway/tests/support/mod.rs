@@ -61,7 +61,7 @@ impl Stage {
         self.place.path()
     }
 
-    /// Writes `text` into `file` beside the settings; returns its path.
+    /// Writes `text` into `file` next to the settings; returns its path.
     pub(crate) fn write(&self, file: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.folder().join(file);
         std::fs::write(&path, text).unwrap();

@@ -197,7 +197,7 @@ async fn silent_device_is_connected_to_again() {
     let _gateway = stage.gateway(&text).await;
     let mut connections = Vec::new();
     for _ in 0..2 {
-        // It is ready, and then says nothing, as a host that has lost its power.
+        // It is ready, and then sends nothing, as a host that has lost its power.
         let (mut stream, _) = timeout(PATIENCE, device.accept()).await.unwrap().unwrap();
         stream.write_all(&encode::opening(SocketType::Pub)).await.unwrap();
         connections.push(stream);

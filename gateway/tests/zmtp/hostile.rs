@@ -94,7 +94,7 @@ async fn hostile_input_ends_its_connection_in_bounded_memory() {
         for input in &publisher {
             closes(events, input).await;
         }
-        // Connections that say nothing, or half of something, and stay.
+        // Connections that send nothing, or half of something, and stay.
         for _ in 0..50 {
             let mut half = TcpStream::connect(commands).await.unwrap();
             let large = [&[2, 0, 0, 0, 0, 0, 0x0f, 0, 0][..], &[0; 5000]].concat();

@@ -154,7 +154,7 @@ impl Raw {
     }
 
     pub(crate) async fn next(&mut self) -> Option<Result<Incoming, Violation>> {
-        timeout(PATIENCE, self.read.next()).await.expect("the gateway says nothing")
+        timeout(PATIENCE, self.read.next()).await.expect("the gateway sends nothing")
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) {

@@ -6,7 +6,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `keys.rs` | the keys of rq that a gateway uses, and its own beside them |
+//! | `keys.rs` | the keys of rq that a gateway uses, and its own next to them |
 //! | `inbox.rs` | [`RqInbox`]: taking jobs and ending them, as an rq worker would |
 //! | `signal.rs` | [`QueueSignal`]: waiting until a queue has jobs |
 //! | `jobs.rs` | [`RqJobs`]: enqueuing jobs for rq workers, and waiting for their answers |

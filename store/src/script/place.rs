@@ -19,7 +19,7 @@ pub(super) fn line_of(text: &str, detail: &str) -> Option<String> {
 }
 
 /// Returns the keys of a script's call that have a value of another type than Redcall's, as the end
-/// of a sentence; empty if there are none, or Redis does not tell.
+/// of a sentence; empty if there are none, or Redis does not report any.
 pub(crate) async fn wrong_types(conn: &mut MultiplexedConnection, call: &Cmd) -> String {
     let text = |arg| match arg {
         Arg::Simple(bytes) => std::str::from_utf8(bytes).ok(),

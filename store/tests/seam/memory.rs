@@ -215,7 +215,7 @@ impl RequestPop for MemoryPop {
         _: &[LimitRule],
         _: bool,
     ) -> Result<PollReply, StoreError> {
-        // Before the look: a request that arrives between both would be missed.
+        // Before the check: a request that arrives between both would be missed.
         let arrived = self.hub.0.arrived.notified();
         let found = self.hub.data().lease(&self.keys);
         let leased = match found {

@@ -93,8 +93,8 @@ async fn check_start(job: &Job) -> Result<(), NotRun> {
         note_start(job, ttl_ms).await?;
     }
     if job.attempt() > 1 {
-        // Tells subscribers of the stream that earlier frames may come again. Any other error loses
-        // the frame, not the job.
+        // Notifies subscribers of the stream that earlier frames may come again. Any other error
+        // loses the frame, not the job.
         if let Err(ProgressError::NotOwned) = job.push(FrameType::Restarted, None).await {
             return Err(NotRun::Lost);
         }

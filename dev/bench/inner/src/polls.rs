@@ -30,7 +30,7 @@ impl Answers {
         Self { ids, response_keys, data }
     }
 
-    /// Measured: writes the ending frames.
+    /// Measured: writes the final frames.
     #[must_use]
     pub fn encode(&self) -> Vec<String> {
         let answers = self.ids.iter().zip(&self.response_keys);
@@ -134,7 +134,7 @@ pub struct Leases {
 
 impl Leases {
     /// Every outcome took effect, and as many calls were leased, each with this record. Without a
-    /// record, the script for plain polls answers.
+    /// record, `poll_fast.lua` answers.
     #[must_use]
     pub fn new(record: &str) -> Self {
         let text = |text: &str| format!("${}\r\n{text}\r\n", text.len());

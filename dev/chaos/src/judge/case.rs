@@ -178,7 +178,7 @@ impl Case {
         }
         let refused = |end: &CallResult| matches!(end, CallResult::Refused { .. });
         if !self.runs.is_empty() && !self.is_open() && self.ends().all(refused) {
-            found.push("said not to be queued, and run".to_owned());
+            found.push("reported as not queued, and run".to_owned());
         }
         found
     }

@@ -71,8 +71,8 @@ impl Op {
         }
     }
 
-    /// Records the result of an operation that fetches an answer. Returns `true` if asking again is
-    /// useless.
+    /// Records the result of an operation that fetches an answer. Returns `true` if fetching again
+    /// is useless.
     pub(crate) fn answered(self, result: Result<Response, CallError>) -> bool {
         let response = match result {
             Ok(response) => response,

@@ -14,7 +14,7 @@ pub struct RunOutcome {
 /// The operation on a request whose lease is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Op {
-    /// Push the ending frame.
+    /// Push the final frame.
     Answer(Frame),
     /// No caller waits.
     Done,

@@ -1,4 +1,4 @@
-//! A worker's lane: `BLMOVE` to a lane inbox and the gate behind it, `lane_settle.lua`,
+//! A worker's lane: `BLMOVE` to a lane inbox and the gate after it, `lane_settle.lua`,
 //! `lane_poll.lua` and `adopt.lua`.
 //!
 //! A request in a lane inbox is *young*: its place there is its lease.
@@ -12,7 +12,7 @@ use super::state::{Fault, Id, Inbox, LaneEntry, Registered, SettleResult, Store,
 pub enum Gate {
     /// Requests may start.
     Open,
-    /// The queue has more than plain requests, or is paused: `poll.lua` has to look at them.
+    /// The queue has more than plain requests, or is paused: `poll.lua` has to check them.
     Closed,
     /// The worker's own lease has ended.
     Expired,
@@ -94,7 +94,7 @@ impl Store {
         Some(id)
     }
 
-    /// The gate behind a pop, and in front of a take.
+    /// The gate after a pop, and in front of a take.
     #[must_use]
     pub fn gate(&self, worker: WorkerId) -> Gate {
         let records = self.records.iter().any(Option::is_some);

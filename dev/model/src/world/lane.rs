@@ -4,7 +4,7 @@
 //! |---|---|
 //! | empty | a blocked pop if both are, a take while requests wait |
 //! | its jobs run | adoption: after the first millisecond, or if one needs a real lease |
-//! | all of its jobs have ended | settled, and refilled behind that |
+//! | all of its jobs have ended | settled, and refilled after that |
 //! | in doubt: a reply was lost or refused | adopted: the ended are settled, the rest returns |
 
 mod steps;
@@ -52,7 +52,7 @@ pub enum Cmd {
     Settle(Inbox, u8, Vec<RunOutcome>),
     /// Pops into an inbox, and blocks.
     Pop(Inbox),
-    /// The gate behind a pop, and the popped request.
+    /// The gate after a pop, and the popped request.
     Gate(Inbox, Id),
     /// Takes up to so many into an inbox.
     Take(Inbox, usize),
@@ -164,7 +164,7 @@ impl Lane {
         }
     }
 
-    /// Returns `true` if a blocked pop has to end: an inbox is to be adopted behind it.
+    /// Returns `true` if a blocked pop has to end: an inbox is to be adopted after it.
     pub(super) fn ends_pop(&self) -> bool {
         self.is_blocked() && self.slots.iter().any(|slot| slot.adopts)
     }

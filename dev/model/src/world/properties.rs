@@ -8,7 +8,7 @@ use super::state::{Bounds, Faults, World, Wrong};
 pub const NOTHING_LOST: &str = "no request is lost";
 /// One that has not ended is in exactly one place, one that has ended in none.
 pub const ONE_PLACE: &str = "a request is in one place";
-/// A request gets one ending frame at most, and one dead letter.
+/// A request gets one final frame at most, and one dead letter.
 pub const SETTLED_ONCE: &str = "a request is settled at most once";
 /// Only the worker that has leased a request settles it.
 pub const FENCED: &str = "no worker settles after its lease is lost";

@@ -16,7 +16,7 @@ pub enum Step {
     Pop(WorkerId),
     /// Redis serves it.
     Moves(WorkerId),
-    /// The script behind it runs.
+    /// The script after it runs.
     Leases(WorkerId),
     /// It ends without an element.
     PopEnds(WorkerId),

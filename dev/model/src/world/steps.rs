@@ -137,7 +137,7 @@ impl Bounds {
             if moved || !worker.lane.out.is_empty() {
                 steps.push(Step::Crash(at, true));
             }
-            // Unregistered: only the script behind the pop finds its request, see decision 0008.
+            // Unregistered: only the script after the pop finds its request, see decision 0008.
             if !moved || registered != Registered::No {
                 steps.push(Step::Crash(at, false));
             }
@@ -174,7 +174,7 @@ impl Bounds {
     fn steps_of(&self, world: &World, at: WorkerId, steps: &mut Vec<Step>) {
         let worker = &world.workers[usize::from(at)];
         let holder = world.store.holder(at);
-        // Its timeout ends, or the worker ends it to read back its leases. The script behind it
+        // Its timeout ends, or the worker ends it to read back its leases. The script after it
         // leases requests that a failed one has left in the inbox.
         let wanted = worker.needs_resync || worker.mute || !holder.inbox.is_empty();
         if worker.pop == Pop::Blocked && wanted {

@@ -24,7 +24,7 @@ pub enum Life {
     Unborn,
 }
 
-/// A blocked pop and the lease behind it.
+/// A blocked pop and the lease after it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Pop {
     /// None is out.
@@ -32,7 +32,7 @@ pub enum Pop {
     No,
     /// It waits at Redis.
     Blocked,
-    /// The element is in the inbox; the script behind it is next.
+    /// The element is in the inbox; the script after it is next.
     Moved,
     /// The reply is in flight.
     Replied(Vec<Taken>, State),

@@ -150,7 +150,11 @@ pub(crate) async fn lost(real: &mut Real, model: &Store, next: &Move, broken: &B
     broken.set(real, false).await;
     let after = amounts_at_redis(real).await;
     let lost = before.iter().zip(&after).any(|(before, after)| after < before);
-    if lost { format!("{before:?} before, {after:?} now; it said {reply}") } else { String::new() }
+    if lost {
+        format!("{before:?} before, {after:?} now; the reply was {reply}")
+    } else {
+        String::new()
+    }
 }
 
 /// Makes the move; its reply as text.

@@ -40,7 +40,7 @@ async fn walk(real: &mut Real, seed: u64) {
         let by_redis = next.on_redis(real).await;
         let moves: Vec<String> = made.iter().map(|made| format!("{made:?}\n")).collect();
         let at = format!("REDCALL_MODEL_SEED={seed}, after\n{}", moves.concat());
-        assert_eq!(by_redis, by_model, "Redis says (left) something else than the model: {at}");
+        assert_eq!(by_redis, by_model, "Redis (left) replies otherwise than the model: {at}");
         let seen = seen::read(real).await;
         assert_eq!(seen, model, "Redis holds (left) something else than the model: {at}");
     }

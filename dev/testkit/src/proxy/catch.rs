@@ -105,7 +105,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Passes it on, with the replies behind it.
+    /// Passes it on, with the replies after it.
     pub fn release(self) {
         let _ = self.decide.send(Fate::Pass);
     }

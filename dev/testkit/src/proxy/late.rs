@@ -40,7 +40,7 @@ impl RequestHold {
     }
 }
 
-/// A request that has left its client and not reached the server, with everything behind it on its
+/// A request that has left its client and not reached the server, with everything after it on its
 /// connection. The server never learns of the client's end. Dropping it loses the request and its
 /// connection.
 pub struct HeldRequest {
@@ -50,7 +50,7 @@ pub struct HeldRequest {
 }
 
 impl HeldRequest {
-    /// Delivers it to the server, with the requests behind it. Returns `true` if the server has
+    /// Delivers it to the server, with the requests after it. Returns `true` if the server has
     /// answered, `false` if it has closed the connection.
     ///
     /// # Panics

@@ -96,7 +96,7 @@ fn runs(letter: &HashMap<String, String>) -> Vec<(u64, String)> {
 async fn nothing_is_left(conn: &mut MultiplexedConnection) {
     let keys = keys();
     let gone = [keys.attempts(), keys.schedule(), keys.scheduled(), keys.live(), keys.permits()];
-    eventually("nothing to lie beside requests", async || {
+    eventually("nothing to lie next to requests", async || {
         let left: usize = conn.exists(&gone).await.unwrap();
         (left == 0).then_some(())
     })

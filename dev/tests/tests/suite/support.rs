@@ -69,7 +69,7 @@ pub(crate) fn response_key(id: &str) -> String {
     format!("redcall:{{default}}:response:{id}")
 }
 
-/// An envelope with a response key of its own, and `rest` (`,"field":…`) behind it.
+/// An envelope with a response key of its own, and `rest` (`,"field":…`) after it.
 pub(crate) fn waited(id: &str, name: &str, data: &str, rest: &str) -> String {
     let key = response_key(id);
     format!(r#"{{"id":"{id}","name":"{name}","data":{data},"response_key":"{key}"{rest}}}"#)
@@ -374,7 +374,7 @@ impl Ran {
         let squeezed = |text: &str| text.replace(['×', '│', '├', '─', '▶', '╰', ' ', '\n'], "");
         let Self { code, stderr, .. } = self;
         let stderr_has = squeezed(stderr).contains(&squeezed(text));
-        assert!(stderr_has, "exit code {code}; not said: {text}\n{stderr}");
+        assert!(stderr_has, "exit code {code}; not in stderr: {text}\n{stderr}");
     }
 }
 

@@ -119,7 +119,7 @@ impl Baseline {
             let names = worse.join(", ");
             remarks.push(format!(
                 "Over {MAX_PERCENT} % more instructions than committed: {names}. If that is \
-                 meant, commit what {UPDATE} writes, and say why."
+                 meant, commit what {UPDATE} writes, and state why."
             ));
         }
         if !better.is_empty() {

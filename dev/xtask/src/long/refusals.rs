@@ -22,7 +22,7 @@ const EXPIRED: usize = 3000;
 const SIGNED: &[(&str, &str)] =
     &[("REDCALL__AUTH__KEYS__WEB__SECRET", "0123456789abcdef0123456789abcdef")];
 
-/// One kind: its name, the fields of its elements behind the id, and the worker's settings.
+/// One kind: its name, the fields of its elements after the id, and the worker's settings.
 struct Kind {
     name: &'static str,
     rest: String,
@@ -113,7 +113,7 @@ impl Bench<'_> {
         Ok(took[took.len() / 2])
     }
 
-    /// How long a fresh call takes behind expired ones, ms.
+    /// How long a fresh call takes after expired ones, ms.
     fn fresh(&self) -> miette::Result<f64> {
         let server = Server::start()?;
         server.run(&self.push(0, EXPIRED))?;

@@ -144,7 +144,7 @@ impl Reader {
         Ok(number - 1)
     }
 
-    /// Reads the answer, and nothing behind it.
+    /// Reads the answer, and nothing after it.
     fn ends(&mut self) -> miette::Result<()> {
         let answer = self.lines.next().transpose().into_diagnostic()?;
         let more = self.lines.next();

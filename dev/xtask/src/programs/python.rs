@@ -108,6 +108,6 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     // Errors of pip are on stderr, those of venv partly on stdout, which begins with the cause.
     let text = [output.stderr, output.stdout].concat();
     let text = String::from_utf8_lossy(&text);
-    let cause = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    let cause = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("it printed nothing");
     Err(format!("`{program} {}` failed: {cause}", arguments.join(" ")))
 }

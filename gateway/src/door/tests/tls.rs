@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 use super::{Line, Opened, open};
 use crate::door::acceptor;
 
-/// Opens a door with the server's certificate; `client_ca`: it asks for those of clients.
+/// Opens a door with the server's certificate; `client_ca`: it requires those of clients.
 async fn with_tls(certificates: &Certificates, client_ca: bool) -> Opened {
     let file = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
     let (cert, key) = (file(certificates.server()), file(certificates.server_key()));

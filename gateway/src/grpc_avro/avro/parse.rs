@@ -227,7 +227,7 @@ impl Parser {
 fn branch_name(schema: &Schema, json: &str, space: &str) -> String {
     let is_named = matches!(schema, Schema::Record(_) | Schema::Enum(_) | Schema::Fixed(_));
     let mut json = json;
-    // `{"type": {"type": …}}` says nothing more than its inner object.
+    // `{"type": {"type": …}}` means the same as its inner object.
     while let Some(inner) = member(json, "type").filter(|inner| kind(inner) == Kind::Object) {
         json = inner;
     }

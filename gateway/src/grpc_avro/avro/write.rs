@@ -267,7 +267,7 @@ impl Writer {
             (0..branches.len()).filter(|position| fits[*position] == Fit::Unknown).collect();
         let outer = self.is_exact;
         let mut result = Err(WriteError::from(Fault::Branch(kind(value).name())));
-        // Several arrays or objects are told apart by the exact fit of their parts, if possible.
+        // Several arrays or objects are distinguished by the exact fit of their parts, if possible.
         let passes: &[bool] = if tried.len() > 1 && !outer { &[true, false] } else { &[outer] };
         'tries: for is_exact in passes {
             self.is_exact = *is_exact;

@@ -1,5 +1,5 @@
-//! The requests of this side that the peer has not answered: written by the jobs that ask, ended by
-//! the link's reader.
+//! The requests of this side that the peer has not answered: written by the jobs that send them,
+//! ended by the link's reader.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -15,8 +15,8 @@ use crate::door::{Failure, ForeignJob, Peer};
 use crate::pm::errors::from_peer;
 
 /// How long a connection without a message must last before jobs are leased for it. A server that
-/// has an application accepts the next one and closes it; so does a program that only looks whether
-/// the port is open. Jobs that were sent to them would be lost.
+/// has an application accepts the next one and closes it; so does a program that only checks
+/// whether the port is open. Jobs that were sent to them would be lost.
 const SETTLED: Duration = Duration::from_millis(300);
 /// How long the jobs of an ended link may take to be settled; the others then return to Redis.
 const LAST_SETTLING: Duration = Duration::from_millis(500);

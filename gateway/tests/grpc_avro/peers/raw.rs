@@ -1,4 +1,4 @@
-//! An HTTP/2 client that does as it is told: no deadlines of its own, any headers, any bytes.
+//! An HTTP/2 client that does as a test requests: no deadlines of its own, any headers, any bytes.
 
 use std::net::SocketAddr;
 

@@ -126,7 +126,7 @@ impl Part {
         std::mem::take(&mut self.parked)
     }
 
-    /// Returns `true` if the part leases, or looks for, requests; otherwise it only settles.
+    /// Returns `true` if the part leases, or searches for, requests; otherwise it only settles.
     pub(crate) fn leases(&self) -> bool {
         self.take > 0 || self.read_back || self.outcomes.is_empty()
     }

@@ -35,7 +35,7 @@ pub(crate) async fn check(
     let what = format!("inconsistent limits: {}", listed(&found));
     let (level, means) = match stuck {
         true => (Level::Problem, "Requests under these limits may never run."),
-        false => (Level::Warning, "More or fewer requests may run at once than the limit says."),
+        false => (Level::Warning, "More or fewer requests may run at once than the limit permits."),
     };
     let cure = "A worker that handles the job repairs it at its next heartbeat and logs the \
                 repair, unless the key belongs to another program: DEL it then.";

@@ -47,7 +47,7 @@ async fn main() -> Result<(), Failure> {
     match Role::from_args()? {
         Role::About => {
             println!("apalis 1.0.0, apalis-redis 1.0.0");
-            println!("batches of {BATCH}, concurrency {CONCURRENCY}; both ends look every ms");
+            println!("batches of {BATCH}, concurrency {CONCURRENCY}; both ends poll every ms");
             Ok(())
         }
         Role::Worker => work(connect().await?).await,

@@ -96,7 +96,7 @@ impl Worker {
             Received::Settled(at, results) => {
                 let slot = &mut self.lane.slots[usize::from(at)];
                 if results.contains(&SettleResult::Kept) {
-                    // Adopted by its ids, with the requests that have come behind it.
+                    // Adopted by its ids, with the requests that have come after it.
                     slot.adopts = true;
                     return;
                 }
@@ -131,7 +131,7 @@ impl Worker {
             return;
         }
         slot.fills = false;
-        // Beside a settlement that was refused nothing starts: all of it is adopted.
+        // After a settlement that was refused nothing starts: all of it is adopted.
         if starts && !slot.adopts {
             slot.jobs = taken;
         } else if !taken.is_empty() {

@@ -54,7 +54,7 @@ async fn refuse(Json(levels): Json<usize>) -> Result<(), HandlerError> {
     Err(HandlerError::new("no").data(&nested(levels)))
 }
 
-/// A service whose state nests as deep as it is told to.
+/// A service whose state nests as deep as its data request.
 async fn keep(data: Json<serde_json::Value>) -> Json<serde_json::Value> {
     let levels = usize::try_from(data.0["args"].as_u64().unwrap()).unwrap();
     Json(json!({"state": nested(levels), "answer": levels}))

@@ -127,7 +127,7 @@ impl Stage {
         .await;
         self.is_quiet().await;
         assert_eq!(final_frames(&mut self.conn, &ticket.response_key).await, 1);
-        assert_eq!(watch.max().await, 1, "ending frames at the same time");
+        assert_eq!(watch.max().await, 1, "final frames at the same time");
         assert_eq!(ticket.wait().await.unwrap().json::<u32>().unwrap(), attempt);
         self.client.flush().await;
         // The read answer is deleted; anything that came after it would stay.

@@ -165,7 +165,7 @@ async fn as_many_run_at_once_as_there_are_instances() {
 
 #[tokio::test]
 async fn process_defers_its_answer_and_gets_the_token() {
-    // The second time it asks for its own state, and gets the reason why it cannot.
+    // The second time it reads its own state, and gets the reason why it cannot.
     let pending = r#"
         later() { say "\"method\":\"\$/defer\",\"params\":{\"id\":$id,\"data\":1$1}"; }
         later ',"within_ms":60000,"notify":true'; read -r line; echo "$line" > new

@@ -329,7 +329,7 @@ async fn handlers_client_inherits_deadline_and_cancellation() {
     let ticket = client.request("outer").submit().await.unwrap();
     count.are(1).await;
     ticket.cancel().await.unwrap();
-    eventually("the nested call to say why it ended", async || {
+    eventually("the nested call to report why it ended", async || {
         (*received.0.lock().unwrap() == [Code::Cancelled]).then_some(())
     })
     .await;

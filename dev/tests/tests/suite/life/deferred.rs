@@ -23,7 +23,8 @@ use crate::support::{PATIENCE, failed};
 /// Where handlers leave their tokens.
 type Tokens = mpsc::UnboundedSender<CompletionToken>;
 
-/// Defers its answer for as many ms as its data say, then tries to answer itself, which is refused.
+/// Defers its answer for as many ms as its data state, then tries to answer itself, which is
+/// refused.
 async fn start(request: Request, tokens: State<Tokens>) -> Result<Json<Value>, HandlerError> {
     let ms = serde_json::from_str::<Option<u64>>(request.data().get())?;
     let limit = ms.map(Duration::from_millis);

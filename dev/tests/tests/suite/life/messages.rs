@@ -75,7 +75,7 @@ impl Forged {
         assert_eq!(receivers, 1, "{message}");
     }
 
-    /// Returns when the worker has read all messages so far: a true one behind them, of another
+    /// Returns when the worker has read all messages so far: a true one after them, of another
     /// job, has taken effect.
     async fn all_are_dealt_with(&self) {
         let job = self.job(None).await;
@@ -172,9 +172,9 @@ async fn flood_of_forged_messages_becomes_no_flood_of_commands() {
         }
         forged.all_are_dealt_with().await;
         let commands = carried_out(&mut forged.conn, command).await - before;
-        // A burst of a hundred, then one every 5 ms; and those of the job that comes behind.
+        // A burst of a hundred, then one every 5 ms; and those of the job that comes after.
         let polls = 100 + u64::try_from(since.elapsed().as_millis()).unwrap() / 5;
-        assert!(commands < polls + 100, "{message}: {commands} times {command}, {polls} looks");
+        assert!(commands < polls + 100, "{message}: {commands} times {command}, {polls} polls");
     }
     forged.ends_well(job).await;
 }

@@ -38,7 +38,7 @@ impl Runs {
     }
 }
 
-/// Fails at its first attempt if its data say so.
+/// Fails at its first attempt if its data request it.
 async fn counted(request: Request, runs: State<Runs>) -> Result<Value, HandlerError> {
     runs.0.fetch_add(1, Ordering::SeqCst);
     if request.data().get() == "\"fails\"" && request.attempt() == 1 {

@@ -287,7 +287,7 @@ async fn end_that_is_taken_back_is_not_announced() {
     let own = store.worker("own");
     store.push_ids(&["x"]).await;
     assert_eq!(store.lease(&own, 1).await, ["x"]);
-    // It was cancelled while it ran, and its end fails behind its answer.
+    // It was cancelled while it ran, and its end fails after its answer.
     let () = store.conn.zadd(store.keys.cancelled(), "x", 1e15).await.unwrap();
     let () = store.conn.set(store.keys.idem("c"), "of another type").await.unwrap();
     let mut outcome = later(&store, "x", HOUR);

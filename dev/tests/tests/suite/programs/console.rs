@@ -349,7 +349,7 @@ async fn interrupted_script_cancels_its_call_and_ends() {
         })
         .await;
         if line.starts_with("command") {
-            // Its worker may have it before the console says so.
+            // Its worker may have it before the console reports it.
             assert_eq!(console.json().await["command"], "sleep");
         }
         console.interrupt();

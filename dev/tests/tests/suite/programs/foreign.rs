@@ -66,7 +66,7 @@ fn clean(args: &[&str], ran: &Ran, has_text: bool) {
         assert_eq!(wrong, None, "{args:?} prints {text:?}");
     }
     let text = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(!has_text || text.contains("2J"), "{args:?} says nothing of it: {text}");
+    assert!(!has_text || text.contains("2J"), "{args:?} reports nothing about it: {text}");
 }
 
 /// JSON keeps its meaning: the text is the one that was sent.

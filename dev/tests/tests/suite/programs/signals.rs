@@ -112,7 +112,7 @@ async fn follow_ends_on_each_signal_and_its_job_continues() {
     let () = setup.conn.rpush(key, frame.to_string()).await.unwrap();
     for (signal, expected) in SIGNALS {
         let mut program = setup.start_into(&["follow", key], "", Stdio::piped());
-        // A program that has printed the frame is following, and hears signals.
+        // A program that has printed the frame is following, and receives signals.
         let mut stdout = BufReader::new(program.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();

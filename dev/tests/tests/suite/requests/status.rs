@@ -37,7 +37,7 @@ impl Gate {
     }
 }
 
-/// Waits for its gate; fails as many times as its data say, then answers with its run's number.
+/// Waits for its gate; fails as many times as its data state, then answers with its run's number.
 async fn gated(
     request: Request,
     gate: State<Gate>,

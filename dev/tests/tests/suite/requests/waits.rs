@@ -316,7 +316,7 @@ async fn a_call_that_waits_for_a_worker_is_sent_when_one_comes() {
         async move { client.wait_many(calls).await }
     });
     let mut conn = bench.redis.connection().await;
-    eventually("the client to ask again", async || {
+    eventually("the client to check again", async || {
         (carried_out(&mut conn, "zrange").await >= 2).then_some(())
     })
     .await;

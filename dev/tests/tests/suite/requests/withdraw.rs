@@ -143,7 +143,7 @@ async fn a_wait_that_has_ended_withdraws_nothing() {
 #[tokio::test]
 async fn last_moment_answer_is_taken_without_a_withdrawal() {
     let mut still = Still::new().await;
-    // Before it looks for an unannounced answer, after a second.
+    // Before it reads an unannounced answer, after a second.
     let waiting = tokio::spawn(still.request().timeout(Duration::from_millis(950)).wait());
     let id = still.ids(1).await.remove(0);
     // Without a word of it on the channel.

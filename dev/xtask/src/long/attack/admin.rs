@@ -101,10 +101,10 @@ fn crowd(
     }
     if reads > COMMANDS {
         missed.push(format!(
-            "scrapes asked Redis {reads:.0} times a second, {COMMANDS} are the bound"
+            "scrapes read Redis {reads:.0} times a second, {COMMANDS} are the bound"
         ));
     }
-    let note = format!("{probes} probes within {longest:.0?}, {reads:.0} looks a second");
+    let note = format!("{probes} probes within {longest:.0?}, {reads:.0} reads a second");
     Ok(Figures { rate, note, missed, ..Figures::default() })
 }
 

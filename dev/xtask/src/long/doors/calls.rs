@@ -156,6 +156,6 @@ pub(super) fn client(
 pub(super) fn ready(client: &mut Program) -> miette::Result<()> {
     match client.line()?.as_str() {
         "ready" => Ok(()),
-        other => Err(miette!("a client says `{other}`")),
+        other => Err(miette!("a client replied `{other}`")),
     }
 }

@@ -14,7 +14,7 @@ local function id_of(raw)
   return id and #id <= 64 and id
 end
 
--- The bytes of response keys that this script has looked at.
+-- The bytes of response keys that this script has read.
 local read_bytes = 0
 
 -- Returns true if the id of a refused element without a lease belongs to another request: one that

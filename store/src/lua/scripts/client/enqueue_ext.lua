@@ -33,7 +33,7 @@ local function note_pending()
   if status then note_status(status, ARGV[14], 'Pending', ',"attempt":0') end
 end
 
--- Stores the frame by which a fetch tells a queued request from an unknown one. Only once.
+-- Stores the frame by which a fetch distinguishes a queued request from an unknown one. Only once.
 local function mark()
   if pending == '' or redis.call('LLEN', KEYS[5]) > 0 then return end
   redis.call('RPUSH', KEYS[5], pending)

@@ -71,7 +71,7 @@ end
 local stopped = only_settles or state > 0 or notes[1] ~= ''
 
 -- An element that a blocked pop has moved belongs to this worker, with or without capacity. One per
--- poll: a pop moves one, and nothing tells the sizes of others.
+-- poll: a pop moves one, and nothing shows the sizes of others.
 local has_popped = false
 if state > 0 and not only_settles then
   local moved = 0

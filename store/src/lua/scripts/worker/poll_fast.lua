@@ -163,7 +163,7 @@ if take >= 0 then
   end
 
   -- An element that a blocked pop has moved belongs to this worker, with or without capacity. One
-  -- per poll: a pop moves one, and nothing tells the sizes of others.
+  -- per poll: a pop moves one, and nothing shows the sizes of others.
   popped = lease_step(KEYS[2], '1') > 0
   more = full or notes[1] ~= ''
 

@@ -102,7 +102,7 @@ if failed then return redis.error_reply(failed) end
 if left == 0 then
   redis.call('DEL', KEYS[4], KEYS[6], KEYS[9], KEYS[14], KEYS[15])
   redis.call('ZREM', KEYS[2], worker)
-  -- Redis may still serve a pop of a worker that died: heartbeats look for it.
+  -- Redis may still serve a pop of a worker that died: heartbeats search for it.
   if not crashed then redis.call('ZREM', KEYS[16], worker) end
 end
 return { back, left }

@@ -215,7 +215,7 @@ pub struct PollReply {
     pub more: bool,
     /// The error of Redis that ended leasing early; earlier leases of the poll are valid.
     pub trouble: Option<String>,
-    /// The error of Redis behind [`Settled::Failed`].
+    /// The error of Redis for [`Settled::Failed`].
     pub unsettled: Option<String>,
     /// The error codes of elements that could not be leased and were dead-lettered.
     pub refused: Vec<String>,

@@ -25,7 +25,7 @@ async fn kill_before_deferral_reruns_and_after_does_not() {
         let successor = stage.successor().await;
         let token = token(stage.folder.path()).await;
         // A worker that would run it again has had every chance to when it answers the requests
-        // behind it, and the dead worker's leases have been taken over.
+        // after it, and the dead worker's leases have been taken over.
         eventually("the dead worker to be forgotten", async || {
             let workers: Vec<String> =
                 stage.conn.zrange("redcall:{default}:workers", 0, -1).await.unwrap();

@@ -349,7 +349,7 @@ async fn admin_queries_to_a_silent_redis_end_within_the_timeout() {
     let client = bench.client().await;
     let bound = bench.settings.redis.response_timeout + LATE;
     client.call("echo", &1).await.unwrap();
-    // First without a connection, then with those that the questions before have opened.
+    // First without a connection, then with those that the queries before have opened.
     for _ in 0..2 {
         proxy.hold_replies();
         // More than there are connections.
@@ -363,7 +363,7 @@ async fn admin_queries_to_a_silent_redis_end_within_the_timeout() {
             (since.elapsed(), error)
         });
         for (took, error) in futures_util::future::join_all(request_contains).await {
-            assert!(took < bound, "it took {took:?} to say: {error}");
+            assert!(took < bound, "it took {took:?} to return: {error}");
         }
         proxy.pass();
         let request_contains =

@@ -115,7 +115,7 @@ async fn receipt_is_fsynced_once_it_is_on_the_disk() {
             assert_eq!(receipt.unwrap().durability, Durability::Fsynced);
         }
         let queries = carried_out(&mut conn, "waitaof").await - before;
-        assert!((1..50).contains(&queries), "{queries} questions for 100 calls");
+        assert!((1..50).contains(&queries), "{queries} queries for 100 calls");
     }
 }
 
@@ -151,8 +151,8 @@ async fn one_durability_wait_serves_all_callers() {
     signal(redis.pid(1), Signal::STOP);
     let send = || tokio::spawn(client.request("add").timeout(Duration::from_secs(20)).send());
     let mut sending: Vec<_> = (0..CALLS).map(|_| send()).collect();
-    // It asks, and there is no confirmation so far.
-    eventually("all to be queued and asked for", async || {
+    // It queries, and there is no confirmation so far.
+    eventually("all to be queued and queried", async || {
         let waits = connections(&mut conn).await.contains(&("wait".to_owned(), true));
         (queued(&mut conn).await == CALLS as usize && waits).then_some(())
     })
@@ -174,7 +174,7 @@ async fn one_durability_wait_serves_all_callers() {
     }
     // One after the other, each 200 ms long; by far not one for each call.
     let queries = carried_out(&mut conn, "wait").await;
-    assert!((1..CALLS / 5).contains(&queries), "{queries} questions for {CALLS} calls");
+    assert!((1..CALLS / 5).contains(&queries), "{queries} queries for {CALLS} calls");
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ async fn record_of_another_start_runs_no_captured_request_again() {
     assert_eq!(runs.count(), 2);
 }
 
-/// Fails with a delayed retry, if its id says so.
+/// Fails with a delayed retry, if its id requests it.
 async fn waits_for_its_retry(request: Request, runs: State<Runs>) -> Result<Value, HandlerError> {
     runs.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     if request.id().starts_with("later") && request.attempt() == 1 {

@@ -14,7 +14,7 @@ struct Of {
     waits: Vec<String>,
     /// Dead letters that hold it.
     dead: usize,
-    /// Ending frames, each once.
+    /// Final frames, each once.
     answers: BTreeSet<String>,
     /// `true` if it has joined a call.
     joined: bool,

@@ -212,7 +212,7 @@ async fn adoption_after_a_lost_reply_returns_the_first_results() {
     let lane = store.lane(0).await;
     store.pop(&lane, &["x1"]).await;
     assert_eq!(store.lane_poll(&lane, &[store.answer("x1", "[1]")], 0).await.settled.len(), 1);
-    // The pop behind the settlement was served, and the connection is lost.
+    // The pop after the settlement was served, and the connection is lost.
     store.pop(&lane, &["x2"]).await;
     for again in 0..2 {
         let adopted = store.adopt(&lane, &[store.answer("x1", "[1]")], &[], true).await;

@@ -1,4 +1,4 @@
-//! Scripts that look at the first or last element of a response key: its size is not theirs to
+//! Scripts that read the first or last element of a response key: its size is not theirs to
 //! choose, and Redis needs 2 ms to read a MiB into a script.
 
 use redcall_client::Code;
@@ -99,7 +99,7 @@ async fn refused_request_reads_a_bounded_end_of_its_response_key() {
         let (code, reason) = (Code::DeadlineExceeded, "late".to_owned());
         outcome(id, Settlement::Refuse { code, reason, answer, dead_letter: false })
     };
-    // Too large to be looked at: it counts as an answer. A few smaller ones are looked at.
+    // Too large to be read: it counts as an answer. A few smaller ones are read.
     let () = store.conn.rpush(store.keys.response("a"), large()).await.unwrap();
     for id in &ids[1..] {
         let element = "x".repeat(3 * MIB as usize / 2);

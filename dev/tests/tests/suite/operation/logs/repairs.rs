@@ -62,7 +62,7 @@ async fn times_reset_after_a_step_of_the_clock_are_one_warning() {
     assert_eq!(line["count"], 2, "{line}");
     let ahead = line["ahead_ms"].as_u64().unwrap();
     assert!((7_100_000..=7_200_000).contains(&ahead), "{line}");
-    // A later heartbeat finds nothing to say.
+    // A later heartbeat finds nothing to report.
     let same = |line: &Value| line["message"].as_str().is_some_and(|own| own.starts_with("reset"));
     assert_eq!(parsed(&loud.worker.log()).iter().filter(|line| same(line)).count(), 1);
 }

@@ -35,7 +35,7 @@ async fn jobs_are_counted_by_how_they_ended() {
     }
     let mut conn = bench.redis.connection().await;
     let late = r#"{"id":"late","name":"echo","data":1,"enqueued_at":1,"budget_ms":1}"#;
-    // The last of them is a dead letter without a lease: its script says so.
+    // The last of them is a dead letter without a lease: its script reports it.
     let all = [late, r#"{"id":"nonsense","name":"add"}"#, "garbage"];
     let () = conn.rpush("redcall:{default}:queue", &all).await.unwrap();
     served.counts(&ended("echo", "deadline_exceeded"), 1.0).await;
@@ -141,7 +141,7 @@ async fn any_number_of_scrapers_cause_one_read_per_second() {
     }
     let reads = carried_out(&mut conn, "hvals").await - before;
     let seconds = since.elapsed().as_secs() + 1;
-    assert!(reads <= 40 * seconds, "{reads} looks in {seconds} s for 320 scrapes");
+    assert!(reads <= 40 * seconds, "{reads} reads in {seconds} s for 320 scrapes");
     // A client that disconnects repeatedly costs no more.
     let before = carried_out(&mut conn, "hvals").await;
     let since = std::time::Instant::now();
@@ -153,7 +153,7 @@ async fn any_number_of_scrapers_cause_one_read_per_second() {
     assert_eq!(served.get("/live").await.status, 200);
     let reads = carried_out(&mut conn, "hvals").await - before;
     let seconds = since.elapsed().as_secs() + 1;
-    assert!(reads <= 40 * seconds, "{reads} looks in {seconds} s");
+    assert!(reads <= 40 * seconds, "{reads} reads in {seconds} s");
 }
 
 #[tokio::test]

@@ -175,7 +175,7 @@ async fn readiness_is_red_without_redis_and_green_a_second_after() {
     served.becomes(503).await;
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     // A pop may notice first.
-    eventually("it to say so", async || {
+    eventually("it to report that", async || {
         let reasons = served.get("/ready").await.reasons();
         reasons.iter().any(|reason| reason == "no connection to Redis").then_some(())
     })

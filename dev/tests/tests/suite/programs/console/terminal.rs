@@ -61,7 +61,7 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `text` is shown behind the text that was checked before.
+    /// Waits until `text` is shown after the text that was checked before.
     async fn shows(&mut self, text: &str) {
         let (screen, seen) = (&self.screen, self.seen);
         let mut before = 0;
@@ -78,7 +78,7 @@ impl Terminal {
         self.seen = end.await;
     }
 
-    /// Waits for a prompt with nothing behind it, and types.
+    /// Waits for a prompt with nothing after it, and types.
     async fn at_prompt(&mut self, keys: &str) {
         self.shows("redcall> ").await;
         self.types(keys);

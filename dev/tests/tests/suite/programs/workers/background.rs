@@ -192,7 +192,7 @@ async fn status_of_a_background_worker_shows_unreadiness() {
     let pid = place.start().await;
     let redis = Pid::from_raw(i32::try_from(place.bench.redis.pid()).unwrap()).unwrap();
     kill_process(redis, Signal::KILL).unwrap();
-    let printed = eventually("it to say so", async || {
+    let printed = eventually("it to report that", async || {
         let (code, printed) = place.status().await;
         (code == 4).then_some(printed)
     })

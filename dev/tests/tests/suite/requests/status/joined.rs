@@ -22,7 +22,7 @@ async fn deduplicated_job_is_pending_until_the_call_ends() {
         let _worker = worker(&bench, &gate).await;
         let first = submit(&client, fails).await;
         let second = submit(&client, fails).await;
-        // Pushed without asking: its worker finds out.
+        // Pushed without a check: its worker finds out.
         let mut conn = bench.redis.connection().await;
         let rest_of = r#","idempotency_key":"order 7","status_ttl_ms":60000"#;
         let pushed = waited("pushed", "gated", &fails.to_string(), rest_of);

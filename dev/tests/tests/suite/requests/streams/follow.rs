@@ -291,6 +291,6 @@ async fn client_may_follow_its_own_call() {
         took.push(since.elapsed());
         assert_eq!(answered.unwrap().data.get(), "null");
     }
-    // Without them it would look for the answer after a second, each time.
+    // Without them it would read the answer after a second, each time.
     assert!(took.iter().min().is_some_and(|took| took.as_millis() < 900), "{took:?}");
 }

@@ -1,4 +1,4 @@
-//! `rq`: callers in the form of python-rpc, beside two workers of rq on a plain Redis.
+//! `rq`: callers in the form of python-rpc, against two workers of rq on a plain Redis.
 
 use std::path::Path;
 

@@ -56,7 +56,7 @@ pub struct Adopted {
     pub back: usize,
     /// The error of Redis by which an element became no dead letter.
     pub trouble: Option<String>,
-    /// The error of Redis behind [`Settled::Failed`].
+    /// The error of Redis for [`Settled::Failed`].
     pub unsettled: Option<String>,
     /// The error codes of elements that were dead-lettered.
     pub refused: Vec<String>,

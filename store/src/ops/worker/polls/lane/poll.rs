@@ -36,12 +36,12 @@ pub struct LaneReply {
     pub taken: Vec<Vec<u8>>,
     /// Length of the queue afterwards, if requests could be taken.
     pub length: Option<usize>,
-    /// The state of the queue; `None` if the poll took nothing because it was not asked to, or the
+    /// The state of the queue; `None` if the poll took nothing because it was not to take, or the
     /// inbox was not empty.
     pub gate: Option<Gate>,
     /// The error of Redis that ended taking.
     pub trouble: Option<String>,
-    /// The error of Redis behind [`Settled::Failed`].
+    /// The error of Redis for [`Settled::Failed`].
     pub unsettled: Option<String>,
     /// The error codes of elements that were dead-lettered: they are over the limit.
     pub refused: Vec<String>,

@@ -1,7 +1,7 @@
 //! The write of an idle lane: settle an inbox, pop into it, and read the gate.
 //!
-//! Redis holds the commands behind `BLMOVE` back while it blocks, and runs them as soon as it is
-//! served. The gate therefore tells about the queue, and about the worker's registration, after the
+//! Redis holds the commands after `BLMOVE` back while it blocks, and runs them as soon as it is
+//! served. The gate therefore reports on the queue, and about the worker's registration, after the
 //! pop.
 
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub struct LanePopped {
     pub special: bool,
     /// When the worker's own lease ends, Redis time in ms; `None` if it is not registered.
     pub lease_ends_ms: Option<u64>,
-    /// Length of the queue behind the pop.
+    /// Length of the queue after the pop.
     pub length: usize,
 }
 
@@ -113,7 +113,7 @@ impl LanePop {
     }
 
     /// Settles an inbox, and fills it again, as [`LaneOps::lane_poll`](crate::LaneOps), on this
-    /// connection: behind its earlier commands. Dropping the future closes the connection.
+    /// connection: after its earlier commands. Dropping the future closes the connection.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl LanePop {
     }
 }
 
-/// Adds the pop and the gate behind it.
+/// Adds the pop and the gate after it.
 fn add_pop(pipe: &mut redis::Pipeline, keys: &LaneKeys, block: Duration) {
     let queue = &keys.own.queue;
     pipe.cmd("BLMOVE").arg(&keys.own.list).arg(&keys.inbox).arg("LEFT").arg("RIGHT");
