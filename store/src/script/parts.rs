@@ -47,7 +47,7 @@ parts! {
         POLL_COMMON = "poll_common",
         REFUSAL = "refusal",
         SIZES = "sizes",
-        SORTED = "sorted",
+        PARTITIONS = "partitions",
         RETURNS = "returns",
         SPECIAL = "special",
         STATE = "state",

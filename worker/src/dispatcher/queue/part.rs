@@ -52,7 +52,7 @@ impl Queue {
         }
         let take = match self.length {
             _ if !self.may_have_work() => 0,
-            // The length does not include sorted requests.
+            // The length does not include partitioned requests.
             Some(length) if !is_last && !self.ready => (*room).min(length + self.parked.len()),
             _ => *room,
         };

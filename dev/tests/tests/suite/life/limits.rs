@@ -200,7 +200,7 @@ async fn sorted_requests_run_on_workers_without_limits() {
     orders(&bench, "a", 0, 5).await;
     let taken = super::dies_with(&bench, "ghost", 3, &[rule(by_customer(1))]).await;
     assert_eq!(taken, 1);
-    assert_eq!(dies(&bench, "other", 5).await, 0, "all are sorted");
+    assert_eq!(dies(&bench, "other", 5).await, 0, "all are partitioned");
     let log = Log::default();
     let _worker = worker(&bench, &log).await;
     log.all_ended(5).await;
@@ -290,14 +290,18 @@ async fn lost_work_notification_is_recovered_by_the_heartbeat() {
     let log = Log::default();
     let _worker = worker(&bench, &log).await;
     bench.client().await.call_and_wait("echo", &1).await.unwrap();
-    // Sorted by another worker, which could not notify the others.
+    // Partitioned by another worker, which could not notify the others.
     let mut conn = connection(&bench).await;
     let order = r#"{"id":"a","name":"order","data":{"customer":"a"}}"#;
-    let mut sorted = redis::pipe();
-    sorted.atomic().rpush("redcall:{default}:limited:order:a", order);
-    sorted.rpush("redcall:{default}:rotation:order", "a").hset(keys().limited_names(), "order", 1);
+    let mut partitioned = redis::pipe();
+    partitioned.atomic().rpush("redcall:{default}:limited:order:a", order);
+    partitioned.rpush("redcall:{default}:rotation:order", "a").hset(
+        keys().limited_names(),
+        "order",
+        1,
+    );
     let began = Instant::now();
-    let () = sorted.query_async(&mut conn).await.unwrap();
+    let () = partitioned.query_async(&mut conn).await.unwrap();
     log.all_ended(1).await;
     let took = began.elapsed();
     assert!(took < SOON, "{took:?}");

@@ -82,8 +82,8 @@ async fn delayed_and_throttled_requests_count_for_the_cap() {
     let mut store = Store::new().await;
     let keys = store.keys.clone();
     let () = store.conn.zadd(keys.schedule(), "later", 9e15).await.unwrap();
-    let sorted = [("one", 1), ("two", 2)];
-    let () = store.conn.hset_multiple(keys.limited_names(), &sorted).await.unwrap();
+    let partitioned = [("one", 1), ("two", 2)];
+    let () = store.conn.hset_multiple(keys.limited_names(), &partitioned).await.unwrap();
     let items: Vec<_> = (0..5).map(|_| item(false, "x")).collect();
     let enqueued = store.link.enqueue(&keys, 6, &items, &[], TIMEOUT).await.unwrap();
     assert_eq!(enqueued.accepted, 2);

@@ -88,7 +88,7 @@ impl<'a> Driver<'a> {
         let wire = &mut self.redis.wire;
         wire.command(&["ZADD", &queue.workers(), FAR, WORKER])?;
         match self.case.feature {
-            // Its requests are pushed before each poll: a poll sorts all that the queue has.
+            // Its requests are pushed before each poll: a poll partitions all that the queue has.
             Feature::Limited(_) => return Ok(()),
             Feature::None | Feature::RunBefore | Feature::Lane => {}
             Feature::Cancelled => {

@@ -62,9 +62,9 @@ local function keep()
   end
 end
 
--- Pops up to `number` elements of a list, and leases or sorts them until `up_to` requests are
+-- Pops up to `number` elements of a list, and leases or partitions them until `up_to` requests are
 -- taken. Returns how many it took off the list. `is_last` is true if the list is the queue and has
--- one element, and no request of a limited name is sorted.
+-- one element, and no request of a limited name is partitioned.
 local function take_step(key, number, up_to, is_last)
   local raws = redis.call('LPOP', key, number)
   if not raws then return 0 end
@@ -82,14 +82,14 @@ local function take_step(key, number, up_to, is_last)
     elseif not rule then
       lease(raws[i])
     elseif not (is_last and limits.lease_only(raws[i], rule, place)) then
-      limits.sort(raws[i], rule, place)
+      limits.partition(raws[i], rule, place)
     end
   end
   for i = #raws, many + 1, -1 do
     redis.call('LPUSH', key, raws[i])
     off, bytes = i - 1, bytes - #raws[i]
   end
-  if moves > 0 then limits.count_sorted() end
+  if moves > 0 then limits.count_partitioned() end
   keep()
   return many
 end
@@ -98,9 +98,9 @@ end
 -- elements are left. A refused element uses no capacity, but it stops after a hundred.
 local function take_list(key, up_to, length)
   local left, known_small = length, nil
-  while left > 0 and kept / 3 < up_to and sorted < 1000 and #notes <= 100 do
-    -- As many as were sorted may be read beyond the capacity.
-    local wanted = math.min(up_to - kept / 3 + sorted, left, 250)
+  while left > 0 and kept / 3 < up_to and partitioned < 1000 and #notes <= 100 do
+    -- As many as were partitioned may be read beyond the capacity.
+    local wanted = math.min(up_to - kept / 3 + partitioned, left, 250)
     if wanted > 1 then
       known_small = known_small or sizes()
       -- May be forbidden to this user: then elements are popped one by one.

@@ -1,6 +1,6 @@
--- Purpose: maintain the invariant of limited names: a key that has sorted requests is in exactly
---   one list: `rotation`, `held`, or `throttled`. A key in none of them would never run again. Part
---   of a heartbeat.
+-- Purpose: maintain the invariant of limited names: a key that has partitioned requests is in
+--   exactly one list: `rotation`, `held`, or `throttled`. A key in none of them would never run
+--   again. Part of a heartbeat.
 -- KEYS: 1 limited (hash), 2 permits (hash), 3 throttled (zset), 4 live (hash), 5 control (channel)
 -- ARGV: 1 '1' to repair, '0' only to check, 2 base of the queue's keys, 3 maximum number of keys to
 --   check; then per name: name, maximum that runs at once (0: no limit, -1: unknown), how far ahead
@@ -81,18 +81,18 @@ local function check_running(name, key, running)
   end
 end
 
--- Checks a key. Returns how many of its requests are sorted; nil if that cannot be read.
+-- Checks a key. Returns how many of its requests are partitioned; nil if that cannot be read.
 local function check_key(rule, key, times_of)
   local name, limit = rule.name, rule.name .. ' ' .. key
   local list = base .. ':limited:' .. name .. ':' .. key
   local running = base .. ':running:' .. name .. ':' .. key
-  local sorted = query('LLEN', list)
+  local partitioned = query('LLEN', list)
   local is_held, ready = query('SISMEMBER', rule.held, key), query('ZSCORE', KEYS[3], limit)
-  if not sorted or not query('SCARD', running) then
-    note(name, sorted and running or list, 'type')
+  if not partitioned or not query('SCARD', running) then
+    note(name, partitioned and running or list, 'type')
     return nil
   end
-  if sorted == 0 then
+  if partitioned == 0 then
     -- No request waits: remove the key's remains. The rotation drops it by itself.
     write('SREM', rule.keys, key)
     write('SREM', rule.held, key)
@@ -104,7 +104,7 @@ local function check_key(rule, key, times_of)
   local may_run = at_once == 0 or query('SCARD', running) < at_once
   local is_throttled = ready and true or false
   local times = times_of(key)
-  if not times then return sorted end
+  if not times then return partitioned end
   local places = times + (is_held == 1 and 1 or 0) + (is_throttled and 1 or 0)
   local what
   if places == 0 then
@@ -116,12 +116,12 @@ local function check_key(rule, key, times_of)
   end
   if what then
     note(name, key, what)
-    if times == 0 and not into_rotation(rule.rotation, key) then return sorted end
+    if times == 0 and not into_rotation(rule.rotation, key) then return partitioned end
     write('SREM', rule.held, key)
     write('ZREM', KEYS[3], limit)
     if times > 1 then write('LREM', rule.rotation, 1 - times, key) end
   end
-  return sorted
+  return partitioned
 end
 
 -- Adds keys that are in a list but not in the set of all keys.
@@ -144,8 +144,8 @@ if throttled and throttled <= 2000 then
   end
 end
 
--- Checks that `limited` has the number of sorted requests of a name. A part of its keys only gives
--- a minimum: one request each.
+-- Checks that `limited` has the number of partitioned requests of a name. A part of its keys only
+-- gives a minimum: one request each.
 local function check_count(name, sum, is_all, keys)
   local text = query('HGET', KEYS[1], name)
   if text == nil then return end -- of a wrong type, which is reported elsewhere
@@ -181,8 +181,8 @@ local function check_name(rule)
   local times_of = reader_of(rotation, waiting, #some)
   local sum = 0
   for _, key in ipairs(some) do
-    local sorted = check_key(rule, key, times_of)
-    sum = sum and sorted and sum + sorted
+    local partitioned = check_key(rule, key, times_of)
+    sum = sum and partitioned and sum + partitioned
   end
   -- Held keys get no turn by themselves: check some of them in each call, however many others there
   -- are.

@@ -36,17 +36,17 @@
 --   parked: number of names with parked requests. Then the leased requests; mark: 'C' cancelled,
 --   else its record (JSON) or empty. state: 1 the queue is paused, 2 the worker's own lease has
 --   ended (it has to send a heartbeat first), else 0; nothing is leased in states 1 and 2. ready: 1
---   if more sorted requests could be leased. due: when a rate allows the next one (ms), 0 for none.
---   more: 0 if poll_fast.lua can do the next poll; above 0 also if this poll has removed the last
---   special request. notes: the errors of leasing and of settling (text, or empty), then the error
---   code of each element that could not be leased and was dead-lettered; nil if all are empty.
---   read: bytes of all elements that were read.
+--   if more partitioned requests could be leased. due: when a rate allows the next one (ms), 0 for
+--   none. more: 0 if poll_fast.lua can do the next poll; above 0 also if this poll has removed the
+--   last special request. notes: the errors of leasing and of settling (text, or empty), then the
+--   error code of each element that could not be leased and was dead-lettered; nil if all are
+--   empty. read: bytes of all elements that were read.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
 --   limited:<name>:<key>, rotation:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
 --   rate:<name>:<key> of limited names; those of deferred.lua and refusal.lua.
 -- Cost: O(outcomes + taken), and 2 ms per MiB of elements, of which 8 MiB are read, or one element;
---   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB,
---   over the limit or with a live id cannot be leased and is dead-lettered here.
+--   with limited names O(up to 1,000 partitioned) more. An element without an id in its first 4
+--   KiB, over the limit or with a live id cannot be leased and is dead-lettered here.
 local parked_count, limit_count = tonumber(ARGV[10]), tonumber(ARGV[11])
 local outcome_count, results = tonumber(ARGV[12]), ''
 if outcome_count > 0 then
@@ -83,7 +83,7 @@ if state > 0 and not only_settles then
 elseif not stopped then
   if limit_count > 0 then limits = limited() end
   has_popped = lease_step(take_step, KEYS[2], '1', math.huge) > 0
-  take = take + sorted
+  take = take + partitioned
 end
 local more = not stopped and (notes[1] ~= '' or scanned > MAX_SCANNED)
 if not stopped then
@@ -107,8 +107,9 @@ else
   end
   if has_limited then find_due() end
   if throttles and due <= now_ms() then lease_step(limits.wake) end
-  -- Half of the capacity is for sorted requests, alternating if it is one. While the queue holds
-  -- more than is sorted at once, the next key of the rotation is unknown: then they get one.
+  -- Half of the capacity is for partitioned requests, alternating if it is one. While the queue
+  -- holds more than is partitioned at once, the next key of the rotation is unknown: then they get
+  -- one.
   local all = query('LLEN', KEYS[1]) or 0
   local max, before = all > 1000 and 1 or take, kept / 3
   if has_limited then

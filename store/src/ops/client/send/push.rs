@@ -37,7 +37,7 @@ pub struct PushReply {
     pub commands: Vec<(usize, Result<u64, StoreError>)>,
     /// `true` if a live worker serves the queue; `None` if that is unknown.
     pub served: Option<bool>,
-    /// `true` if requests may wait outside of the list: scheduled, sorted, parked or deferred.
+    /// `true` if requests may wait outside of the list: scheduled, partitioned, parked or deferred.
     pub outside: bool,
     /// `true` if the answers kept on the queue are at their limit.
     pub answers_full: bool,
@@ -48,7 +48,7 @@ pub struct PushReply {
 pub struct HeldRequests {
     /// Those in the list.
     pub queued: u64,
-    /// Those that are scheduled, sorted, parked or deferred.
+    /// Those that are scheduled, partitioned, parked or deferred.
     pub outside: u64,
 }
 
@@ -186,9 +186,9 @@ pub(crate) fn push_reply(
 /// Reads the counts, without the parked requests, and the names of those.
 pub(crate) fn held(value: Value) -> Result<(HeldRequests, Vec<String>), StoreError> {
     type Counts = (Whole, Whole, Whole, Vec<Whole>, Vec<String>);
-    let (queued, scheduled, deferred, sorted, parked): Counts = read("LLEN, ZCARD", value)?;
+    let (queued, scheduled, deferred, partitioned, parked): Counts = read("LLEN, ZCARD", value)?;
     let outside = scheduled.0.saturating_add(deferred.0);
-    let outside = sorted.iter().fold(outside, |sum, one| sum.saturating_add(one.0));
+    let outside = partitioned.iter().fold(outside, |sum, one| sum.saturating_add(one.0));
     Ok((HeldRequests { queued: queued.0, outside }, parked))
 }
 

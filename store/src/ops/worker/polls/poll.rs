@@ -30,7 +30,7 @@ script! {
         special_outcomes { RECORD, returns { PERMITS, TO_LISTS, RETURNS }, SPECIAL },
         freeing { PERMITS, FREE }, OUTCOMES,
         sizes { NODES, SIZES }, LEASING,
-        limited { places { FIND, PLACES }, SORTED }
+        limited { places { FIND, PLACES }, PARTITIONS }
     ];
     read |value, count| reply(value, count).map(|all| Reading::counted(all.settled.len(), all))
 }
@@ -265,7 +265,7 @@ pub struct QueuePoll<'a> {
     pub take: usize,
     /// Names whose parked requests are leased first.
     pub parked: &'a [String],
-    /// Names whose requests are sorted by their limit's key.
+    /// Names whose requests are partitioned by their limit's key.
     pub rules: &'a [LimitRule],
     /// The outcomes to settle.
     pub outcomes: &'a [Outcome],

@@ -132,8 +132,8 @@ async fn heartbeat_reports_pause_schedule_and_cancelled_leases() {
 #[tokio::test]
 async fn heartbeat_reports_limited_names_and_their_mapping() {
     let mut store = Store::new().await;
-    let sorted = [("mine", 1), ("nobodys", 2)];
-    let () = store.conn.hset_multiple(store.keys.limited_names(), &sorted).await.unwrap();
+    let partitioned = [("mine", 1), ("nobodys", 2)];
+    let () = store.conn.hset_multiple(store.keys.limited_names(), &partitioned).await.unwrap();
     let mut limited = registry::beat(&store, "own", LONG, &["mine".to_owned()]).await.limited;
     limited.sort_unstable();
     assert_eq!(limited, [("mine".to_owned(), true), ("nobodys".to_owned(), false)]);

@@ -1,4 +1,4 @@
-//! `poll.lua`: the order of sorted and unsorted requests.
+//! `poll.lua`: the order of partitioned and other requests.
 
 use std::collections::BTreeSet;
 
@@ -96,7 +96,8 @@ async fn poll_one(store: &Store, own: &WorkerKeys) -> PollReply {
     store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap()
 }
 
-/// A request that is alone gets its permit without being sorted; the next one is over the limit.
+/// A request that is alone gets its permit without being partitioned; the next one is over the
+/// limit.
 #[tokio::test]
 async fn single_limited_request_is_leased_with_a_permit() {
     let mut store = Store::new().await;
@@ -110,8 +111,8 @@ async fn single_limited_request_is_leased_with_a_permit() {
     assert!(!keys.iter().any(|key| key.contains("rotation") || key.contains("limit_keys")));
     store.push(&[request("limited", 1)]).await;
     assert_eq!(poll_one(&store, &own).await.leased.len(), 0);
-    let sorted: String = store.conn.hget(store.keys.limited_names(), "limited").await.unwrap();
-    assert_eq!((sorted.as_str(), store.live().await), ("1", vec!["limited0".to_owned()]));
+    let partitioned: String = store.conn.hget(store.keys.limited_names(), "limited").await.unwrap();
+    assert_eq!((partitioned.as_str(), store.live().await), ("1", vec!["limited0".to_owned()]));
 }
 
 #[tokio::test]

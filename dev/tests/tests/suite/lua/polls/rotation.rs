@@ -1,5 +1,5 @@
-//! `rotation.lua`: each key of a limited name that has sorted requests is in one place, after any
-//! change of its keys.
+//! `rotation.lua`: each key of a limited name that has partitioned requests is in one place, after
+//! any change of its keys.
 
 use redcall_common::settings::{Limit, Rate};
 use redcall_store::{
@@ -20,7 +20,7 @@ fn order(customer: &str, n: usize) -> String {
     format!(r#"{{"id":"{customer}-{n}","name":"order","data":{{"customer":"{customer}"}}}}"#)
 }
 
-/// A store in which three orders of each customer are sorted, and the first one runs.
+/// A store in which three orders of each customer are partitioned, and the first one runs.
 async fn busy(customers: &[&str]) -> (Store, WorkerKeys) {
     let mut store = Store::new().await;
     let own = store.worker("own");
@@ -186,7 +186,7 @@ async fn request_that_runs_counts_again() {
 }
 
 #[tokio::test]
-async fn count_of_sorted_requests_becomes_right_again() {
+async fn count_of_partitioned_requests_becomes_right_again() {
     for recorded in [None, Some(1), Some(9)] {
         let (mut store, own) = busy(&["a", "b"]).await;
         let limited = store.keys.limited_names();

@@ -36,7 +36,7 @@ async fn repaired_limit_and_one_that_cannot_be_repaired_are_warnings() {
     .await;
     let () = conn.del(key("held:sleep")).await.unwrap();
     let line =
-        warning(&loud, "repaired a limit: its key has sorted requests and gets no turn").await;
+        warning(&loud, "repaired a limit: its key has partitioned requests and gets no turn").await;
     assert_eq!((&line["name"], &line["count"]), (&"sleep".into(), &1.into()), "{line}");
     eventually("it to be held again", async || {
         let held: bool = conn.sismember(key("held:sleep"), "").await.unwrap();

@@ -102,7 +102,7 @@ async fn waiting_requests_are_counted_in_every_state() {
     let at = crate::support::now_ms(&mut conn).await - 90_000;
     let old = format!(r#"{{"id":"a","name":"add","data":1,"enqueued_at":{at}}}"#);
     let () = conn.rpush("redcall:{low}:queue", &[old.as_str(), "{}"]).await.unwrap();
-    // One that is sorted, one that is parked; one that is not due does not wait yet.
+    // One that is partitioned, one that is parked; one that is not due does not wait yet.
     let () = conn.hset("redcall:{low}:limited", "report", 1).await.unwrap();
     let () = conn.sadd("redcall:{low}:parked", "elsewhere").await.unwrap();
     let () = conn.rpush("redcall:{low}:parked:elsewhere", "{}").await.unwrap();

@@ -182,7 +182,7 @@ async fn limited_key_in_no_place_is_a_problem() {
     let key = |what: &str| format!("redcall:{{default}}:{what}");
     let () = conn.rpush(key("limited:order:a"), "{}").await.unwrap();
     let () = conn.hset(key("limited"), "order", 1).await.unwrap();
-    let lost = "a of order has sorted requests and gets no turn on default";
+    let lost = "a of order has partitioned requests and gets no turn on default";
     // Neither the set of all keys knows it, nor a place; then at least that set does.
     for listed in [false, true] {
         if listed {
@@ -201,7 +201,11 @@ async fn limited_key_in_no_place_is_a_problem() {
     let () = conn.rpush(key("rotation:order"), "a").await.unwrap();
     doctor(&[], &env).await.is_fine("limits");
     let () = conn.hset(key("limited"), "order", 7).await.unwrap();
-    doctor(&[], &env).await.has("limits", "warning", "order counts its sorted requests wrongly");
+    doctor(&[], &env).await.has(
+        "limits",
+        "warning",
+        "order counts its partitioned requests wrongly",
+    );
 }
 
 #[tokio::test]
