@@ -45,12 +45,12 @@ def progress(data, kind="progress"):
     if (call := job()) is not None:
         _send({"method": f"$/{kind}", "params": {"id": call._number, "data": data}})
 
-def defer(data=None, within=None, notify=False):
-    """Defers the answer for at most `within` seconds and sends `data` to the caller; `notify`
+def defer(data=None, timeout=None, notify=False):
+    """Defers the answer for at most `timeout` seconds and sends `data` to the caller; `notify`
     publishes the result. Returns the completion token; the function's return value is ignored."""
     if (call := job()) is None: raise RuntimeError("no job is running here")
     call._token = Future()
-    time = {} if within is None else {"within_ms": int(within * 1000)}
+    time = {} if timeout is None else {"within_ms": int(timeout * 1000)}
     params = {"id": call._number, "data": data, "notify": bool(notify), **time}
     _send({"method": "$/defer", "params": params})
     return asyncio.wrap_future(call._token) if call._task else call._token.result()

@@ -243,7 +243,7 @@ async fn draining_gateway_waits_for_its_running_calls() {
     door.peer.request(1, "sleep", "S", json!({"ms": 500})).await;
     let call = tokio::spawn(door.request("run", &json!({})).wait());
     let incoming = door.peer.next().await;
-    let ending = tokio::spawn(door.gateway.end());
+    let stopping = tokio::spawn(door.gateway.end());
     let mut answers = vec![door.peer.next().await];
     // Requests are refused, except those from inside a job that runs.
     assert_eq!(error(&door.peer.call(2, "echo", json!({})).await).0, -2);
@@ -252,7 +252,7 @@ async fn draining_gateway_waits_for_its_running_calls() {
     assert_eq!(door.peer.next().await, result(3, &inside, &json!({"of": 1})));
     door.peer.answer(&incoming, json!(1)).await;
     call.await.unwrap().unwrap();
-    ending.await.unwrap().unwrap();
+    stopping.await.unwrap().unwrap();
     answers.extend(door.peer.end().await.iter().map(|text| serde_json::from_str(text).unwrap()));
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!((&answers[0]["id"], answers[0]["result"].is_object()), (&json!(1), true));

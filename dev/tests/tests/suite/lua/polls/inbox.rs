@@ -186,12 +186,12 @@ async fn pop_after_an_early_end_receives_no_large_element() {
     store.lives(&own).await;
     let mut pop = BlockingPop::new(store.connector.clone(), own);
     let (unblocker, mut conn) = (pop.unblocker(), store.conn.clone());
-    let ending = async {
+    let stopping = async {
         eventually("the pop to block", async || (blocked(&mut conn).await == 1).then_some(()))
             .await;
         store.link.unblock(&unblocker, TIMEOUT).await.unwrap();
     };
-    let (reply, ()) = tokio::join!(pop.next(LONG, &[], false), ending);
+    let (reply, ()) = tokio::join!(pop.next(LONG, &[], false), stopping);
     assert!(reply.unwrap().leased.is_empty());
     let before = sent(&mut store.conn).await;
     store.push(&["[]".repeat(9 * MIB as usize / 2)]).await;
