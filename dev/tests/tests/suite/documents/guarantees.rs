@@ -19,6 +19,7 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
 /// Where tests are; each module of tests is a file there, or `tests` in the file of its module.
 const FOLDERS: [&str; 8] = [
     "dev/tests/tests/suite",
+    "client/src",
     "common/src",
     "common/tests",
     "client/src",
