@@ -22,7 +22,6 @@ const FOLDERS: [&str; 8] = [
     "client/src",
     "common/src",
     "common/tests",
-    "client/src",
     "store/src",
     "dev/model/tests",
     "gateway/src",
