@@ -49,7 +49,7 @@ pub(crate) struct Queue {
     /// `true` if the lane pops at present.
     lane_pops: bool,
     priority: Arc<Priority>,
-    /// Rules of a service's queue, which sort its requests.
+    /// Rules of a service's queue, which partition its requests.
     service: Option<Arc<[LimitRule]>>,
     /// Its length at the last poll; `None` before the first and after a failure.
     length: Option<usize>,
@@ -77,9 +77,9 @@ pub(crate) struct Queue {
     serial: u64,
     /// Names whose parked requests the next poll leases first.
     parked: Vec<String>,
-    /// Names with limits that have sorted requests, by the last heartbeat.
+    /// Names with limits that have partitioned requests, by the last heartbeat.
     limited: Vec<String>,
-    /// `true` if sorted requests of names with limits may be leased now.
+    /// `true` if partitioned requests of names with limits may be leased now.
     ready: bool,
     /// `true` if `ready` was set after the last poll was sent: its reply cannot reset it.
     needs_poll: bool,
@@ -133,13 +133,13 @@ impl Queue {
         }
     }
 
-    /// Returns the rules that sort its requests; `others` apply to queues that are not a
+    /// Returns the rules that partition its requests; `others` apply to queues that are not a
     /// service's.
     pub(crate) fn rules<'a>(&'a self, others: &'a Arc<[LimitRule]>) -> &'a Arc<[LimitRule]> {
         self.service.as_ref().unwrap_or(others)
     }
 
-    /// Returns the names with limits that have sorted requests; none for a service's queue.
+    /// Returns the names with limits that have partitioned requests; none for a service's queue.
     pub(crate) fn limited(&self) -> &[String] {
         if self.service.is_none() { &self.limited } else { &[] }
     }
@@ -206,7 +206,7 @@ impl Queue {
         is_open && (self.length != Some(0) || self.ready || !self.parked.is_empty())
     }
 
-    /// Has the next poll lease sorted requests, regardless of replies in flight.
+    /// Has the next poll lease partitioned requests, regardless of replies in flight.
     pub(crate) fn wake(&mut self) {
         self.ready = true;
         self.needs_poll = true;

@@ -19,7 +19,7 @@ impl Queue {
         }
         note_trouble(self, reply, &setup.metrics);
         self.more = reply.more;
-        // Whether sorted requests may be leased.
+        // Whether partitioned requests may be leased.
         self.ready = reply.ready || self.needs_poll;
         if let Some(due) = reply.due_ms {
             self.note_due(setup.instant_of(due));
