@@ -40,8 +40,8 @@ pub(crate) struct Mapped {
 }
 
 impl Mapped {
-    /// Returns `true` if its requests may run in a lane: no rule needs a real lease, and the handler
-    /// may end within a millisecond.
+    /// Returns `true` if its requests may run in a lane: no rule needs a real lease, and the
+    /// handler may end within a millisecond.
     pub(crate) fn is_plain(&self) -> bool {
         let JobSettings { kind, concurrency, limit, unique, .. } = &*self.rules;
         let is_limited = concurrency.is_some() || limit.is_some() || unique.is_some();

@@ -44,7 +44,7 @@ impl Rejected {
     }
 }
 
-/// The scripts look for the id of an element in its first bytes.
+/// The scripts search for the id of an element in its first bytes.
 const ID_WITHIN: usize = 4096;
 
 /// The top-level fields of an object with their values as JSON text, in order.
@@ -69,8 +69,8 @@ pub fn decode(
     by_rules(raw, leased_id, keys, limits)
 }
 
-/// Reads `raw`, an element of the queue of `keys` that has no lease yet, if it breaks no rule and has
-/// its id where the scripts look for it.
+/// Reads `raw`, an element of the queue of `keys` that has no lease yet. `None`: it breaks a rule,
+/// or its id is not where the scripts search for it.
 #[must_use]
 pub fn decode_unleased(raw: &[u8], keys: &QueueKeys, limits: &Limits) -> Option<DecodedRequest> {
     let request = direct::read(raw, None, keys, limits).filter(|_| raw.len() <= limits.request)?;

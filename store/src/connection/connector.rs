@@ -1,8 +1,6 @@
 //! Opening connections: address, TLS, names, timeouts. Callers decide how to use them.
 
 use std::error::Error;
-use std::fs;
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -11,13 +9,14 @@ use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo,
-    IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    ProtocolVersion, PushInfo,
 };
 use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::certificates::{certificates, config};
 use super::direct::{self, Direct};
 use super::sentinel::{Primary, Sentinels};
 use crate::driver::OrStore;
@@ -392,33 +391,4 @@ fn address(addr: &ConnectionAddr) -> String {
         ConnectionAddr::Unix(path) => path.display().to_string(),
         _ => "an address of unknown kind".into(),
     }
-}
-
-fn config(error: &redis::RedisError) -> StoreError {
-    StoreError::Config { problem: error.to_string(), source: Some(Cause::of_driver(error.clone())) }
-}
-
-/// Makes ring the crypto provider of TLS, unless the program has set another: redis-rs and others
-/// use rustls without one, and panic if none is set.
-pub fn set_crypto_provider() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-fn certificates(settings: &RedisSettings) -> Result<TlsCertificates, StoreError> {
-    set_crypto_provider();
-    let client_tls = match (&settings.cert_file, &settings.key_file) {
-        (Some(cert), Some(key)) => {
-            Some(ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? })
-        }
-        _ => None,
-    };
-    let root_cert = settings.ca_file.as_deref().map(read).transpose()?;
-    Ok(TlsCertificates { client_tls, root_cert })
-}
-
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    fs::read(path).map_err(|error| StoreError::Config {
-        problem: format!("{}: {error}", path.display()),
-        source: None,
-    })
 }

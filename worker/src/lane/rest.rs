@@ -6,7 +6,7 @@ use std::time::Duration;
 use redcall_common::backoff::Backoff;
 use tokio::time::Instant;
 
-use super::Why;
+use super::messages::Why;
 
 /// How long the queue's requests are leased at once, before the lane is tried again.
 const RESTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));

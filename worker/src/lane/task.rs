@@ -14,16 +14,15 @@ use tokio::sync::mpsc;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep_until};
 
+use super::messages::{Arm, End, Event, Parts, Why};
 use super::shared::{Seized, Settling, Shared, Started};
-use super::{Arm, End, Event, Parts, Why};
+use crate::run::capacity::BATCH_MAX;
 use crate::run::launch::{Launcher, RunFuture};
 use crate::run::young::Young;
 use crate::time::REDIS_TIMEOUT;
 
 /// How long a job stays in the lane. Then it gets a real lease, and the lane is free.
 const YOUNG: Duration = Duration::from_millis(1);
-/// Most requests that are taken at once: as in a poll of the dispatcher.
-const BATCH_MAX: usize = 128;
 
 /// See the module.
 pub(super) struct Task {

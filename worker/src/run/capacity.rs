@@ -2,6 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Max requests that a poll or a lane takes from a queue at once, and settles. While Redis executes
+/// one batch, worker and callers handle the previous one: with a thousand at a time they would wait
+/// for each other.
+pub(crate) const BATCH_MAX: usize = 128;
+
 /// See the module.
 pub(crate) struct Capacity {
     used: AtomicUsize,

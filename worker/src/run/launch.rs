@@ -156,8 +156,8 @@ impl Launcher<'_> {
         Ok(self.start((request, verified), left, mapped, record, (serial, None)))
     }
 
-    /// Starts a request from a lane inbox, if it needs no real lease; `None`: it has to return to the
-    /// queue. Whether its queue has only plain requests is checked before.
+    /// Starts a request from a lane inbox; `None`: it needs a real lease, and has to return to the
+    /// queue. The caller has checked that the queue has only plain requests.
     pub(crate) fn launch_young(
         &self,
         raw: &[u8],

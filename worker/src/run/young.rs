@@ -51,7 +51,7 @@ pub(crate) enum Receiver {
     Dispatcher,
 }
 
-/// What has become of a job during its adoption.
+/// The changes of a job during its adoption.
 pub(crate) struct Meanwhile {
     pub(crate) outcome: Option<Box<Outcome>>,
     pub(crate) released: bool,

@@ -41,7 +41,7 @@ pub(crate) enum Element {
 /// See the module.
 pub(crate) struct Direct {
     stream: Stream,
-    /// What has come and is not read yet.
+    /// Bytes that have arrived and are not read yet.
     input: Vec<u8>,
     /// Commands that are not sent yet.
     output: Vec<u8>,
@@ -195,5 +195,5 @@ impl Direct {
 }
 
 fn malformed() -> RedisError {
-    (redis::ErrorKind::Io, "the server's reply is no reply of Redis").into()
+    (redis::ErrorKind::Io, "the server's reply is not one of Redis").into()
 }

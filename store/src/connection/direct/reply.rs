@@ -5,7 +5,7 @@ use redis::Value;
 /// Deepest nesting of a reply: those of the scripts have three levels.
 const DEPTH: usize = 8;
 
-/// Bytes that are no reply.
+/// The bytes are not a reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -39,7 +39,7 @@ fn length(content: &[u8]) -> Result<Option<usize>, Malformed> {
 ///
 /// # Errors
 ///
-/// If the bytes are no reply.
+/// If the bytes are not a reply.
 pub(super) fn reply(bytes: &[u8]) -> Result<Option<(Value, usize)>, Malformed> {
     nested(bytes, DEPTH)
 }
@@ -89,7 +89,7 @@ pub(super) enum Head {
 ///
 /// # Errors
 ///
-/// If the bytes are no reply.
+/// If the bytes are not a reply.
 pub(super) fn head(bytes: &[u8]) -> Result<Option<Head>, Malformed> {
     let Some(Line { kind, content, len }) = line(bytes)? else { return Ok(None) };
     Ok(Some(match (kind, length(content)) {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn part_of_a_reply_is_no_reply_yet() {
+    fn part_of_a_reply_is_not_read_yet() {
         let text = b"*3\r\n:1\r\n$4\r\nx\r\ny\r\n*2\r\n$-1\r\n+a\r\n";
         for len in 0..text.len() {
             assert_eq!(reply(&text[..len]), Ok(None), "{len}");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_reply_are_an_error() {
+    fn malformed_bytes_are_an_error() {
         let nested = "*1\r\n".repeat(100) + ":1\r\n";
         for text in
             ["?\r\n", ":x\r\n", "$-2\r\n", "$1\r\nxyz", "\n", "$99999999999999999999\r\n", &nested]

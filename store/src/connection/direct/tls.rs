@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::connection::connector::{read, set_crypto_provider};
+use crate::connection::certificates::{read, set_crypto_provider};
 use crate::error::StoreError;
 
 /// Returns the trust in the servers of these settings: their authority, or those of the system, and
@@ -16,9 +16,7 @@ use crate::error::StoreError;
 /// # Errors
 ///
 /// [`StoreError::Config`] if a file cannot be read or used.
-pub(in crate::connection) fn trust(
-    settings: &RedisSettings,
-) -> Result<Arc<ClientConfig>, StoreError> {
+pub(crate) fn trust(settings: &RedisSettings) -> Result<Arc<ClientConfig>, StoreError> {
     set_crypto_provider();
     let mut roots = RootCertStore::empty();
     match &settings.ca_file {

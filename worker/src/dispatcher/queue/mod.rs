@@ -234,7 +234,7 @@ impl Queue {
         }
     }
 
-    /// Returns `true` if its requests may run in a lane: nothing here sorts, parks or verifies them.
+    /// Returns `true` if its requests may run in a lane: no rule partitions or verifies them.
     fn is_plain(&self, others: &[LimitRule], mapping: &Mapping) -> bool {
         let is_sorted = self.service.is_some() || !others.is_empty();
         !is_sorted && !self.more && mapping.keyring().is_none()

@@ -158,7 +158,25 @@ impl Outcome {
     /// Returns `true` if it is an answer or nothing, without side effects: a lane may settle it.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.spent.is_none() && super::poll_fast::answer(self).is_some()
+        self.spent.is_none() && self.plain_answer().is_some()
+    }
+
+    /// Returns the response key and frame of a plain outcome, if it has one; `None` if it is not
+    /// plain.
+    #[inline]
+    pub(crate) fn plain_answer(&self) -> Option<Option<(&ReplyTo, &str)>> {
+        match &self.settlement {
+            _ if self.call.is_some() || !self.side_effects.is_empty() => None,
+            Settlement::Answer { reply, frame } => Some(Some((reply, frame))),
+            Settlement::Done => Some(None),
+            Settlement::Refuse { .. }
+            | Settlement::DeadLetter { .. }
+            | Settlement::Back
+            | Settlement::Rerun { .. }
+            | Settlement::Retry { .. }
+            | Settlement::Deferred { .. }
+            | Settlement::Unknown { .. } => None,
+        }
     }
 
     /// Returns its approximate size as a command, bytes.

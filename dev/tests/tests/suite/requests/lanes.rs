@@ -12,7 +12,7 @@ use redcall_worker::{HandlerError, Json, Request, State};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
-use super::{connection, dead_letter, keys, nothing_is_left};
+use crate::life::{connection, dead_letter, keys, nothing_is_left};
 use crate::support::carried_out;
 use crate::support::held::Held;
 
@@ -121,11 +121,11 @@ async fn lanes_of_several_queues_share_the_capacity() {
     #[derive(Default)]
     struct Counted {
         now: AtomicUsize,
-        most: AtomicUsize,
+        max: AtomicUsize,
     }
     async fn counts(counted: State<Arc<Counted>>) {
         let now = counted.now.fetch_add(1, Ordering::SeqCst) + 1;
-        counted.most.fetch_max(now, Ordering::SeqCst);
+        counted.max.fetch_max(now, Ordering::SeqCst);
         tokio::task::yield_now().await;
         counted.now.fetch_sub(1, Ordering::SeqCst);
     }
@@ -144,7 +144,7 @@ async fn lanes_of_several_queues_share_the_capacity() {
     for answer in join_all(calls).await {
         answer.unwrap();
     }
-    assert_eq!(counted.most.load(Ordering::SeqCst), 1);
+    assert_eq!(counted.max.load(Ordering::SeqCst), 1);
 }
 
 /// A switch that blocks threads.
@@ -179,7 +179,7 @@ async fn with_blocked(bench: &Bench) -> (RunningWorker, Blocked) {
 
 /// Its thread runs the lane, too: the I/O thread takes over.
 #[tokio::test]
-async fn handler_that_blocks_the_lane_keeps_its_lease_and_holds_nobody_back() {
+async fn handler_that_blocks_the_lane_keeps_its_lease_and_delays_no_other() {
     let bench = Bench::new().await;
     let (_worker, blocked) = with_blocked(&bench).await;
     let client = bench.client().await;
