@@ -7,6 +7,7 @@
 )]
 
 mod codec;
+mod codes;
 mod door;
 mod faults;
 mod guide;

@@ -9,6 +9,7 @@
 mod support;
 
 mod answers;
+mod codes;
 mod guide;
 mod hostile;
 mod inbox;
