@@ -7,8 +7,8 @@ use tokio::time::Instant;
 /// The time that a peer has left to keep writes waiting. It earns more with the bytes that it
 /// takes.
 ///
-/// A limit of each single wait is no bound: a peer that takes one byte shortly before its end keeps
-/// its connection, and the memory of its messages, without limit.
+/// A limit of each single wait would not do: a peer that takes one byte shortly before its end
+/// would keep its connection, and the memory of its messages, without limit.
 #[derive(Debug)]
 pub(crate) struct Patience {
     /// The most that is left.
@@ -41,7 +41,7 @@ impl Patience {
         self.left = self.left.saturating_add(earned).min(self.most);
     }
 
-    /// Forgets a wait that nobody continued.
+    /// Forgets a wait whose writer has given up.
     pub(crate) fn forget_wait(&mut self) {
         self.since = None;
     }

@@ -7,7 +7,6 @@
 )]
 
 mod codec;
-mod codes;
 mod door;
 mod faults;
 mod guide;

@@ -9,7 +9,6 @@
 mod support;
 
 mod answers;
-mod codes;
 mod guide;
 mod hostile;
 mod inbox;

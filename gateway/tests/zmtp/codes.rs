@@ -31,8 +31,9 @@ async fn every_code_has_its_result_on_the_wire() {
         console.send(json!({"command": 42, "nonce": 7, "data": code.as_str()}).to_string()).await;
         let (number, message) = (code.number(), message(code));
         let wanted = format!(
-            "{{\"nonce\": 7, \"command\": 42, \"result\": {result}, \"data\": {{\"of\":\"{code}\"}}, \
-             \"errorKind\": {kind}, \"errorCode\": {number}, \"errorMessage\": \"{message}\"}}"
+            "{{\"nonce\": 7, \"command\": 42, \"result\": {result}, \
+             \"data\": {{\"of\":\"{code}\"}}, \"errorKind\": {kind}, \
+             \"errorCode\": {number}, \"errorMessage\": \"{message}\"}}"
         );
         assert_eq!(console.reply().await, wanted, "{code}");
     }

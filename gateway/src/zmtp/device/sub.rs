@@ -88,8 +88,8 @@ impl Relay<'_> {
         }
     }
 
-    /// Returns `true` if no other gateway can have the lease. A process that was stopped for a while
-    /// finds events in its connection that another one has relayed.
+    /// Returns `true` if no other gateway can have the lease. A process that was stopped for a
+    /// while finds events in its connection that another one has relayed.
     fn has_lease(&self) -> bool {
         Instant::now() < *lock(&self.until)
     }
