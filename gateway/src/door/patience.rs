@@ -11,8 +11,8 @@ use tokio::time::Instant;
 /// would keep its connection, and the memory of its messages, without limit.
 #[derive(Debug)]
 pub(crate) struct Patience {
-    /// The most that is left.
-    most: Duration,
+    /// The longest time that may be left.
+    max: Duration,
     /// The bytes that earn a second: the least pace of a reader.
     pace: u32,
     left: Duration,
@@ -21,9 +21,9 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Begins with `most`.
-    pub(crate) fn new(most: Duration, pace: u32) -> Self {
-        Self { most, pace, left: most, since: None }
+    /// Begins with `max`.
+    pub(crate) fn new(max: Duration, pace: u32) -> Self {
+        Self { max, pace, left: max, since: None }
     }
 
     /// Notes that something waits for the peer. Returns when the peer has used up its time.
@@ -38,7 +38,7 @@ impl Patience {
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let earned = Duration::from_secs(1).mul_f64(f64::from(bytes) / f64::from(self.pace));
-        self.left = self.left.saturating_add(earned).min(self.most);
+        self.left = self.left.saturating_add(earned).min(self.max);
     }
 
     /// Forgets a wait whose writer has given up.
@@ -56,12 +56,12 @@ impl Patience {
 mod tests {
     use super::*;
 
-    const MOST: Duration = Duration::from_secs(10);
+    const MAX: Duration = Duration::from_secs(10);
     const PACE: u32 = 1024;
 
     /// Takes `bytes` after each wait of `wait`; returns after how long the patience ends.
     fn reads(bytes: usize, wait: Duration) -> Option<Duration> {
-        let (mut patience, start) = (Patience::new(MOST, PACE), Instant::now());
+        let (mut patience, start) = (Patience::new(MAX, PACE), Instant::now());
         let mut now = start;
         for _ in 0..10_000 {
             let end = patience.waits(now);
@@ -77,10 +77,10 @@ mod tests {
     #[test]
     fn reader_of_single_bytes_ends_soon() {
         let end = reads(1, Duration::from_secs(9)).expect("an end");
-        assert!(MOST <= end && end < MOST + Duration::from_millis(10), "{end:?}");
+        assert!(MAX <= end && end < MAX + Duration::from_millis(10), "{end:?}");
         let end = reads(1, Duration::from_millis(10)).expect("an end");
-        assert!(end < 2 * MOST, "{end:?}");
-        assert_eq!(reads(0, Duration::from_secs(1)), Some(MOST));
+        assert!(end < 2 * MAX, "{end:?}");
+        assert_eq!(reads(0, Duration::from_secs(1)), Some(MAX));
     }
 
     #[test]
@@ -92,13 +92,13 @@ mod tests {
 
     #[test]
     fn prompt_reader_earns_no_more_than_the_most() {
-        let (mut patience, start) = (Patience::new(MOST, PACE), Instant::now());
+        let (mut patience, start) = (Patience::new(MAX, PACE), Instant::now());
         patience.taken(usize::MAX, start);
         assert_eq!(patience.end(), None);
-        assert_eq!(patience.waits(start), start + MOST);
+        assert_eq!(patience.waits(start), start + MAX);
         // The wait goes on.
-        assert_eq!(patience.waits(start + MOST / 2), start + MOST);
+        assert_eq!(patience.waits(start + MAX / 2), start + MAX);
         patience.forget_wait();
-        assert_eq!(patience.waits(start + MOST), start + 2 * MOST);
+        assert_eq!(patience.waits(start + MAX), start + 2 * MAX);
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::bgpy_client::{self, Client as Bgpy, TOKEN, kind};
 use crate::client::{CALL, INIT};
 use crate::pm_peer::{Peer, framed};
-use crate::raw::{ask, connect, message_of, request};
+use crate::raw::{connect, exchange, message_of, request};
 use crate::rq_redis::{RqRedis, call, uuid};
 use crate::support::{Program, Stage};
 use crate::zmtp_peers::{Raw, closes};
@@ -134,15 +134,15 @@ async fn through_pm(program: &Program, stage: &Stage) {
     peer.notify("same", "S", json!(SECRET)).await;
     let client = stage.client().await;
     for is_answer in [true, false] {
-        let asked = client.request("asked").queue("pm").data(&json!({"a": SECRET}));
-        let asked = tokio::spawn(asked.wait());
+        let pending = client.request("asked").queue("pm").data(&json!({"a": SECRET}));
+        let pending = tokio::spawn(pending.wait());
         let request = peer.next().await;
         match is_answer {
             true => peer.answer(&request, json!(SECRET)).await,
             // Error messages are logged.
             false => peer.fail(&request, -1, "out of paper").await,
         }
-        assert_eq!(asked.await.unwrap().is_ok(), is_answer);
+        assert_eq!(pending.await.unwrap().is_ok(), is_answer);
     }
     peer.answer(&json!({"id": 99, "params": {"sid": "S"}}), json!(SECRET)).await;
     peer.write(&framed(&format!("{{\"a\": {SECRET}"))).await;
@@ -159,7 +159,7 @@ async fn through_zmtp(program: &Program, device: TcpListener) {
         json!({"nonce": SECRET}).to_string(),
         format!("[{SECRET}"),
     ] {
-        console.ask(body).await;
+        console.request(body).await;
     }
     closes(
         commands,
@@ -184,8 +184,8 @@ async fn through_bgpy(program: &Program) {
     client.initialize().await;
     client.execute(&format!(r#""a":"{SECRET}""#)).await;
     client.send(&bgpy_client::frame(SECRET.as_bytes())).await;
-    let said = client.closed().await;
-    assert!(!said.is_empty());
+    let reply = client.closed().await;
+    assert!(!reply.is_empty());
     let mut other = Bgpy::connect(address).await;
     let token = format!(r#"{{"token":"{SECRET}","await_response":true}}"#);
     other.send(&bgpy_client::message(kind::AUTH, &token)).await;
@@ -198,13 +198,13 @@ async fn through_grpc(program: &Program) {
     let mut sender = connect(address, 1 << 20).await;
     for path in [INIT, CALL] {
         let ended =
-            ask(&mut sender, request(path, &[("x-token", SECRET)], message_of(SECRET))).await;
+            exchange(&mut sender, request(path, &[("x-token", SECRET)], message_of(SECRET))).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let mut wrong = message_of(SECRET);
         *wrong.last_mut().unwrap() = 9;
-        assert_eq!(ask(&mut sender, request(path, &[], wrong)).await.code, Some(3));
+        assert_eq!(exchange(&mut sender, request(path, &[], wrong)).await.code, Some(3));
     }
-    let ended = ask(&mut sender, request("/a/b", &[], message_of(SECRET))).await;
+    let ended = exchange(&mut sender, request("/a/b", &[], message_of(SECRET))).await;
     assert_eq!(ended.code, Some(12));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(format!("GET /{SECRET} HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();

@@ -192,8 +192,8 @@ async fn answer_over_the_limit_ends_the_link_and_its_job_for_good() {
     let rerun = "[jobs.run]\nhandler = \"builtin:echo\"\non_worker_loss = \"rerun\"\n";
     let mut door = open(&format!("message = \"4KiB\"\n{rerun}")).await;
     let call = tokio::spawn(door.request("run", &json!({})).wait());
-    let asked = door.peer.next().await;
-    door.peer.answer(&asked, json!("x".repeat(5000))).await;
+    let sent = door.peer.next().await;
+    door.peer.answer(&sent, json!("x".repeat(5000))).await;
     assert_eq!(door.peer.end().await, Vec::<String>::new());
     let (code, message, _) = failed(call.await.unwrap());
     assert_eq!(code, Code::Unavailable);
@@ -201,9 +201,9 @@ async fn answer_over_the_limit_ends_the_link_and_its_job_for_good() {
     // The next application gets the next job.
     let mut next = Peer::connect(door.gateway.address("apps", "listen")).await;
     let call = tokio::spawn(door.request("run", &json!({"n": 2})).wait());
-    let asked = next.next().await;
-    assert_eq!(asked["params"]["params"], json!({"n": 2}));
-    next.answer(&asked, json!("x".repeat(3000))).await;
+    let sent = next.next().await;
+    assert_eq!(sent["params"]["params"], json!({"n": 2}));
+    next.answer(&sent, json!("x".repeat(3000))).await;
     assert_eq!(call.await.unwrap().unwrap().data.get().len(), 3002);
 }
 

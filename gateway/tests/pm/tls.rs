@@ -50,10 +50,10 @@ async fn application_needs_a_certificate_of_the_authority() {
     let mut stream = tls::connect(address, &ours, Some(&ours)).await.unwrap();
     assert_eq!(called(&mut stream, &large).await, Some(result(1, "S", &large)));
     let call = tokio::spawn(client.request("run").queue("pm").data(&json!({"a": 1})).wait());
-    let asked = read(&mut stream).await.unwrap();
-    assert_eq!(asked["params"]["params"], json!({"a": 1}));
-    let answer = json!({"sid": asked["params"]["sid"], "result": large});
-    let answer = json!({"jsonrpc": "2.0", "id": asked["id"], "result": answer});
+    let sent = read(&mut stream).await.unwrap();
+    assert_eq!(sent["params"]["params"], json!({"a": 1}));
+    let answer = json!({"sid": sent["params"]["sid"], "result": large});
+    let answer = json!({"jsonrpc": "2.0", "id": sent["id"], "result": answer});
     stream.write_all(&framed(&answer.to_string())).await.unwrap();
     stream.flush().await.unwrap();
     assert_eq!(call.await.unwrap().unwrap().json::<Value>().unwrap(), large);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::client::CALL;
 use crate::door::door;
-use crate::raw::{ask, connect, init_message, message_of, request};
+use crate::raw::{connect, exchange, init_message, message_of, request};
 use crate::support::Stage;
 use crate::support::codes::{error, message, table};
 
@@ -35,7 +35,7 @@ async fn every_code_has_its_status_on_the_wire() {
         (&[Code::WorkerLost, Code::NoWorkers, Code::Unavailable], 14),
     ];
     for (code, status) in table(&rows) {
-        let ended = ask(&mut sender, request(CALL, &[], message_of(code.as_str()))).await;
+        let ended = exchange(&mut sender, request(CALL, &[], message_of(code.as_str()))).await;
         assert_eq!(
             (ended.http, ended.code, &*ended.messages),
             (200, Some(status), &[][..]),

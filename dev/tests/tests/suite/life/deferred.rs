@@ -156,21 +156,21 @@ async fn deferring_beyond_the_cap_of_the_queue_is_not_refused() {
     let mut bench = Bench::new().await;
     let one = QueueSettings { max_length: Some(1), ..QueueSettings::default() };
     bench.settings.queues.insert("default".to_owned(), one);
-    let desk = Desk::with(bench).await;
-    let mut conn = connection(&desk.bench).await;
+    let setup = Setup::with(bench).await;
+    let mut conn = connection(&setup.bench).await;
     let elements = ["a", "b", "c"].map(|id| waited(id, "start", "null", ""));
     let () = conn.rpush(keys().queue(), &elements).await.unwrap();
-    let tokens = [desk.token().await, desk.token().await, desk.token().await];
+    let tokens = [setup.token().await, setup.token().await, setup.token().await];
     eventually("three deferred requests", async || {
         let count: u64 = conn.zcard(keys().deferred_ids()).await.unwrap();
         (count == 3).then_some(())
     })
     .await;
     // They count: a new request is refused. An answer to each is accepted.
-    let error = desk.client.request("start").submit().await.err().unwrap();
+    let error = setup.client.request("start").submit().await.err().unwrap();
     assert_eq!(error.code(), Code::Overloaded);
     for token in &tokens {
-        assert!(desk.client.settle(token, Ok(1)).await.unwrap());
+        assert!(setup.client.settle(token, Ok(1)).await.unwrap());
     }
 }
 

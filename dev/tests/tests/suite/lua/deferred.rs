@@ -115,7 +115,7 @@ async fn deferral_with_a_broken_cancelled_key_settles_the_whole_poll() {
     let outcomes = [store.answer("a", r#"{"a":1}"#), deferred, store.answer("b", r#"{"b":1}"#)];
     let reply = store.poll(&own, 0, &outcomes).await;
     assert_eq!((reply.settled, reply.unsettled), (vec![Settled::Yes; 3], None));
-    assert_eq!(store.heard().await, [r#"[{"a":1},{},{"b":1}]"#]);
+    assert_eq!(store.received().await, [r#"[{"a":1},{},{"b":1}]"#]);
     assert!(!store.conn.exists::<_, bool>(&own.leases).await.unwrap());
     // Only the deferred id stays live, and its token settles it.
     assert_eq!(store.live().await, ["x"]);
