@@ -28,7 +28,7 @@
 //! |---|---|
 //! | read the door's settings | `door.settings()`: [`GatewaySettings`]; its own keys: `.protocol` |
 //! | serve connections | `listeners.take("listen")`, `Listener::serve` with a function |
-//! | read and write a connection | `Stream`: a write that stalls for 10 s fails |
+//! | read and write a connection | `Stream`: a write to a peer that does not read fails |
 //! | wait for the next message | `door.next(reading)`: ends at `idle` and when the door drains |
 //! | dial another program | `Stream::connect`, and serve it within `door.guarded(…)` |
 //! | compare a token | `door.admits(bytes)` |

@@ -8,7 +8,8 @@
 //! | `outward.rs` | the worker of the jobs that the foreign side runs |
 //! | `listener.rs` | accepting connections: their number, their tasks, their end |
 //! | `guard.rs` | a panic ends one task, and no door |
-//! | `stream.rs` | [`Stream`]: one connection, whose writes end in time |
+//! | `stream.rs` | [`Stream`]: one connection, plain or with TLS |
+//! | `paced.rs`, `patience.rs` | the bound on slow readers |
 //! | `tls.rs` | certificates |
 //! | `metrics.rs` | the counters of doors |
 
@@ -18,6 +19,8 @@ mod inward;
 mod listener;
 mod metrics;
 mod outward;
+mod paced;
+mod patience;
 mod stream;
 mod tls;
 
@@ -40,6 +43,8 @@ pub(crate) use failure::Failure;
 pub(crate) use listener::{Connection, Listener, Listeners};
 pub(crate) use metrics::{DoorMetrics, Metrics};
 pub(crate) use outward::{ForeignJob, Peer};
+pub(crate) use paced::LEAST_PACE;
+pub(crate) use patience::Patience;
 pub(crate) use stream::Stream;
 pub(crate) use tls::acceptor;
 

@@ -1,20 +1,17 @@
-//! One connection to a foreign program, plain or with TLS. A write that its reader does not read
-//! fails after 10 s.
+//! One connection to a foreign program, plain or with TLS. Writes to a peer that does not read, or
+//! too slowly, fail: see `paced.rs`.
 
-use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
-/// How long a write waits for the reader.
-const WRITE_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 10_000 });
+use super::paced::Paced;
 
 /// How long a connection is silent before the system probes its peer, how often it
 /// probes, and after how many probes without an answer the connection ends.
@@ -27,11 +24,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 const ACKNOWLEDGED_MS: u32 = 60_000;
 
 /// A connection to a foreign program.
-pub(crate) struct Stream {
-    inner: Inner,
-    /// Runs while a write makes no progress.
-    stalled: Option<Pin<Box<Sleep>>>,
-}
+pub(crate) struct Stream(Paced<Inner>);
 
 enum Inner {
     Plain(TcpStream),
@@ -44,12 +37,12 @@ impl Stream {
         // Small messages must not wait for each other.
         let _ = stream.set_nodelay(true);
         keep_alive(&stream);
-        Self { inner: Inner::Plain(stream), stalled: None }
+        Self(Paced::new(Inner::Plain(stream)))
     }
 
     pub(crate) fn tls(stream: TlsStream<TcpStream>) -> Self {
         keep_alive(stream.get_ref().0);
-        Self { inner: Inner::Tls(Box::new(stream)), stalled: None }
+        Self(Paced::new(Inner::Tls(Box::new(stream))))
     }
 
     /// Connects to `target`, `HOST:PORT`. Cancel safe.
@@ -59,21 +52,6 @@ impl Stream {
     /// If nothing listens there.
     pub(crate) async fn connect(target: &str) -> io::Result<Self> {
         Ok(Self::plain(TcpStream::connect(target).await?))
-    }
-
-    /// Passes on the result of a write, or fails if there was no progress for too long.
-    fn progress<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
-        }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
     }
 }
 
@@ -94,16 +72,53 @@ fn keep_alive(stream: &TcpStream) {
     }
 }
 
+impl AsyncRead for Inner {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Inner {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Inner::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
+        Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
@@ -113,27 +128,15 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = match &mut self.inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Inner::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        };
-        self.progress(cx, written)
+        Pin::new(&mut self.0).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = match &mut self.inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Inner::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        };
-        self.progress(cx, flushed)
+        Pin::new(&mut self.0).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let closed = match &mut self.inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        };
-        self.progress(cx, closed)
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 
@@ -145,7 +148,8 @@ mod tests {
     async fn connections_notice_a_host_that_is_gone() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap().to_string();
-        let Inner::Plain(stream) = Stream::connect(&target).await.unwrap().inner else { panic!() };
+        let Stream(paced) = Stream::connect(&target).await.unwrap();
+        let Inner::Plain(stream) = paced.into_inner() else { panic!() };
         assert!(sockopt::socket_keepalive(&stream).unwrap());
         let idle = sockopt::tcp_keepidle(&stream).unwrap();
         assert!(idle <= Duration::from_secs(60), "{idle:?}");

@@ -8,11 +8,15 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::door::{LEAST_PACE, Patience};
+
 /// How long no part of any response may be taken while some wait.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
 /// How long no part of one response may be taken while some of it waits. Longer, since responses
 /// share the peer's network.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(60);
+/// The least pace of one of up to 100 responses, bytes per second.
+const RESPONSE_PACE: u32 = LEAST_PACE / 100;
 /// Period of the check.
 const CHECK: Duration = Duration::from_secs(1);
 /// The largest part, bytes: that of an HTTP/2 frame.
@@ -23,51 +27,62 @@ const PART: usize = 16 << 10;
 pub(crate) struct Flow(Mutex<Waiting>);
 
 /// The responses of which some part waits. Pure.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
     /// By number.
     responses: BTreeMap<u64, Parts>,
     last_number: u64,
-    /// When the peer has last taken a part, or the first one has begun to wait.
-    since: Option<Instant>,
+    patience: Patience,
 }
 
 #[derive(Debug)]
 struct Parts {
     /// Never 0.
     count: usize,
-    since: Instant,
+    patience: Patience,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        let patience = Patience::new(CONNECTION_LIMIT, LEAST_PACE);
+        Self { responses: BTreeMap::new(), last_number: 0, patience }
+    }
 }
 
 impl Waiting {
     fn begin(&mut self, number: u64, now: Instant) {
-        if self.responses.is_empty() {
-            self.since = Some(now);
-        }
-        let parts = self.responses.entry(number).or_insert(Parts { count: 0, since: now });
+        self.patience.waits(now);
+        let patience = || Patience::new(RESPONSE_LIMIT, RESPONSE_PACE);
+        let new = || Parts { count: 0, patience: patience() };
+        let parts = self.responses.entry(number).or_insert_with(new);
+        parts.patience.waits(now);
         parts.count += 1;
     }
 
-    fn end(&mut self, number: u64) {
+    fn end(&mut self, number: u64, now: Instant) {
         let Some(parts) = self.responses.get_mut(&number) else { return };
         parts.count -= 1;
         if parts.count == 0 {
             self.responses.remove(&number);
         }
+        if self.responses.is_empty() {
+            self.patience.taken(0, now);
+        }
     }
 
-    fn taken(&mut self, number: u64, now: Instant) {
-        self.since = Some(now);
-        if let Some(parts) = self.responses.get_mut(&number) {
-            parts.since = now;
+    /// The peer has taken `bytes` of a response; the part that they belong to still waits.
+    fn taken(&mut self, number: u64, bytes: usize, now: Instant) {
+        let parts = self.responses.get_mut(&number).map(|parts| &mut parts.patience);
+        for patience in std::iter::once(&mut self.patience).chain(parts) {
+            patience.taken(bytes, now);
+            patience.waits(now);
         }
     }
 
     fn is_stalled(&self, now: Instant) -> bool {
-        let over = |since, limit| now.saturating_duration_since(since) >= limit;
-        let connection = self.since.is_some_and(|since| over(since, CONNECTION_LIMIT));
-        (connection && !self.responses.is_empty())
-            || self.responses.values().any(|parts| over(parts.since, RESPONSE_LIMIT))
+        let of_responses = self.responses.values().map(|parts| &parts.patience);
+        let mut all = std::iter::once(&self.patience).chain(of_responses);
+        all.any(|patience| patience.end().is_some_and(|end| end <= now))
     }
 }
 
@@ -124,7 +139,7 @@ pub(crate) struct Waits(Share);
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        self.0.flow.waiting().end(self.0.number);
+        self.0.flow.waiting().end(self.0.number, Instant::now());
     }
 }
 
@@ -147,7 +162,7 @@ impl Buf for Part {
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
         let Share { flow, number } = &self.waits.0;
-        flow.waiting().taken(*number, Instant::now());
+        flow.waiting().taken(*number, count, Instant::now());
     }
 }
 
@@ -162,11 +177,11 @@ mod tests {
         waiting.begin(1, start);
         waiting.begin(1, at(5));
         assert!(!waiting.is_stalled(at(9)) && waiting.is_stalled(at(10)));
-        waiting.taken(1, at(9));
+        waiting.taken(1, PART, at(9));
         assert!(!waiting.is_stalled(at(18)) && waiting.is_stalled(at(19)));
-        waiting.end(1);
+        waiting.end(1, at(9));
         assert!(waiting.is_stalled(at(19)), "one part still waits");
-        waiting.end(1);
+        waiting.end(1, at(9));
         assert!(!waiting.is_stalled(at(99)), "nothing waits");
         waiting.begin(2, at(100));
         assert!(!waiting.is_stalled(at(109)) && waiting.is_stalled(at(110)));
@@ -179,12 +194,27 @@ mod tests {
         waiting.begin(2, start);
         for seconds in 1..60 {
             let now = start + Duration::from_secs(seconds);
-            waiting.taken(2, now);
+            waiting.taken(2, PART, now);
             assert!(!waiting.is_stalled(now));
         }
         let now = start + Duration::from_secs(60);
-        waiting.taken(2, now);
+        waiting.taken(2, PART, now);
         assert!(waiting.is_stalled(now));
+    }
+
+    #[test]
+    fn peer_that_takes_single_bytes_is_stalled() {
+        let (mut waiting, start) = (Waiting::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        waiting.begin(1, start);
+        waiting.taken(1, 1, at(9));
+        assert!(!waiting.is_stalled(at(9)) && waiting.is_stalled(at(11)));
+        // One of several responses, beside others that are taken.
+        waiting.begin(2, start);
+        for seconds in 1..=70 {
+            waiting.taken(2, PART, at(seconds));
+        }
+        assert!(waiting.is_stalled(at(70)));
     }
 
     #[test]

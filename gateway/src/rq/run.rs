@@ -31,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The pauses between attempts.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How often the end of a job is written that rq's Redis refuses; a lost connection counts too.
-const ATTEMPTS: usize = 2400;
+const ATTEMPTS: usize = if cfg!(test) { 3 } else { 2400 };
 /// How long a call without an answer waits for one of [`Context::sending`].
 const PATIENCE: Duration = Duration::from_secs(1);
 

@@ -8,6 +8,7 @@
 //! | `json.rs` | raw members, numbers, texts |
 //! | `names.rs` | numbers of commands and names of jobs |
 //! | `errors.rs` | codes as results |
+//! | `pairs.rs` | the two messages of an emergency |
 //! | `rep.rs` | we are the device: commands of consoles |
 //! | `publisher/` | we are the device: events, emergencies, heartbeats, results |
 //! | `device/` | we are the console: commands to devices, their events |
@@ -32,6 +33,7 @@ pub mod fuzzing;
 mod json;
 mod link;
 mod names;
+mod pairs;
 mod publisher;
 mod rep;
 mod reply;

@@ -11,6 +11,7 @@ mod support;
 
 mod calls;
 mod client;
+mod codes;
 mod faults;
 mod hostile;
 mod many;

@@ -9,6 +9,7 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::client::TOKEN;
+use crate::support::codes::error;
 use crate::support::{RunningGateway, RunningWorker, Stage};
 
 pub(crate) const SERVICES: &str = r#"
@@ -37,6 +38,8 @@ struct Args {
     #[serde(default)]
     command: String,
     #[serde(default)]
+    code: String,
+    #[serde(default)]
     value_change: i64,
     x: Option<Box<RawValue>>,
 }
@@ -52,6 +55,7 @@ async fn execute(
     let mut state = Counter { n: state.n + 1, ..state };
     let answer = match args.command.as_str() {
         "fail" => return Err(HandlerError::new("the task failed")),
+        "code" => return Err(error(&args.code)),
         "sleep" => std::future::pending().await,
         "add" => {
             state.value += args.value_change;

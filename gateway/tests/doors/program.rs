@@ -64,6 +64,25 @@ async fn check_reports_each_problem_and_exits_with_2() {
 }
 
 #[tokio::test]
+async fn tls_of_a_door_that_does_not_listen_is_a_mistake() {
+    let stage = Stage::new().await;
+    for (door, help) in [
+        ("protocol = 'rq'\ntake = ['a']", "rediss://"),
+        ("protocol = 'pm'\nconnect = 'localhost:9000'", "Pipeline Manager has no TLS"),
+        ("protocol = 'zmtp'\nconnect_events = ['localhost:5556']", "devices have no TLS"),
+    ] {
+        let tls = "tls = { cert_file = 'cert.pem', key_file = 'key.pem' }";
+        let (code, _, stderr) = run(&stage, &format!("[gateways.g]\n{door}\n{tls}"), &["check"]);
+        assert_eq!(code, Some(2), "{door}: {stderr}");
+        // The message is wrapped.
+        let words = stderr.split_whitespace().filter(|word| *word != "│");
+        let stderr = words.collect::<Vec<_>>().join(" ");
+        let problem = "gateways.g.tls: is set, but the door does not listen";
+        assert!(stderr.contains(problem) && stderr.contains(help), "{door}: {stderr}");
+    }
+}
+
+#[tokio::test]
 async fn check_connects_to_the_redis_of_each_rq_door() {
     let stage = Stage::new().await;
     let other = redcall_testkit::TestRedis::start().await;

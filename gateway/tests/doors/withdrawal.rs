@@ -1,6 +1,6 @@
 //! Calls that are open when the program ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redcall_testkit::eventually;
 use redcall_worker::{Request, Worker};
@@ -87,12 +87,14 @@ async fn calls_that_outlast_the_drain_are_withdrawn() {
 }
 
 #[tokio::test]
-async fn second_signal_withdraws_open_calls() {
-    let open = open("").await;
+async fn second_signal_ends_the_drain_at_once_and_withdraws_open_calls() {
+    let open = open("[worker]\ndrain_timeout = '60s'\n").await;
+    let begun = Instant::now();
     open.program.signal(Signal::TERM);
     open.program
         .logged("the first signal", |line| (line["message"] == "signal received").then_some(()))
         .await;
     open.program.signal(Signal::INT);
     withdrawn(open).await;
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }

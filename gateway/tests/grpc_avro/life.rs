@@ -1,5 +1,7 @@
 //! The life of jobs, as a real `grpcio` client sees it.
 
+mod codes;
+
 use redcall_worker::{HandlerError, Json};
 use serde_json::json;
 use serde_json::value::RawValue;

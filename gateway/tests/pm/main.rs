@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod codes;
 mod faults;
 mod guide;
 mod hostile;
@@ -13,3 +14,4 @@ mod outward;
 mod python;
 mod raw;
 mod roles;
+mod tls;

@@ -186,6 +186,27 @@ async fn job_of_a_lost_application_reruns_if_its_settings_say_so() {
     assert_eq!(door.client.fetch(&ticket.response_key).await.unwrap().data.get(), "2");
 }
 
+/// The answer may come again: not even a job that reruns after a lost application is asked again.
+#[tokio::test]
+async fn answer_over_the_limit_ends_the_link_and_its_job_for_good() {
+    let rerun = "[jobs.run]\nhandler = \"builtin:echo\"\non_worker_loss = \"rerun\"\n";
+    let mut door = open(&format!("message = \"4KiB\"\n{rerun}")).await;
+    let call = tokio::spawn(door.request("run", &json!({})).wait());
+    let sent = door.peer.next().await;
+    door.peer.answer(&sent, json!("x".repeat(5000))).await;
+    assert_eq!(door.peer.end().await, Vec::<String>::new());
+    let (code, message, _) = failed(call.await.unwrap());
+    assert_eq!(code, Code::Unavailable);
+    assert!(message.contains("bytes is over the limit of 4096"), "{message}");
+    // The next application gets the next job.
+    let mut next = Peer::connect(door.gateway.address("apps", "listen")).await;
+    let call = tokio::spawn(door.request("run", &json!({"n": 2})).wait());
+    let sent = next.next().await;
+    assert_eq!(sent["params"]["params"], json!({"n": 2}));
+    next.answer(&sent, json!("x".repeat(3000))).await;
+    assert_eq!(call.await.unwrap().unwrap().data.get().len(), 3002);
+}
+
 #[tokio::test]
 async fn late_answers_are_dropped() {
     let mut door = open("timeout = \"2s\"\n").await;

@@ -1,5 +1,6 @@
 //! The ends of calls: answers, errors, statuses, TTLs.
 
+mod codes;
 mod silent;
 
 use std::time::{Duration, Instant};

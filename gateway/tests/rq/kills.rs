@@ -87,6 +87,42 @@ async fn stalled_gateway_does_not_answer_a_job_that_was_taken_over() {
     assert_eq!(rq.ttl(&key).await, -2, "answered twice");
 }
 
+/// A gateway that was stopped for longer than its lease has lost its jobs, not its role.
+#[tokio::test]
+async fn gateway_goes_on_after_its_jobs_were_taken_over() {
+    let stage = Stage::new().await;
+    let (_worker, mut gate) = gated(&stage).await;
+    let first = stage.program(DOOR);
+    let mut rq = RqRedis::of(&stage).await;
+    let key = rq.call("default", "gate", "{\"n\": 1}").await;
+    gate.started.recv().await.unwrap();
+    let inboxes = rq.keys(INBOXES).await;
+    first.signal(Signal::STOP);
+    let second = stage.program(DOOR);
+    taken_over(&mut rq, &inboxes).await;
+    // The call goes on: its end reaches both gateways, and only the second may answer.
+    first.signal(Signal::CONT);
+    gate.end_one();
+    was_answered_once(&mut rq, &key, &gate).await;
+    // Now the second one stops, and the first one has its jobs.
+    let key = rq.call("default", "gate", "{\"n\": 2}").await;
+    gate.started.recv().await.unwrap();
+    for gateway in [&first, &second] {
+        gateway.signal(Signal::STOP);
+    }
+    first.signal(Signal::CONT);
+    gate.end_one();
+    assert_eq!(rq.answer(&key).await, json!({"n": 2}));
+    rq.inboxes_are_empty().await;
+    second.signal(Signal::CONT);
+    second.signal(Signal::TERM);
+    assert!(second.wait().0.success());
+    assert_eq!((rq.ttl(&key).await, gate.runs()), (-2, 2), "answered or run twice");
+    let key = rq.call("default", "gate", "{\"n\": 3}").await;
+    gate.end_one();
+    assert_eq!(rq.answer(&key).await, json!({"n": 3}));
+}
+
 #[tokio::test]
 async fn drained_gateway_leaves_its_running_calls_to_the_next() {
     let stage = Stage::new().await;

@@ -9,8 +9,10 @@
     reason = "a fixture that cannot be made fails its test, and says why by panicking"
 )]
 
+pub(crate) mod codes;
 mod program;
 mod running;
+pub(crate) mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

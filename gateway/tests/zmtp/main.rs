@@ -6,8 +6,10 @@
     reason = "clippy.toml allows them in tests, but does not see that these helpers belong to some"
 )]
 
+mod codes;
 mod commands;
 mod devices;
+mod emergencies;
 mod events;
 mod faults;
 mod guide;
@@ -16,3 +18,4 @@ mod lab;
 mod peers;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;

@@ -46,6 +46,10 @@ pub(crate) enum WhenFull {
 /// Globals as variables outside of all levels: to read a global takes a search in a table.
 const OUTER: &str = "local redis, KEYS, ARGV = redis, KEYS, ARGV\n";
 
+/// The arguments in front of a call's keys, and their size: the command, the hash, a number.
+const HEAD_ARGS: usize = 3;
+const HEAD_BYTES: usize = 60;
+
 /// Declares a script: its file in `lua/scripts/`, its reaction to a full Redis, the programs that
 /// call it, and the reader of its reply, which [`crate::fuzzing`] uses.
 ///
@@ -154,8 +158,20 @@ impl Script {
 
     /// Returns a call by hash: keys first, then arguments.
     pub(crate) fn call(&self, keys: &[impl AsRef<str>]) -> Cmd {
-        let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(self.inner.get_hash()).arg(keys.len());
+        self.call_with_room(keys, 0, 0)
+    }
+
+    /// Returns the same with room for this number of arguments, of `bytes` in all: a long call that
+    /// grows is copied several times.
+    pub(crate) fn call_with_room(
+        &self,
+        keys: &[impl AsRef<str>],
+        args: usize,
+        bytes: usize,
+    ) -> Cmd {
+        let own = keys.iter().map(|key| key.as_ref().len()).sum::<usize>() + HEAD_BYTES;
+        let mut cmd = Cmd::with_capacity(HEAD_ARGS + keys.len() + args, own + bytes);
+        cmd.arg("EVALSHA").arg(self.inner.get_hash()).arg(keys.len());
         for key in keys {
             cmd.arg(key.as_ref());
         }

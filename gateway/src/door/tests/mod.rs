@@ -1,6 +1,7 @@
 //! Doors with a protocol of these tests: each line is sent back.
 
 mod connections;
+mod inboxes;
 mod inward;
 mod outward;
 mod panics;

@@ -175,6 +175,7 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
                     Some(Err(error)) => {
                         if matches!(error, FrameError::TooLarge { .. }) {
                             door.refuse(&self.link.peer, "too_large");
+                            self.link.open.refuse(error.to_string());
                         }
                         return End::Frames(error);
                     }

@@ -28,6 +28,8 @@ struct Table {
     last_id: u64,
     /// `true` once the link has ended.
     is_closed: bool,
+    /// Why the jobs that were asked of the peer must not run again.
+    refused: Option<String>,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,17 @@ impl Open {
     /// Returns `true` if a request of this session has no answer yet.
     pub(super) fn has_request_in(&self, sid: Option<&str>) -> bool {
         self.table().requests.values().any(|request| Some(&*request.sid) == sid)
+    }
+
+    /// Notes that the peer has sent what cannot be received: perhaps an answer, which would come
+    /// again if its job ran again.
+    pub(super) fn refuse(&self, why: String) {
+        self.table().refused = Some(why);
+    }
+
+    /// Returns the reason of [`Open::refuse`].
+    pub(super) fn refused(&self) -> Option<String> {
+        self.table().refused.clone()
     }
 
     /// Ends all requests without an answer, and refuses later ones.

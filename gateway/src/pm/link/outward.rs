@@ -95,8 +95,11 @@ async fn send_request(link: &Link, job: &ForeignJob) -> Result<Box<RawValue>, Fa
             }
             answer = &mut waiting.answer => return match answer {
                 Ok(answer) => answer.map_err(from_peer),
-                Err(_) if reruns(link, job.name()) => returned().await,
-                Err(_) => Err(lost()),
+                Err(_) => match link.open.refused() {
+                    Some(why) => Err(refused(&why)),
+                    None if reruns(link, job.name()) => returned().await,
+                    None => Err(lost()),
+                },
             },
         }
     }
@@ -123,6 +126,12 @@ fn reruns(link: &Link, job: &str) -> bool {
 /// A job that returns to its queue, with the end of the link's worker.
 async fn returned() -> Result<Box<RawValue>, Failure> {
     pending().await
+}
+
+/// The peer's message may be the answer of this job, or of another one: its id is not known.
+fn refused(why: &str) -> Failure {
+    let message = format!("the application sent a message that ended its connection: {why}");
+    Failure::new(Code::Unavailable, message)
 }
 
 fn lost() -> Failure {

@@ -11,7 +11,7 @@ mod heartbeat;
 mod hub;
 mod subscriber;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -24,6 +24,7 @@ use self::hub::Hub;
 use super::event::{self, EMERGENCIES};
 use super::json::members;
 use super::names::Names;
+use super::pairs::{Pairs, Side};
 use crate::door::{Door, Listener};
 
 /// Pause after a failed subscription.
@@ -43,7 +44,8 @@ pub(super) async fn serve(
     if listeners.is_empty() {
         return;
     }
-    let publisher = Publisher { door: &door, hub: Hub::new(), names: &names, settings };
+    let (hub, pairs) = (Hub::new(), Mutex::default());
+    let publisher = Publisher { door: &door, hub, names: &names, settings, pairs };
     let mut topics: Vec<u32> =
         TOPICS.map(|kind| kind.0).into_iter().chain(settings.topics.clone()).collect();
     topics.sort_unstable();
@@ -75,6 +77,8 @@ struct Publisher<'a> {
     hub: Arc<Hub>,
     names: &'a Names,
     settings: &'a ZmtpSettings,
+    /// Of emergencies that were relayed from a device.
+    pairs: Mutex<Pairs>,
 }
 
 impl Publisher<'_> {
@@ -141,10 +145,30 @@ impl Publisher<'_> {
             _ => Some(event::body(event)),
         };
         let Some(body) = body else { return self.door.metrics().dropped(1) };
-        if number == Kind::EVENT.0 && EMERGENCIES.contains(&event.kind) {
-            self.send(Kind::EMERGENCY.0, body.clone());
+        if EMERGENCIES.contains(&event.kind) {
+            if number == Kind::EVENT.0 && self.is_first(Side::Event, &body) {
+                self.send(Kind::EMERGENCY.0, body.clone());
+            } else if number == Kind::EMERGENCY.0 && !self.is_first(Side::Emergency, &body) {
+                return;
+            }
         }
         self.send(number, body);
+    }
+
+    /// Returns `true` for the first of the two messages of an emergency: a relayed one is an event
+    /// of its own on either topic, and the topics have no order among each other.
+    fn is_first(&self, side: Side, body: &str) -> bool {
+        let other = match side {
+            Side::Emergency => Side::Event,
+            Side::Event => Side::Emergency,
+        };
+        // No code panics while it holds the lock.
+        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = !pairs.take(other, body);
+        if is_first {
+            pairs.add(side, body);
+        }
+        is_first
     }
 
     /// Returns the version of the package whose dialect the door speaks, for heartbeats.

@@ -45,6 +45,15 @@ pub(crate) fn init_message(follow: bool) -> Vec<u8> {
     bytes
 }
 
+/// The message with this text, of less than 64 bytes, as its `ingest_type`, in its frame.
+pub(crate) fn message_of(ingest_type: &str) -> Vec<u8> {
+    let length = u8::try_from(ingest_type.len()).unwrap();
+    assert!(length < 64, "a length of one byte");
+    let start = [&[2, 2, 0, 0, 0, 2, 2 * length], ingest_type.as_bytes()].concat();
+    let datum = [&start[..], &[2, 20], b"2023-03-07", &[0, 0]].concat();
+    [&[0][..], &u32::try_from(datum.len()).unwrap().to_be_bytes(), &datum].concat()
+}
+
 /// A request that begins a job.
 pub(crate) fn init(follow: bool, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
     request(INIT, headers, init_message(follow))
@@ -55,6 +64,8 @@ pub(crate) fn init(follow: bool, headers: &[(&str, &str)]) -> Request<Full<Bytes
 pub(crate) struct RawAnswer {
     pub(crate) http: u16,
     pub(crate) code: Option<u32>,
+    /// Of the status, as it is on the wire.
+    pub(crate) text: Option<String>,
     pub(crate) messages: Vec<Bytes>,
 }
 
@@ -70,14 +81,17 @@ pub(crate) async fn read(response: Response<Incoming>) -> RawAnswer {
         let code = headers.get("grpc-status")?;
         code.to_str().ok()?.parse().ok()
     };
-    let (http, in_head) = (response.status().as_u16(), code(response.headers()));
+    let text = |headers: &HeaderMap| Some(headers.get("grpc-message")?.to_str().ok()?.to_owned());
+    let of = |headers: &HeaderMap| (code(headers), text(headers));
+    let (http, in_head) = (response.status().as_u16(), of(response.headers()));
     let mut body = response.into_body();
-    let (mut messages, mut in_trailers) = (Vec::new(), None);
+    let (mut messages, mut in_trailers) = (Vec::new(), (None, None));
     while let Some(frame) = body.frame().await {
         match frame.unwrap().into_data() {
             Ok(data) => messages.push(data),
-            Err(frame) => in_trailers = frame.trailers_ref().and_then(code),
+            Err(frame) => in_trailers = frame.trailers_ref().map(of).unwrap_or_default(),
         }
     }
-    RawAnswer { http, code: in_head.or(in_trailers), messages }
+    let (code, text) = (in_head.0.or(in_trailers.0), in_head.1.or(in_trailers.1));
+    RawAnswer { http, code, text, messages }
 }

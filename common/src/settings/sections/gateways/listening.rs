@@ -119,6 +119,14 @@ fn tls(door: &mut Section<'_>) -> Option<TlsSettings> {
     Some(TlsSettings { cert_file: cert_file?, key_file: key_file?, client_ca_file })
 }
 
+/// Reports `tls` of a door that does not listen: its connections would not be encrypted.
+pub(crate) fn without_tls(door: &mut Section<'_>, help: &str) {
+    if door.origin("tls").is_some() {
+        let wrong = |entry: &Entry| Err(entry.wrong("is set, but the door does not listen", help));
+        door.read::<()>("tls", wrong);
+    }
+}
+
 /// Reads several addresses to listen on.
 pub(crate) fn addresses(entry: &Entry) -> Result<Vec<SocketAddr>, SettingsError> {
     entry.list("[\"127.0.0.1:5557\"]")?.iter().map(address).collect()

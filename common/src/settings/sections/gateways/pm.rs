@@ -47,7 +47,12 @@ pub(crate) fn read(door: &mut Section<'_>) -> (Option<PmSettings>, ListeningSett
     let connect = door.read("connect", listening::target);
     // A door that connects has none of the keys of doors that listen.
     let listens = given != [false, true];
-    let settings = if listens { listening::read(door) } else { ListeningSettings::default() };
+    let settings = if listens {
+        listening::read(door)
+    } else {
+        listening::without_tls(door, "remove tls: Pipeline Manager has no TLS");
+        ListeningSettings::default()
+    };
     let answers = door.read("answers", |entry| entry.choice(&ANSWERS));
     let cancels = door.table("cancels", "cancels = { dataflow_stop = \"dataflow_run\" }");
     let cancels = cancels.map(text_by_text).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::listening::text;
+use super::listening::{self, text};
 use super::outward::OutwardSettings;
 use crate::settings::sections::auth::Secret;
 use crate::settings::source::entry::Entry;
@@ -65,6 +65,7 @@ pub(crate) fn read(door: &mut Section<'_>, outward: &OutwardSettings) -> Option<
             "add take = [\"default\"] for rq callers, or serves = [\"JOB\"] for rq workers",
         );
     }
+    listening::without_tls(door, "remove tls, and write url = \"rediss://HOST:PORT\"");
     Some(RqSettings {
         url: door.read("url", address),
         take: door.read("take", queues).unwrap_or_default(),

@@ -82,7 +82,10 @@ pub(crate) fn read(
     let connect_events = connects("connect_events");
     let settings = match places.iter().any(Place::is_given) {
         true => listening::read(door),
-        false => ListeningSettings::default(),
+        false => {
+            listening::without_tls(door, "remove tls: devices have no TLS");
+            ListeningSettings::default()
+        }
     };
     for (place, addresses) in places.iter().zip([&listen_commands, &listen_events]) {
         listening::protect(door, (place, addresses), &settings, false);

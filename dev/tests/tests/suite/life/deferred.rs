@@ -8,7 +8,7 @@ use redcall_client::{
     Client, Code, CompletionToken, Event, EventItem, EventStream, Kind, SettleError, Ticket,
     Update, WireError,
 };
-use redcall_common::settings::{AuthKey, AuthSettings, Secret};
+use redcall_common::settings::{AuthKey, AuthSettings, QueueSettings, Secret};
 use redcall_testkit::eventually;
 use redcall_tests::{Bench, RunningWorker};
 use redcall_worker::{DeferError, HandlerError, Json, Request, State, Worker};
@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
 use super::{connection, dead_letter, keys, nothing_is_left};
-use crate::support::{PATIENCE, failed};
+use crate::support::{PATIENCE, failed, waited};
 
 /// Where handlers leave their tokens.
 type Tokens = mpsc::UnboundedSender<CompletionToken>;
@@ -149,6 +149,29 @@ async fn deferred_call_frees_capacity_and_gets_the_final_frame() {
     assert!(setup.client.settle::<()>(&token, Err(error)).await.unwrap());
     let error = failed(waiting.await.unwrap());
     assert_eq!((error.code, &*error.message, error.attempt), (Code::Conflict, "no", Some(1)));
+}
+
+#[tokio::test]
+async fn deferring_beyond_the_cap_of_the_queue_is_not_refused() {
+    let mut bench = Bench::new().await;
+    let one = QueueSettings { max_length: Some(1), ..QueueSettings::default() };
+    bench.settings.queues.insert("default".to_owned(), one);
+    let setup = Setup::with(bench).await;
+    let mut conn = connection(&setup.bench).await;
+    let elements = ["a", "b", "c"].map(|id| waited(id, "start", "null", ""));
+    let () = conn.rpush(keys().queue(), &elements).await.unwrap();
+    let tokens = [setup.token().await, setup.token().await, setup.token().await];
+    eventually("three deferred requests", async || {
+        let count: u64 = conn.zcard(keys().deferred_ids()).await.unwrap();
+        (count == 3).then_some(())
+    })
+    .await;
+    // They count: a new request is refused. An answer to each is accepted.
+    let error = setup.client.request("start").submit().await.err().unwrap();
+    assert_eq!(error.code(), Code::Overloaded);
+    for token in &tokens {
+        assert!(setup.client.settle(token, Ok(1)).await.unwrap());
+    }
 }
 
 #[tokio::test]

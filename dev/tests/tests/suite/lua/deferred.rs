@@ -102,6 +102,26 @@ async fn answer_with_an_occupied_key_is_dead_lettered() {
     assert_eq!(store.live().await, [""; 0]);
 }
 
+/// After a deferral the script reads whether the request was cancelled. A failure there left the
+/// outcomes after it unsettled, and the live ids of those before it.
+#[tokio::test]
+async fn deferral_with_a_broken_cancelled_key_settles_the_whole_poll() {
+    let mut store = Store::new().await;
+    let own = store.worker("own");
+    store.push_ids(&["a", "x", "b"]).await;
+    assert_eq!(store.lease(&own, 3).await, ["a", "x", "b"]);
+    let () = store.conn.set(store.keys.cancelled(), "no zset").await.unwrap();
+    let deferred = later(&store, "x", HOUR);
+    let outcomes = [store.answer("a", r#"{"a":1}"#), deferred, store.answer("b", r#"{"b":1}"#)];
+    let reply = store.poll(&own, 0, &outcomes).await;
+    assert_eq!((reply.settled, reply.unsettled), (vec![Settled::Yes; 3], None));
+    assert_eq!(store.received().await, [r#"[{"a":1},{},{"b":1}]"#]);
+    assert!(!store.conn.exists::<_, bool>(&own.leases).await.unwrap());
+    // Only the deferred id stays live, and its token settles it.
+    assert_eq!(store.live().await, ["x"]);
+    assert_eq!(store.settle("d", "me").await, DeferredSettled::Yes);
+}
+
 #[tokio::test]
 async fn deferral_without_the_lease_is_refused() {
     let mut store = Store::new().await;

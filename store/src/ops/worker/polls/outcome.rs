@@ -251,6 +251,11 @@ impl<'a> OutcomeArgs<'a> {
         row
     }
 
+    /// Returns the number of arguments of its side effects.
+    pub(crate) fn extras(&self) -> usize {
+        4 * self.side_effects.len()
+    }
+
     pub(crate) fn add_to(&self, call: &mut Cmd) {
         match self.side_effects.len() {
             0 => call.arg(self.op),

@@ -192,6 +192,32 @@ impl LeaseInfo {
     }
 }
 
+/// The leased requests of a reply, in one list: of each its id, its element and, if `N` is 3, its
+/// history. The driver would build tuples first.
+pub(crate) struct LeasedRows<const N: usize>(pub(crate) Vec<Leased>);
+
+impl<const N: usize> redis::FromRedisValue for LeasedRows<N> {
+    fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
+        let Value::Array(values) = value else { return Err("expected leased requests".into()) };
+        let mut leased = Vec::with_capacity(values.len() / N);
+        if values.len() % N != 0 {
+            return Err("expected the same number of values for each request".into());
+        }
+        let mut values = values.into_iter();
+        while let (Some(id), Some(raw)) = (values.next(), values.next()) {
+            let mark = match values.as_slice().first() {
+                Some(Value::BulkString(mark)) if N == 3 => LeaseInfo::read(mark),
+                _ if N == 3 => return Err("expected a history".into()),
+                _ => LeaseInfo::default(),
+            };
+            values.by_ref().take(N - 2).for_each(drop);
+            let Value::BulkString(raw) = raw else { return Err("expected an element".into()) };
+            leased.push(Leased { id: redis::from_redis_value(id)?, raw, mark });
+        }
+        Ok(Self(leased))
+    }
+}
+
 /// The result of one poll on one queue.
 #[derive(Debug, Default)]
 pub struct PollReply {
@@ -256,6 +282,9 @@ impl LimitRule {
     }
 }
 
+/// The approximate size of the arguments in front of the outcomes of a poll.
+pub(crate) const HEAD_BYTES: usize = 200;
+
 /// One poll on one queue.
 #[derive(Debug)]
 pub struct QueuePoll<'a> {
@@ -319,7 +348,10 @@ impl<'a> QueuePoll<'a> {
         let rows =
             self.outcomes.iter().map(|outcome| OutcomeArgs::new(outcome, &own.queue, &mut keys));
         let rows: Vec<OutcomeArgs<'_>> = rows.collect();
-        let mut call = POLL.call(&keys);
+        let extras: usize = rows.iter().map(OutcomeArgs::extras).sum();
+        let args = 12 + 2 * self.parked.len() + 6 * self.rules.len() + 11 * rows.len() + extras;
+        let bytes = HEAD_BYTES + self.outcomes.iter().map(Outcome::size).sum::<usize>();
+        let mut call = POLL.call_with_room(&keys, args, bytes);
         call.arg(&own.worker);
         self.add_take(&mut call);
         call.arg(COMMAND_BYTES);
@@ -337,19 +369,16 @@ impl<'a> QueuePoll<'a> {
 
 /// Reads the script's reply to a poll with this number of `outcomes`.
 pub(crate) fn reply(value: Value, outcomes: usize) -> Result<PollReply, StoreError> {
-    type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
+    type Taken = LeasedRows<3>;
     type Raw = (String, i64, Whole, Taken, i64, i64, Whole, i64, Option<Vec<String>>, Whole);
     let (results, length, parked, leased, state, ready, due, more, raw_notes, bytes): Raw =
         read("poll", value)?;
-    let leased = leased.into_iter();
     let (trouble, unsettled, refused) = notes(raw_notes);
     Ok(PollReply {
         settled: settled("poll", &results, outcomes)?,
         length: usize::try_from(length).ok(),
         parked: parked.count(),
-        leased: leased
-            .map(|(id, raw, mark)| Leased { id, raw, mark: LeaseInfo::read(&mark) })
-            .collect(),
+        leased: leased.0,
         paused: state == 1,
         expired: state == 2,
         ready: ready == 1,

@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
 use crate::ops::worker::polls::outcome::{Outcome, Settlement};
 use crate::ops::worker::polls::poll::{
-    LeaseInfo, Leased, PollReply, QueuePoll, WorkerKeys, notes, settled,
+    HEAD_BYTES, LeasedRows, PollReply, QueuePoll, WorkerKeys, notes, settled,
 };
 use crate::script::{Reading, script};
 use redcall_common::limits::COMMAND_BYTES;
@@ -27,6 +27,9 @@ script! {
 /// The maximum number of outcomes: the script passes all of their ids to one command.
 const MAX_OUTCOMES: usize = 1000;
 
+/// The approximate size of the numbers of a [`FrameRun`].
+const RUN_BYTES: usize = 20;
+
 /// Consecutive outcomes whose frames have the same arguments.
 #[derive(Default)]
 pub(crate) struct FrameRun<'a> {
@@ -37,26 +40,29 @@ pub(crate) struct FrameRun<'a> {
 }
 
 impl<'a> FrameRun<'a> {
-    /// Adds an outcome to the last of these runs, or begins another one; `None` if it is not plain.
+    /// Adds an outcome to the last of these runs, or begins another one. Returns the size of its
+    /// own arguments, and roughly those of a run that it begins, bytes; `None` if it is not plain.
     #[inline]
-    pub(crate) fn add(runs: &mut Vec<Self>, outcome: &'a Outcome) -> Option<()> {
+    pub(crate) fn add(runs: &mut Vec<Self>, outcome: &'a Outcome) -> Option<usize> {
         let (ttl_ms, channel, frame) = match answer(outcome)? {
             Some((reply, frame)) => {
                 (reply.ttl_ms, reply.notify.as_deref().unwrap_or_default(), Some(frame))
             }
             None => (0, "", None),
         };
+        let bytes = frame.map_or(0, str::len);
         match runs.last_mut() {
             Some(run) if run.ttl_ms == ttl_ms && run.channel == channel => {
                 run.count += 1;
                 run.frames.extend(frame);
+                Some(bytes)
             }
             _ => {
                 let frames = frame.into_iter().collect();
                 runs.push(Self { ttl_ms, channel, count: 1, frames });
+                Some(bytes + channel.len() + RUN_BYTES)
             }
         }
-        Some(())
     }
 
     /// Adds its arguments.
@@ -99,14 +105,16 @@ impl QueuePoll<'_> {
         let mut runs: Vec<FrameRun<'_>> = Vec::new();
         // Most polls have none.
         let mut is_any_spent = false;
+        let mut bytes = HEAD_BYTES;
         for outcome in self.outcomes {
             is_any_spent |= outcome.spent.is_some();
-            FrameRun::add(&mut runs, outcome)?;
+            bytes += outcome.id.len() + FrameRun::add(&mut runs, outcome)?;
         }
         let own: &WorkerKeys = self.keys;
+        let args = 10 + 2 * self.outcomes.len() + 3 * runs.len();
         let mut call = match is_any_spent {
             true => self.call_with_starts(),
-            false => POLL_FAST.call(&own.fast),
+            false => POLL_FAST.call_with_room(&own.fast, args, bytes),
         };
         call.arg(&own.worker);
         self.add_take(&mut call);
@@ -141,17 +149,16 @@ impl QueuePoll<'_> {
 /// Reads the script's reply to a poll with this number of `outcomes`; `None`: it did nothing, and
 /// the poll needs `poll.lua`.
 pub(crate) fn reply(value: Value, outcomes: usize) -> Result<Option<PollReply>, StoreError> {
-    type Raw = (String, i64, Vec<(String, Vec<u8>)>, Option<Vec<String>>, Whole);
+    type Raw = (String, i64, LeasedRows<2>, Option<Vec<String>>, Whole);
     if matches!(value, Value::Int(0)) {
         return Ok(None);
     }
     let (results, length, leased, raw_notes, bytes): Raw = read("poll_fast", value)?;
-    let leased = leased.into_iter();
     let (trouble, unsettled, refused) = notes(raw_notes);
     Ok(Some(PollReply {
         settled: settled("poll_fast", &results, outcomes)?,
         length: usize::try_from(length).ok(),
-        leased: leased.map(|(id, raw)| Leased { id, raw, mark: LeaseInfo::default() }).collect(),
+        leased: leased.0,
         trouble,
         unsettled,
         refused,
