@@ -115,7 +115,9 @@ impl Store {
         }
     }
 
-    fn scheduled(&self, id: Id) -> bool {
+    /// Returns `true` if a request of this id is scheduled.
+    #[must_use]
+    pub fn scheduled(&self, id: Id) -> bool {
         self.later.contains(&id) || self.due.contains(&id)
     }
 

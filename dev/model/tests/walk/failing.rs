@@ -141,7 +141,13 @@ pub(crate) async fn lost(real: &mut Real, model: &Store, next: &Move, broken: &B
         Move::Adopt(adopt) => &adopt.outcomes,
         _ => &[],
     };
-    for outcome in outcomes.iter().filter(|outcome| outcome.op == Op::Done) {
+    // A retry takes the place of a scheduled request with the same id.
+    let goes = |op: &Op, id: Id| match op {
+        Op::Done => true,
+        Op::Retry(..) => model.scheduled(id),
+        _ => false,
+    };
+    for outcome in outcomes.iter().filter(|outcome| goes(&outcome.op, outcome.id)) {
         let amount = &mut before[usize::from(outcome.id)];
         *amount = amount.saturating_sub(1);
     }

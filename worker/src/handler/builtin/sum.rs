@@ -42,6 +42,12 @@ struct Whole<'a> {
 
 /// Returns the sum of two JSON numbers; `None` if it exceeds the range of fractions.
 pub(super) fn of(a: &str, b: &str) -> Option<String> {
+    // The common case, several times as fast.
+    if let (Ok(a), Ok(b)) = (a.parse::<i64>(), b.parse::<i64>())
+        && let Some(sum) = a.checked_add(b)
+    {
+        return Some(sum.to_string());
+    }
     match (whole(a), whole(b)) {
         (Some(a), Some(b)) => Some(exact(&a, &b)),
         _ => {
@@ -101,9 +107,15 @@ mod tests {
     fn whole_numbers_are_added_exactly() {
         for a in -1200_i64..=1200 {
             for b in [-1201, -1000, -999, -10, -1, 0, 1, 9, 10, 11, 99, 100, 999, 1000, 1201] {
-                let sum = of(&a.to_string(), &b.to_string());
-                assert_eq!(sum.as_deref(), Some(&*(a + b).to_string()), "{a} + {b}");
+                let (a_text, b_text, sum) = (a.to_string(), b.to_string(), (a + b).to_string());
+                assert_eq!(of(&a_text, &b_text).as_deref(), Some(&*sum), "{a} + {b}");
+                let (Some(a), Some(b)) = (whole(&a_text), whole(&b_text)) else { panic!() };
+                assert_eq!(exact(&a, &b), sum, "{a_text} + {b_text}");
             }
+        }
+        for (a, b) in [(i64::MAX, 1), (i64::MIN, -1), (i64::MAX, i64::MIN)] {
+            let sum = i128::from(a) + i128::from(b);
+            assert_eq!(of(&a.to_string(), &b.to_string()), Some(sum.to_string()));
         }
         let large = i128::MAX.to_string();
         assert_eq!(of(&large, "-1"), Some((i128::MAX - 1).to_string()));
