@@ -1,6 +1,7 @@
 //! The dispatcher's part in lanes: it arms them like pops, takes the jobs that they hand over, and
 //! watches that their tasks run.
 
+use futures_util::future::join_all;
 use redcall_store::{Outcome, PollReply, Settled, Settlement};
 use tokio::time::{Instant, timeout};
 
@@ -44,9 +45,13 @@ impl Dispatcher {
     /// Ends all lanes, and takes the jobs in them.
     pub(super) async fn end_lanes(&mut self) {
         let Self { setup, queues, jobs, .. } = self;
-        for (index, queue) in queues.iter_mut().enumerate() {
-            let closing = queue.lane().close(&setup.heartbeat_conn);
-            match timeout(REDIS_TIMEOUT, closing).await {
+        let conn = &setup.heartbeat_conn;
+        let closing =
+            queues.iter_mut().map(|queue| timeout(REDIS_TIMEOUT, queue.lane().close(conn)));
+        // All at once: Redis may not answer.
+        let closed = join_all(closing).await;
+        for (index, (queue, closed)) in queues.iter_mut().zip(closed).enumerate() {
+            match closed {
                 Ok(Ok(Some(adopted))) => jobs.adopt(index, adopted, setup, queue),
                 Ok(Ok(None)) => {}
                 // The release returns the rest of its inbox, or another worker does.
