@@ -126,7 +126,12 @@ impl Task {
                     Err(error) => return self.fail(error),
                 },
             };
-            self.shared.settled(self.generation)?;
+            if let Err(seized) = self.shared.settled(self.generation) {
+                // These will not start here.
+                let unused = brought.filter(|brought| brought.blocked.is_none());
+                self.parts.capacity.give_back_many(unused.map_or(0, |brought| brought.raws.len()));
+                return Err(seized);
+            }
             let Some(brought) = brought else { return self.rest(Why::Idle, length) };
             length = Some(brought.length);
             self.parts.priority.note(self.queue, brought.length > 0);
