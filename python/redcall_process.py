@@ -43,19 +43,19 @@ def job():
 def progress(data, kind="progress"):
     """Sends `data` to the caller of the running job."""
     if (call := job()) is not None:
-        _say({"method": f"$/{kind}", "params": {"id": call._number, "data": data}})
+        _send({"method": f"$/{kind}", "params": {"id": call._number, "data": data}})
 
-def defer(data=None, within=None, notify=False):
-    """Defers the answer for at most `within` seconds and sends `data` to the caller; `notify`
+def defer(data=None, timeout=None, notify=False):
+    """Defers the answer for at most `timeout` seconds and sends `data` to the caller; `notify`
     publishes the result. Returns the completion token; the function's return value is ignored."""
     if (call := job()) is None: raise RuntimeError("no job is running here")
     call._token = Future()
-    time = {} if within is None else {"within_ms": int(within * 1000)}
+    time = {} if timeout is None else {"within_ms": int(timeout * 1000)}
     params = {"id": call._number, "data": data, "notify": bool(notify), **time}
-    _say({"method": "$/defer", "params": params})
+    _send({"method": "$/defer", "params": params})
     return asyncio.wrap_future(call._token) if call._task else call._token.result()
 
-def _say(message):
+def _send(message):
     # Half surrogates are not valid text: UnicodeEncodeError has their position.
     line = json.dumps({"jsonrpc": "2.0", **message}, allow_nan=False, ensure_ascii=False)
     line = line.encode() + b"\n"
@@ -135,9 +135,9 @@ def _start(call, function, awaitable=None):
 
 def _answer(call, outcome):
     _calls.pop(call._number, None)
-    try: _say({"id": call._number, **outcome})
+    try: _send({"id": call._number, **outcome})
     except BaseException as error:  # not serializable as JSON
-        _say({"id": call._number, **_failure(error)})
+        _send({"id": call._number, **_failure(error)})
 
 def _failure(error):
     if isinstance(error, (Cancelled, asyncio.CancelledError)):

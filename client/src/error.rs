@@ -221,9 +221,9 @@ impl CallError {
 
     /// The answer has no valid signature.
     pub(crate) fn not_trusted(why: &Distrust, claimed: Option<WireError>) -> Self {
-        let says =
+        let advice =
             claimed.map(|error| format!("; the unverified error is: {error}")).unwrap_or_default();
-        Self::Failed(WireError::new(Code::Unauthorized, format!("{why}{says}")))
+        Self::Failed(WireError::new(Code::Unauthorized, format!("{why}{advice}")))
     }
 
     /// Redis was not reached in time; nothing was sent.

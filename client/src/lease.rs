@@ -104,10 +104,10 @@ impl Lease {
     async fn change(&self, change: LeaseChange) -> Result<bool, CallError> {
         let inner = &self.client.inner;
         // An answer after the time limit would be of no use.
-        let within = inner.timeout.min(self.time_limit);
+        let limit = inner.timeout.min(self.time_limit);
         let change = (change, self.time_limit);
-        let changing = inner.link.change_lease(&self.key, &self.owner, change, within);
-        let done = timeout(within, changing).await;
+        let changing = inner.link.change_lease(&self.key, &self.owner, change, limit);
+        let done = timeout(limit, changing).await;
         done.map_err(|_| CallError::not_in_time())?.map_err(CallError::unanswered)
     }
 }

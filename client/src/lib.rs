@@ -32,7 +32,8 @@
 //! | settle a deferred answer | [`Client::settle`] |
 //! | inspect queues, workers and dead letters | [`Inspector`], [`DeadLetters`] |
 //!
-//! A failed call returns a [`CallError`], whose variant tells whether the job may have been queued.
+//! A failed call returns a [`CallError`], whose variant states whether the job may have been
+//! queued.
 //!
 //! `redcall-worker` runs the jobs. Neither crate depends on the other.
 

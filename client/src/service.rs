@@ -75,8 +75,8 @@ impl Service {
     /// # Errors
     ///
     /// `conflict` if the instance is not initialized; the error of the task, which leaves the state
-    /// unchanged; otherwise as [`Client::call_and_wait`]. If the error says that the request may be
-    /// queued, the state may have changed.
+    /// unchanged; otherwise as [`Client::call_and_wait`]. If the error states that the request may
+    /// be queued, the state may have changed.
     pub async fn execute<T: Serialize + ?Sized>(&self, args: &T) -> Result<Response, CallError> {
         self.request(ServiceOp::Execute, args)?.wait().await
     }

@@ -25,7 +25,7 @@
 //! | to | use |
 //! |---|---|
 //! | read the settings of a program | [`Settings`](settings::Settings) |
-//! | tell errors apart | [`Code`](error::Code), [`WireError`](error::WireError) |
+//! | distinguish errors | [`Code`](error::Code), [`WireError`](error::WireError) |
 //! | name keys and channels of Redis | [`Keys`](keys::Keys) |
 //! | write and read requests | [`Envelope`](request::Envelope), [`decode()`](decode::decode) |
 //! | write and read frames | [`Frame`](frame::Frame) |

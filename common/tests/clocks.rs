@@ -68,15 +68,15 @@ fn compare(name: &str, walked: &Minutes, expression: &Expression, rng: &mut Rng,
         }
         ticks.push(last);
     }
-    let told = expected.range(from + 1..=until).copied().collect();
+    let due = expected.range(from + 1..=until).copied().collect();
     let ticks: BTreeSet<i64> = ticks.into_iter().collect();
     let shown = |ticks: &BTreeSet<i64>, others: &BTreeSet<i64>| -> Vec<String> {
         let time = |tick: &i64| Timestamp::from_second(tick * 60).unwrap().to_string();
         ticks.difference(others).map(time).collect()
     };
-    let (missing, extra) = (shown(&told, &ticks), shown(&ticks, &told));
+    let (missing, extra) = (shown(&due, &ticks), shown(&ticks, &due));
     let at = format!("{SEED}={seed}: `{}` in {name}", expression.text);
-    assert!(ticks == told, "{at}: missing {missing:?}, extra {extra:?}");
+    assert!(ticks == due, "{at}: missing {missing:?}, extra {extra:?}");
     for _ in 0..STARTS {
         let start_ms = rng.i64(from * 60_000..until * 60_000);
         if let Some(first) = expected.iter().find(|tick| *tick * 60_000 > start_ms) {

@@ -36,8 +36,8 @@ async fn stop(request: Request, orders: State<Orders>) -> Result<(), HandlerErro
 
 /// Defers the answer: the device settles it when the motors have moved.
 async fn order(run: bool, request: &Request, orders: &Orders) -> Result<(), HandlerError> {
-    let within = Duration::from_secs(60);
-    let token = request.defer_with_notification(&"on its way", Some(within)).await?;
+    let timeout = Duration::from_secs(60);
+    let token = request.defer_with_notification(&"on its way", Some(timeout)).await?;
     orders.send((run, token))?;
     Ok(())
 }

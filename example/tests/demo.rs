@@ -131,14 +131,14 @@ async fn demo_without_python_warns_once_and_succeeds() {
 
 #[tokio::test]
 async fn data_loss_warning_is_logged_once_except_for_private_redis() {
-    const SAID: &str = "Redis keeps nothing on disk";
+    const WARNING: &str = "Redis keeps nothing on disk";
     let (redis, dir) = (TestRedis::start().await, directory());
     for place in ["--workers=3", "--in-process"] {
         let mut command = example(&[text(dir.path()), place]);
         let command = command.env("REDIS_URL", redis.url()).spawn();
         let (code, stdout, stderr) = ended(command.unwrap()).await;
         assert_eq!(code, Some(0), "{stdout}{stderr}");
-        assert_eq!(stderr.matches(SAID).count(), 1, "{place}: {stderr}");
+        assert_eq!(stderr.matches(WARNING).count(), 1, "{place}: {stderr}");
 
         let command = example(&[text(dir.path()), place]).spawn();
         let (code, stdout, stderr) = ended(command.unwrap()).await;

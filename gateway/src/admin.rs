@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 use crate::door::Metrics;
 use crate::error::GatewayError;
 
-/// Time limit of the question to Redis. A prober usually waits a second or more.
+/// Time limit of the query to Redis. A prober usually waits a second or more.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(900);
 /// Period of the runtime's pulse, and how long it may be missing.
 const PULSE: Duration = Duration::from_secs(1);
 const STALLED: Duration = Duration::from_secs(10);
-/// The queue that readiness asks Redis about; it need not exist.
-const ASKED: &str = "default";
+/// The queue that readiness queries in Redis; it need not exist.
+const PROBED_QUEUE: &str = "default";
 
 /// Everything that the probes report.
 pub(crate) struct GatewaySource {
@@ -99,8 +99,8 @@ impl Source for GatewaySource {
         if self.draining.is_cancelled() {
             reasons.push("draining");
         }
-        let asked = timeout(REDIS_TIMEOUT, self.client.is_paused(ASKED)).await;
-        if !matches!(asked, Ok(Ok(_))) {
+        let probe = timeout(REDIS_TIMEOUT, self.client.is_paused(PROBED_QUEUE)).await;
+        if !matches!(probe, Ok(Ok(_))) {
             reasons.push("Redis does not answer");
         }
         let ready = reasons.is_empty();

@@ -101,7 +101,7 @@ impl Gateway {
         Ok(settings.redis.redacted_url())
     }
 
-    /// Connects to each Redis that a door has beside Redcall's. Returns the name of the door and
+    /// Connects to each Redis that a door has next to Redcall's. Returns the name of the door and
     /// the address, without the password, or the problem.
     pub async fn check_doors(settings: &Settings) -> Vec<Result<(String, String), GatewayError>> {
         let mut found = Vec::new();
@@ -132,7 +132,7 @@ impl Gateway {
         self.probes.as_ref().map(Probes::address)
     }
 
-    /// Serves all doors until `stop` asks for [`Stop::Drain`]; then accepts nothing more, and ends
+    /// Serves all doors until `stop` requests [`Stop::Drain`]; then accepts nothing more, and ends
     /// when the open requests have ended, after `worker.drain_timeout` at the latest.
     /// [`Stop::Now`] ends at once. Requests that are still open are withdrawn, which takes a second
     /// at most. Dropping the future ends at once, and may lose withdrawals.
@@ -208,7 +208,7 @@ async fn all(
 
 /// Waits for a request beyond `level`. A dropped sender requests nothing.
 async fn above(stop: &mut watch::Receiver<Stop>, level: Stop) {
-    if stop.wait_for(|asked| *asked > level).await.is_err() {
+    if stop.wait_for(|current| *current > level).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn check(protocol: &ProtocolSettings, settings: &Settings) -> Result<
     }
 }
 
-/// Connects to the Redis that a protocol has beside Redcall's; returns its address, without the
+/// Connects to the Redis that a protocol has next to Redcall's; returns its address, without the
 /// password. `None` if there is none.
 ///
 /// # Errors

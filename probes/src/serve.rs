@@ -21,7 +21,7 @@ const MAX_CONNECTIONS: usize = 256;
 /// How long a connection may be silent, or leave its answer unread, before it can be evicted. A
 /// client that sends its request at once must not be evicted before.
 const GRACE: Duration = Duration::from_millis(100);
-/// How often to look for a connection to evict, while the limit is reached.
+/// How often to search for a connection to evict, while the limit is reached.
 const EVICT_INTERVAL: Duration = Duration::from_millis(10);
 /// Timeout of a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -74,8 +74,8 @@ struct Connection {
 impl Connections {
     fn new(router: Router) -> Self {
         let mut http = http1::Builder::new();
-        // One request per connection: a client that asks every few seconds loses nothing, and no
-        // idle connection counts against the limit.
+        // One request per connection: a client that sends one every few seconds loses nothing, and
+        // no idle connection counts against the limit.
         http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         http.max_buf_size(MAX_HEAD);
         let (open, tasks) = (VecDeque::with_capacity(MAX_CONNECTIONS), JoinSet::new());

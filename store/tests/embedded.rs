@@ -1,6 +1,6 @@
 //! The embedded server as its users see it: it answers, it ends with its guard and with its parent,
 //! and its errors are clear. Needs a Redis or Valkey server on the machine; without one the tests
-//! fail with the message that tells how to install it.
+//! fail with the message that states how to install it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,8 +25,10 @@ async fn answers_until_its_guard_drops_and_leaves_nothing() {
     let folder = server.dir().to_owned();
     assert_eq!(server.url(), format!("redis+unix://{}/r.sock", folder.display()));
     let mut connection = connect(&folder);
-    assert_eq!(ask(&mut connection, "PING"), "+PONG");
-    assert!(ask_bulk(&mut connection, "INFO server").contains(&format!("id:{}\r", server.pid())));
+    assert_eq!(request(&mut connection, "PING"), "+PONG");
+    assert!(
+        request_bulk(&mut connection, "INFO server").contains(&format!("id:{}\r", server.pid()))
+    );
     assert!(server.log().contains("ready to accept connections"), "{}", server.log());
 
     drop(server);
@@ -41,8 +43,8 @@ async fn takes_options_and_further_arguments() {
     let options = EmbeddedOptions { append_only: true, extra_args: arguments, program: None };
     let server = start(options).await;
     let mut connection = connect(server.dir());
-    assert!(ask_bulk(&mut connection, "INFO memory").contains("\nmaxmemory:12345678\r"));
-    assert!(ask_bulk(&mut connection, "INFO persistence").contains("\naof_enabled:1\r"));
+    assert!(request_bulk(&mut connection, "INFO memory").contains("\nmaxmemory:12345678\r"));
+    assert!(request_bulk(&mut connection, "INFO persistence").contains("\naof_enabled:1\r"));
 }
 
 #[tokio::test]
@@ -51,11 +53,12 @@ async fn embedded_url_is_replaced_by_server_address() {
     assert!(Embedded::serve(&mut named).await.unwrap().is_none());
     assert_eq!(named, RedisSettings::default());
 
-    let mut asking = RedisSettings { url: "embedded".to_owned(), ..RedisSettings::default() };
-    let server = Embedded::serve(&mut asking).await.unwrap().unwrap();
+    let mut client_settings =
+        RedisSettings { url: "embedded".to_owned(), ..RedisSettings::default() };
+    let server = Embedded::serve(&mut client_settings).await.unwrap().unwrap();
     let served =
         RedisSettings { url: server.url(), skip_safety_warning: true, ..RedisSettings::default() };
-    assert_eq!(asking, served);
+    assert_eq!(client_settings, served);
 }
 
 #[tokio::test]
@@ -63,10 +66,10 @@ async fn two_servers_are_independent() {
     let (one, other) = (start(EmbeddedOptions::default()), start(EmbeddedOptions::default()));
     let (one, other) = tokio::join!(one, other);
     assert_ne!(one.dir(), other.dir());
-    assert_eq!(ask(&mut connect(one.dir()), "SET key value"), "+OK");
-    assert_eq!(ask(&mut connect(other.dir()), "EXISTS key"), ":0");
+    assert_eq!(request(&mut connect(one.dir()), "SET key value"), "+OK");
+    assert_eq!(request(&mut connect(other.dir()), "EXISTS key"), ":0");
     drop(one);
-    assert_eq!(ask(&mut connect(other.dir()), "PING"), "+PONG");
+    assert_eq!(request(&mut connect(other.dir()), "PING"), "+PONG");
 }
 
 #[tokio::test]
@@ -75,12 +78,12 @@ async fn killed_server_restarts_with_its_written_data() {
     let options = EmbeddedOptions { append_only: true, extra_args, ..EmbeddedOptions::default() };
     let mut server = start(options).await;
     let (url, pid) = (server.url(), server.pid());
-    assert_eq!(ask(&mut connect(server.dir()), "SET key value"), "+OK");
+    assert_eq!(request(&mut connect(server.dir()), "SET key value"), "+OK");
     server.kill();
     let gone = UnixStream::connect(server.dir().join("r.sock"));
     assert_eq!(gone.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     server.start_again().await.unwrap();
-    assert_eq!(ask(&mut connect(server.dir()), "EXISTS key"), ":1");
+    assert_eq!(request(&mut connect(server.dir()), "EXISTS key"), ":1");
     assert_eq!(server.url(), url);
     assert_ne!(server.pid(), pid);
 }
@@ -95,7 +98,7 @@ async fn ends_when_its_parent_is_killed() {
     let mut parent = again("ends_when_its_parent_is_killed").spawn().unwrap();
     let folder = read_folder(&mut parent);
     let mut connection = connect(&folder);
-    assert_eq!(ask(&mut connection, "PING"), "+PONG");
+    assert_eq!(request(&mut connection, "PING"), "+PONG");
 
     parent.kill().unwrap();
     parent.wait().unwrap();
@@ -134,9 +137,9 @@ async fn the_variable_must_name_a_server() {
     }
     let mut child = again("the_variable_must_name_a_server");
     let output = child.env("REDCALL_REDIS_SERVER", "/bin/false").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("/bin/false cannot be used as Redis server"), "{said}");
-    assert!(said.contains("brew install redis"), "{said}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("/bin/false cannot be used as Redis server"), "{text}");
+    assert!(text.contains("brew install redis"), "{text}");
 }
 
 async fn start(options: EmbeddedOptions) -> Embedded {
@@ -167,7 +170,7 @@ fn connect(folder: &Path) -> UnixStream {
 }
 
 /// Returns the first line of the reply to an inline command.
-fn ask(connection: &mut UnixStream, command: &str) -> String {
+fn request(connection: &mut UnixStream, command: &str) -> String {
     writeln!(connection, "{command}").unwrap();
     let mut line = String::new();
     BufReader::new(connection).read_line(&mut line).unwrap();
@@ -175,7 +178,7 @@ fn ask(connection: &mut UnixStream, command: &str) -> String {
 }
 
 /// Returns the reply to an inline command that returns a bulk string.
-fn ask_bulk(connection: &mut UnixStream, command: &str) -> String {
+fn request_bulk(connection: &mut UnixStream, command: &str) -> String {
     writeln!(connection, "{command}").unwrap();
     let mut reader = BufReader::new(connection);
     let mut length = String::new();

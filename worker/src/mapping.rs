@@ -64,7 +64,7 @@ impl Mapped {
         }
     }
 
-    /// Returns why `poll.lua` may have sorted a request by another key than its data has, if
+    /// Returns why `poll.lua` may have partitioned a request by another key than its data has, if
     /// so.
     pub(crate) fn misread_key(&self, raw: &[u8]) -> Option<String> {
         let limit = self.rules.limit.as_ref().and_then(|limit| limit.key.as_deref());
@@ -175,7 +175,7 @@ impl Mapping {
     }
 
     /// Returns the rules of the names with a limit, in this worker or over all workers, and of
-    /// `others`, which had a limit or a mapping once: their sorted requests must not stay
+    /// `others`, which had a limit or a mapping once: their partitioned requests must not stay
     /// behind. `running` returns the number of runs of a name in this worker.
     pub(crate) fn limits(
         &self,
@@ -216,8 +216,8 @@ impl Mapping {
         rules
     }
 
-    /// Returns the rule of a service's queue: one request of an instance at a time. Sorted requests
-    /// of a service that was removed from the mapping are leased in any order.
+    /// Returns the rule of a service's queue: one request of an instance at a time. Partitioned
+    /// requests of a service that was removed from the mapping are leased in any order.
     pub(crate) fn service_rule(&self, service: &str) -> LimitRule {
         let is_ours = self.get(service).is_some_and(|mapped| mapped.service.is_some());
         let key = is_ours.then(|| INSTANCE.to_owned());

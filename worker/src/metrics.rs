@@ -172,7 +172,7 @@ mod tests {
         let retry = Settlement::Retry { delay: Duration::ZERO, notice: None };
         assert_eq!(of(retry, Some(Code::Timeout)), Some("retried"));
         let later = Settlement::Deferred {
-            within: Duration::ZERO,
+            timeout: Duration::ZERO,
             record: Box::new(DeferredRecord {
                 digest: String::new(),
                 run: DeferredRun::default(),

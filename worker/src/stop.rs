@@ -25,8 +25,8 @@ impl StopRequests {
     /// requests nothing. Cancel safe.
     pub(crate) async fn above(&mut self, level: Stop) -> Stop {
         let requested = async {
-            match self.levels.wait_for(|asked| *asked > level).await {
-                Ok(asked) => *asked,
+            match self.levels.wait_for(|current| *current > level).await {
+                Ok(current) => *current,
                 Err(_) => std::future::pending().await,
             }
         };

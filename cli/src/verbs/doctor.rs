@@ -160,8 +160,8 @@ async fn check_redis(
     let schedules = schedules::check(inspector, settings).await;
     findings.extend(schedules.unwrap_or_else(|error| vec![unknown("schedules", &error)]));
     let census = inspector.census(keys::SCAN_TIMEOUT, keys::SCAN_MAX).await;
-    let sorted = census.as_ref().map_or(&[][..], |census| &census.sorted);
-    let limits = limits::check(inspector, &names, settings, sorted).await;
+    let partitioned = census.as_ref().map_or(&[][..], |census| &census.partitioned);
+    let limits = limits::check(inspector, &names, settings, partitioned).await;
     findings.push(or_unknown("limits", limits));
     findings.push(or_unknown("times", times::check(inspector, &names, settings).await));
     let states = census.as_ref().map_or(&[][..], |census| &census.states);

@@ -1,5 +1,5 @@
 //! Verbs that are programs of their own, as those of git: `redcall chaos` starts `redcall-chaos`,
-//! which lies beside this program or in a folder of `PATH`. So `redcall` contains no worker and no
+//! which lies next to this program or in a folder of `PATH`. So `redcall` contains no worker and no
 //! load generator.
 
 use std::ffi::OsString;
@@ -64,16 +64,16 @@ impl External {
         let error = command.args(&self.args).exec();
         let message = format!("{program} could not be started: {error}");
         let help = format!(
-            "Install it beside `redcall`: `cargo install --git {} {program}`.",
+            "Install it next to `redcall`: `cargo install --git {} {program}`.",
             env!("CARGO_PKG_REPOSITORY")
         );
         Failure::of(Problem::new(message).help(help), "internal", 1)
     }
 }
 
-/// Returns the program beside this one if there is one, else its name, for a search in `PATH`.
+/// Returns the program next to this one if there is one, else its name, for a search in `PATH`.
 fn path_of(program: &str) -> PathBuf {
     let own = std::env::current_exe().ok();
-    let beside = own.as_deref().and_then(|own| Some(own.parent()?.join(program)));
-    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(program))
+    let sibling = own.as_deref().and_then(|own| Some(own.parent()?.join(program)));
+    sibling.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(program))
 }

@@ -14,7 +14,7 @@ use redcall_common::frame_head::FrameHead;
 use redcall_common::limits::TTL_RANGE_MS;
 use redcall_common::name::{is_idempotency_key, is_job_name, new_id};
 use redcall_common::request::{Envelope, EnvelopeTemplate, ReplyTo, default_response_ttl_ms};
-use redcall_store::{Idempotency, Placement, Session as _, StatusTracking};
+use redcall_store::{EnqueueExt, Idempotency, Session as _, StatusTracking};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
@@ -430,9 +430,9 @@ impl RequestBuilder {
         if envelope.len() > limits.request {
             return Err(CallError::too_large(envelope.len(), limits.request));
         }
-        // A plain push looks for a worker only if the caller waits.
-        let asks = self.worker_required && delivery != Delivery::Wait;
-        let is_more = prepared.record.is_some() || prepared.status_ttl.is_some() || asks;
+        // A plain push checks for a worker only if the caller waits.
+        let needs_check = self.worker_required && delivery != Delivery::Wait;
+        let is_more = prepared.record.is_some() || prepared.status_ttl.is_some() || needs_check;
         if prepared.delay.is_zero() && !is_more && delivery != Delivery::Submit {
             return Ok(Payload::Push(envelope));
         }
@@ -446,7 +446,7 @@ impl RequestBuilder {
         let pending =
             (delivery == Delivery::Submit).then(|| head.data(FrameType::Pending, 0, None));
         let idempotency = prepared.idempotency(data);
-        Ok(Payload::Scripted(Box::new(Placement {
+        Ok(Payload::Scripted(Box::new(EnqueueExt {
             waited: delivery == Delivery::Wait || self.worker_required,
             id: prepared.id.clone(),
             envelope,

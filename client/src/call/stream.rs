@@ -59,7 +59,7 @@ pub enum Update {
 ///
 /// For a request of this client, dropping the stream before its end cancels the job: if it has not
 /// started it never does, and a running handler is notified. The request's timeout does the same
-/// and ends the stream with an error; if that says that nothing is queued, nothing will be.
+/// and ends the stream with an error; if that states that nothing is queued, nothing will be.
 /// [`FrameStream::detach`] ends the stream and not the job. A request followed by
 /// [`Client::follow`] continues.
 ///

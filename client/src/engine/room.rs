@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redcall_store::{HeldRequests, PushQuestions, PushReply};
+use redcall_store::{HeldRequests, PushChecks, PushReply};
 use tokio::time::Instant;
 
 /// More elements per second than any number of clients can push: one thread of Redis executes their
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const ELEMENTS_PER_S: f64 = 2_500_000.0;
 /// Caps below this number leave too little time between two checks: the script decides always.
 const MIN_CAP: u64 = 25_000;
-/// The room is worth a question only if the queue was used this recently.
+/// The room is worth a check only if the queue was used this recently.
 const RECENT: Duration = Duration::from_millis(400);
 /// How long a queue without a cap has room.
 const LONG: Duration = Duration::from_secs(365 * 86_400);
@@ -66,14 +66,14 @@ impl Room {
         has_room && (known.takes_waited || !waited)
     }
 
-    /// Returns the questions of a write of requests.
-    pub(crate) fn questions(&self, waited: bool) -> PushQuestions {
-        PushQuestions { workers: waited, outside: self.cap > 0 }
+    /// Returns the checks of a write of requests.
+    pub(crate) fn checks(&self, waited: bool) -> PushChecks {
+        PushChecks { workers: waited, outside: self.cap > 0 }
     }
 
-    /// Returns `true` if a write at `now` should ask for the number of held requests: soon another
+    /// Returns `true` if a write at `now` should read the number of held requests: soon another
     /// one follows.
-    pub(crate) fn is_asked(&self, now: Instant) -> bool {
+    pub(crate) fn is_check_due(&self, now: Instant) -> bool {
         let last = self.lock().used_at.replace(now);
         self.cap >= MIN_CAP && last.is_some_and(|last| now.duration_since(last) < RECENT)
     }
@@ -83,23 +83,18 @@ impl Room {
         self.lock().takes_waited = taken;
     }
 
-    /// Notes the number of held requests, asked at `asked_at`.
-    pub(crate) fn note_held(&self, asked_at: Instant, held: HeldRequests) {
+    /// Notes the number of held requests, read at `checked_at`.
+    pub(crate) fn note_held(&self, checked_at: Instant, held: HeldRequests) {
         let mut known = self.lock();
-        known.outside = Some((held.outside, asked_at));
-        known.free_until = self.free_until(held, asked_at);
+        known.outside = Some((held.outside, checked_at));
+        known.free_until = self.free_until(held, checked_at);
     }
 
     /// Notes the reply to a push that was written at `written_at`.
-    pub(crate) fn note_push(
-        &self,
-        written_at: Instant,
-        questions: PushQuestions,
-        reply: &PushReply,
-    ) {
+    pub(crate) fn note_push(&self, written_at: Instant, checks: PushChecks, reply: &PushReply) {
         let mut known = self.lock();
         known.used_at = Some(written_at);
-        if questions.workers {
+        if checks.workers {
             known.takes_waited = reply.served == Some(true) && !reply.answers_full;
         }
         if !reply.outside {
@@ -168,14 +163,14 @@ mod tests {
     #[test]
     fn push_renews_the_room_unless_requests_wait_outside_of_the_list() {
         let (room, now) = (Room::new(1_000_000), Instant::now());
-        let questions = room.questions(false);
-        room.note_push(now, questions, &reply(10, true));
+        let checks = room.checks(false);
+        room.note_push(now, checks, &reply(10, true));
         assert!(!room.allows(1, false, now), "the number outside is unknown");
-        room.note_push(now, questions, &reply(10, false));
+        room.note_push(now, checks, &reply(10, false));
         assert!(room.allows(1, false, now + after(399)));
-        room.note_push(now + after(300), questions, &reply(10, true));
+        room.note_push(now + after(300), checks, &reply(10, true));
         assert!(!room.allows(1, false, now + after(401)), "outside was counted 401 ms ago");
-        room.note_push(now + after(300), questions, &reply(10, false));
+        room.note_push(now + after(300), checks, &reply(10, false));
         assert!(room.allows(1, false, now + after(600)));
         room.forget();
         assert!(!room.allows(1, false, now));
@@ -188,14 +183,14 @@ mod tests {
         room.note_waited(true);
         assert!(room.allows(1, true, now));
         let none = PushReply { served: Some(false), ..reply(1, true) };
-        room.note_push(now, room.questions(false), &none);
-        assert!(room.allows(1, true, now), "it was not asked");
-        room.note_push(now, room.questions(true), &none);
+        room.note_push(now, room.checks(false), &none);
+        assert!(room.allows(1, true, now), "it was not checked");
+        room.note_push(now, room.checks(true), &none);
         assert!(!room.allows(1, true, now));
-        room.note_push(now, room.questions(true), &reply(1, true));
+        room.note_push(now, room.checks(true), &reply(1, true));
         assert!(room.allows(1, true, now));
         let full = PushReply { answers_full: true, ..reply(1, true) };
-        room.note_push(now, room.questions(true), &full);
+        room.note_push(now, room.checks(true), &full);
         assert!(!room.allows(1, true, now));
     }
 
@@ -212,9 +207,9 @@ mod tests {
     fn small_cap_and_rare_use_are_left_to_the_script() {
         let now = Instant::now();
         let (small, room) = (Room::new(10), Room::new(1_000_000));
-        assert!(!small.is_asked(now) && !small.is_asked(now));
-        assert!(!room.is_asked(now));
-        assert!(room.is_asked(now + after(399)));
-        assert!(!room.is_asked(now + after(900)));
+        assert!(!small.is_check_due(now) && !small.is_check_due(now));
+        assert!(!room.is_check_due(now));
+        assert!(room.is_check_due(now + after(399)));
+        assert!(!room.is_check_due(now + after(900)));
     }
 }

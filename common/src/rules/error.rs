@@ -95,7 +95,7 @@ codes! {
     Cancelled = "cancelled", -32014, MayRepeat;
     /// The job was abandoned after its workers crashed.
     WorkerLost = "worker_lost", -32015, MayRepeat;
-    /// Redis cannot be reached; the message tells whether the job may have been queued.
+    /// Redis cannot be reached; the message states whether the job may have been queued.
     Unavailable = "unavailable", -32016, MayRepeat;
     /// An internal error of Redcall or of its configuration; details are in the log.
     Internal = "internal", -32017, MayRepeat;

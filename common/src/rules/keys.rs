@@ -55,7 +55,7 @@ impl Keys {
     }
 
     /// Returns a `SCAN` pattern that matches the keys of requests and dead letters of any queue,
-    /// and some others. [`Keys::parse_queue`] tells them apart.
+    /// and some others. [`Keys::parse_queue`] distinguishes them.
     #[must_use]
     pub fn queue_pattern(&self) -> String {
         format!("{}:{{*}}:[qdspl]*", self.prefix)
@@ -101,7 +101,7 @@ impl Keys {
         (is_queue(queue) && is_id(id)).then_some((queue, id))
     }
 
-    /// Returns the queue, the job name and the limit's key of a list of sorted requests.
+    /// Returns the queue, the job name and the limit's key of a list of partitioned requests.
     #[must_use]
     pub fn parse_limited<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
         let rest = self.tagged(key)?;
@@ -199,7 +199,7 @@ impl QueueKeys {
         ticks = "ticks";
         /// Hash of leased requests of limited names, id to the limit's key.
         permits = "permits";
-        /// Hash of limited names with sorted requests, name to their number.
+        /// Hash of limited names with partitioned requests, name to their number.
         limited_names = "limited";
         /// Sorted set of deferred requests, by the Redis time (ms) of their deadline.
         deferred_ids = "deferred";
@@ -228,7 +228,7 @@ impl QueueKeys {
         worker(worker) = "worker";
         /// List of requests that wait for a worker that handles their name.
         parked(name) = "parked";
-        /// Set of the keys of a limited name that have sorted requests.
+        /// Set of the keys of a limited name that have partitioned requests.
         limit_keys(name) = "limit_keys";
         /// The results of one worker's last settling poll.
         poll(worker) = "poll";
@@ -266,7 +266,7 @@ impl QueueKeys {
         }
     }
 
-    /// List of the sorted requests of a limited name with the limit's key `key`.
+    /// List of the partitioned requests of a limited name with the limit's key `key`.
     #[must_use]
     pub fn limited(&self, name: &str, key: &str) -> String {
         format!("{}:limited:{name}:{key}", self.base)
@@ -351,14 +351,14 @@ const TABLE: &[[&str; 4]] = &[
         "callers, workers",
     ],
     ["permits", "hash id -> limit", "leases of limited names", "workers"],
-    ["limited", "hash name -> number", "names with sorted requests", "workers"],
+    ["limited", "hash name -> number", "names with partitioned requests", "workers"],
     ["limited:<name>:<key>", "list of requests", "`limits.max_length`, with `queue`", "workers"],
-    ["limit_keys:<name>", "set of keys", "keys with sorted requests", "workers"],
-    ["rotation:<name>", "list of keys", "keys with sorted requests", "workers"],
-    ["held:<name>", "set of keys", "keys with sorted requests", "workers"],
+    ["limit_keys:<name>", "set of keys", "keys with partitioned requests", "workers"],
+    ["rotation:<name>", "list of keys", "keys with partitioned requests", "workers"],
+    ["held:<name>", "set of keys", "keys with partitioned requests", "workers"],
     ["running:<name>:<key>", "set of ids", "leases of that key", "workers"],
     ["rate:<name>:<key>", "string", "TTL of its backlog", "workers"],
-    ["throttled", "zset limit -> ready, ms", "keys with sorted requests", "workers"],
+    ["throttled", "zset limit -> ready, ms", "keys with partitioned requests", "workers"],
     ["answers", "hash key -> bytes", "pruned each second, TTL 400 days", "workers, callers"],
     ["answers_full", "string, since when, ms", "TTL 10 s", "workers"],
     ["state", "hash state, version", "1 MiB, TTL `services.X.idle`", "workers"],

@@ -1,4 +1,4 @@
-//! Patterns of names: a name, or the start of one with `*` behind.
+//! Patterns of names: a name, or the start of one with `*` after it.
 
 /// Returns `true` if `pattern` matches `name`: it equals the name, or ends with `*` after a prefix
 /// of the name.

@@ -105,11 +105,11 @@ mod tests {
     }
 
     /// Runs attempts with these results in turn. Returns the result and the number of attempts.
-    fn run(results: &[Result<(), bool>], within: Duration) -> (Result<(), bool>, usize) {
+    fn run(results: &[Result<(), bool>], timeout: Duration) -> (Result<(), bool>, usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let mut count = 0;
         let result = runtime.block_on(async {
-            let deadline = Instant::now() + within;
+            let deadline = Instant::now() + timeout;
             retry_until(
                 deadline,
                 Backoff::constant(MS(1)),

@@ -221,7 +221,7 @@ fn read(
         name,
         data: (*data).to_owned(),
         reply,
-        // For a retried dead letter it only tells the age: the budget starts at this lease.
+        // For a retried dead letter it only states the age: the budget starts at this lease.
         enqueued_at: number("enqueued_at")?.filter(|_| !is_retried),
         budget_ms: number("budget_ms")?,
         start_ms: number("start_ms")?,

@@ -49,7 +49,7 @@ impl FrameType {
     }
 }
 
-/// The members of a `deferred` frame that say how the answer ends.
+/// The members of a `deferred` frame that state how the answer ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Deferral {

@@ -1,5 +1,5 @@
-//! The field of a request's data by which a limit counts, as `sorted.lua` reads it: the first one,
-//! within the first 64 KiB.
+//! The field of a request's data by which a limit counts, as `partitions.lua` reads it: the first
+//! one, within the first 64 KiB.
 
 use crate::wire::decode::members;
 

@@ -31,7 +31,7 @@ impl ServiceOp {
     }
 }
 
-/// The field of a call by which requests are sorted.
+/// The field of a call by which requests are partitioned.
 pub const INSTANCE: &str = "instance";
 
 /// The data of a request to a service.

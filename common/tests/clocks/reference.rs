@@ -89,26 +89,26 @@ fn day_of_month(day: i64) -> i64 {
 }
 
 /// Returns a random field in one of the valid forms.
-fn field(rng: &mut Rng, least: i64, most: i64) -> Field {
+fn field(rng: &mut Rng, least: i64, max: i64) -> Field {
     let value = |rng: &mut Rng| match rng.bool() {
-        true => rng.i64(least..=most),
+        true => rng.i64(least..=max),
         // Clocks change at night.
-        false => rng.i64(least..=most.min(least + 4)),
+        false => rng.i64(least..=max.min(least + 4)),
     };
     let (low, high) = {
         let (a, b) = (value(rng), value(rng));
         (a.min(b), a.max(b))
     };
-    let step = rng.i64(2..=((most - least) / 2).max(2));
+    let step = rng.i64(2..=((max - least) / 2).max(2));
     let stepped = |from: i64, to: i64| (from..=to).step_by(step.unsigned_abs() as usize).collect();
     match rng.u8(..8) {
-        0 => ("*".to_owned(), (least..=most).collect()),
-        1 => (format!("*/{step}"), stepped(least, most)),
+        0 => ("*".to_owned(), (least..=max).collect()),
+        1 => (format!("*/{step}"), stepped(least, max)),
         2 => (format!("{low}-{high}"), (low..=high).collect()),
         3 => (format!("{low}-{high}/{step}"), stepped(low, high)),
         4 => (format!("{low},{high}"), [low, high].into()),
         5 => {
-            let mut values: BTreeSet<i64> = stepped(least, most);
+            let mut values: BTreeSet<i64> = stepped(least, max);
             values.insert(low);
             (format!("*/{step},{low}"), values)
         }

@@ -90,8 +90,8 @@ fn trivial_secret_is_refused_and_not_shown() {
         bad(&of(cut), &format!("auth.keys.a.secret: {problem}"), RANDOM);
         let place = Place::with("redcall.toml", "[auth.keys.a]\nsecret_file = 'key.txt'");
         place.write("key.txt", format!("{secret}\n"));
-        let told = format!("{:?}", place.load(None, &[]).unwrap_err());
-        assert!(told.contains("secret_file") && !told.contains(&secret), "{told}");
+        let message = format!("{:?}", place.load(None, &[]).unwrap_err());
+        assert!(message.contains("secret_file") && !message.contains(&secret), "{message}");
     }
     // Generators print these: hexadecimal and decimal digits, base64, words.
     for secret in [

@@ -47,7 +47,7 @@ fn without_any_source_all_is_default() {
         heartbeat: None,
     };
     assert_eq!(settings.events, events);
-    assert_eq!(settings.admin.listen, None, "off unless asked for");
+    assert_eq!(settings.admin.listen, None, "off unless set");
     assert_eq!(settings.log, LogSettings { level: "info".to_owned(), format: LogFormat::Text });
     assert_eq!(settings.base_dir(), std::env::current_dir().unwrap());
 }

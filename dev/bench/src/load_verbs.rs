@@ -154,7 +154,7 @@ impl Bench {
             Self::Drain(Empty { called, jobs, answers, timeout }) => {
                 let job = called.job()?;
                 let queue = job.queue.clone().unwrap_or_else(|| "default".to_owned());
-                let plan = Drain { job, queue, jobs, answers, within: timeout };
+                let plan = Drain { job, queue, jobs, answers, timeout };
                 let draining = async { redcall_bench::drain(client, &plan).await.map_err(failed) };
                 let drained = until_interrupted(draining, "interrupted: the queue is open").await;
                 if drained.as_ref().is_err_and(|failure| is_signal_exit(failure.code)) {

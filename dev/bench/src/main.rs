@@ -12,7 +12,7 @@
 //! Run by `cargo xtask bench`, which builds it and the programs that it starts.
 
 /// Prints a line of the report, in functions that return a [`miette::Result`].
-macro_rules! say {
+macro_rules! report_line {
     ($($text:tt)*) => {
         miette::IntoDiagnostic::into_diagnostic(
             redcall_common::output::line(format_args!($($text)*))
@@ -140,7 +140,7 @@ impl Baseline {
             }
         };
         let figures = figures.into_diagnostic()?;
-        say!("{}", serde_json::to_string(&figures).into_diagnostic()?);
+        report_line!("{}", serde_json::to_string(&figures).into_diagnostic()?);
         Ok(())
     }
 }

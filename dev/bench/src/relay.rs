@@ -146,17 +146,17 @@ mod tests {
         client.write_all(&0_u32.to_be_bytes()).unwrap();
         reading.read_exact(&mut first).unwrap();
         assert!(began.elapsed() >= 2 * DELAY);
-        let said = std::thread::spawn(move || {
+        let sending = std::thread::spawn(move || {
             for number in 0..COUNT {
                 client.write_all(&number.to_be_bytes()).unwrap();
             }
             client.shutdown(Shutdown::Write).unwrap();
         });
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         // To the end, which comes through as well.
-        reading.read_to_end(&mut heard).unwrap();
-        said.join().unwrap();
-        let numbers = heard.chunks(4).map(|bytes| u32::from_be_bytes(bytes.try_into().unwrap()));
+        reading.read_to_end(&mut received).unwrap();
+        sending.join().unwrap();
+        let numbers = received.chunks(4).map(|bytes| u32::from_be_bytes(bytes.try_into().unwrap()));
         assert!(numbers.eq(0..COUNT));
         // One after the other they would take 800 s.
         assert!(began.elapsed() < Duration::from_secs(20));

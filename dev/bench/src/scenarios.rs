@@ -62,7 +62,7 @@ impl Args {
             }
         }
         let (rounds, lasts) = (self.rounds, self.lasts);
-        say!(
+        report_line!(
             "{rounds} rounds of {lasts} ms each, median (least to most); worker with a capacity of \
              {}; persistence {:?}; costs are per call",
             self.concurrency,
@@ -70,7 +70,7 @@ impl Args {
         );
         for scenario in ALL {
             if self.names.is_empty() || self.names.iter().any(|name| name == scenario.name) {
-                say!("\n## {}: {}\n", scenario.name.to_uppercase(), scenario.about);
+                report_line!("\n## {}: {}\n", scenario.name.to_uppercase(), scenario.about);
                 (scenario.run)(self)?;
             }
         }

@@ -21,10 +21,10 @@ impl Rounds {
     /// The median, and the least and the most.
     pub(crate) fn text(&self) -> String {
         let sorted = self.sorted();
-        let (Some(least), Some(most)) = (sorted.first(), sorted.last()) else {
+        let (Some(least), Some(max)) = (sorted.first(), sorted.last()) else {
             return "-".to_owned();
         };
-        format!("{} ({} to {})", short(self.median()), short(*least), short(*most))
+        format!("{} ({} to {})", short(self.median()), short(*least), short(*max))
     }
 
     fn sorted(&self) -> Vec<f64> {

@@ -65,8 +65,8 @@ impl Attackers {
                 self.stage.cut(whose).await;
                 self.progress.send_modify(|progress| progress.cuts += 1);
             }
-            Attack::Delay { whose, most, lasts } => {
-                let late = Odds { delay_one_in: 10, delay_up_to: most, ..Odds::default() };
+            Attack::Delay { whose, max, lasts } => {
+                let late = Odds { delay_one_in: 10, delay_up_to: max, ..Odds::default() };
                 let odds = Odds { split_one_in: 3, ..late };
                 self.spell(number, ReplyFault::Late, whose, odds, lasts).await;
             }

@@ -73,7 +73,7 @@ pub(crate) struct CallLine {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum CallResult {
     /// It begins, and has to end within this time.
-    Begins { kind: Kind, within_ms: u64 },
+    Begins { kind: Kind, timeout_ms: u64 },
     /// It ended: the request is queued.
     Queued,
     /// It ended with the answer that this run of the handler gave.

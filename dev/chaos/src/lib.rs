@@ -27,7 +27,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`Options`] says how long, how many and which seed; [`Report`] has the figures and the verdict.
+//! [`Options`] has duration, numbers and seed; [`Report`] has the figures and the verdict.
 //! The judge reads only those lines: no counter, key or metric of Redcall. `redcall chaos` runs it;
 //! the rest of the project does not need it.
 

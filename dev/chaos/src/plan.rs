@@ -26,10 +26,10 @@ pub(crate) enum Attack {
     Cut {
         whose: Affected,
     },
-    /// One reply in ten comes up to `most` late, one in three in pieces.
+    /// One reply in ten comes up to `max` late, one in three in pieces.
     Delay {
         whose: Affected,
-        most: Duration,
+        max: Duration,
         lasts: Duration,
     },
     /// One reply in this many is lost after its effect, with its connection.
@@ -131,7 +131,7 @@ pub(crate) fn draw(options: &Options) -> Vec<Planned> {
     spread(counts.cuts, &mut rng, &|_, rng| Attack::Cut { whose: whose(rng) });
     spread(counts.delays, &mut rng, &|_, rng| Attack::Delay {
         whose: whose(rng),
-        most: options.lease.mul_f64(0.3 * rng.f64()),
+        max: options.lease.mul_f64(0.3 * rng.f64()),
         lasts: Duration::from_millis(rng.u64(1000..4000)),
     });
     spread(counts.losses, &mut rng, &|_, rng| Attack::Lose {

@@ -24,7 +24,7 @@ use crate::work::Post;
 use crate::worker_pool::WorkerPool;
 
 /// The time that queued jobs may take after the last attack, plus four leases.
-const DONE_WITHIN: Duration = Duration::from_secs(30);
+const DONE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause between two checks.
 const CHECK_PAUSE: Duration = Duration::from_millis(100);
 /// How long after their time callers are waited for.
@@ -52,12 +52,12 @@ pub async fn run(
     let calls = CallLog::new(Arc::new(Log::open(&files.calls)?), finished, progress.clone());
     let clients = connect(&stage, &options).await?;
     here(&clients[0], options.workers).await;
-    let (look_at_the_rest, last) = oneshot::channel();
+    let (check_the_rest, last) = oneshot::channel();
     let poller = ResultsPoller::new(&stage.socket, finished_calls)?;
     let poller = tokio::spawn(poller.run(calls.clone(), last));
 
-    let said = |phase| progress.send_modify(|progress| progress.stage = phase);
-    said(Phase::Attacks);
+    let enter = |phase| progress.send_modify(|progress| progress.stage = phase);
+    enter(Phase::Attacks);
     let began = Instant::now();
     let (callers_end, attacks_end) = (CancellationToken::new(), CancellationToken::new());
     let mut callers = JoinSet::new();
@@ -81,17 +81,17 @@ pub async fn run(
     let duration = began.elapsed();
 
     // Attacks end before calls: the last attacks need calls to hold.
-    said(Phase::Waits);
+    enter(Phase::Waits);
     attacks_end.cancel();
     attacks.await.map_err(ChaosError::panicked)??;
     callers_end.cancel();
     end(callers, &options).await?;
     let mut judge = Judge::new(&files, options.lease);
     done(&mut judge, &options).await?;
-    let _ = look_at_the_rest.send(());
+    let _ = check_the_rest.send(());
     poller.await.map_err(ChaosError::panicked)??;
 
-    said(Phase::Judges);
+    enter(Phase::Judges);
     judge.read()?;
     let judgement = judge.judge();
     let mut found = judgement.found;
@@ -162,13 +162,13 @@ async fn here(client: &Client, workers: usize) {
             sleep(CHECK_PAUSE).await;
         }
     };
-    let _ = timeout(DONE_WITHIN, all).await;
+    let _ = timeout(DONE_TIMEOUT, all).await;
 }
 
 /// Waits for the callers, for as long as any of their calls may take.
 async fn end(mut callers: JoinSet<()>, options: &Options) -> Result<(), ChaosError> {
     // The longest operation: delayed, fetched and timed out.
-    let most = 2 * options.timeout + Duration::from_secs(2) + GRACE;
+    let max = 2 * options.timeout + Duration::from_secs(2) + GRACE;
     let all = async {
         while let Some(ended) = callers.join_next().await {
             ended.map_err(ChaosError::panicked)?;
@@ -176,12 +176,12 @@ async fn end(mut callers: JoinSet<()>, options: &Options) -> Result<(), ChaosErr
         Ok(())
     };
     // A caller that has not ended by then hangs, as its log shows.
-    timeout(most, all).await.unwrap_or(Ok(()))
+    timeout(max, all).await.unwrap_or(Ok(()))
 }
 
 /// Waits until everything that is queued has been done, and nothing more can come late.
 async fn done(judge: &mut Judge, options: &Options) -> io::Result<()> {
-    let deadline = Instant::now() + DONE_WITHIN + 4 * options.lease;
+    let deadline = Instant::now() + DONE_TIMEOUT + 4 * options.lease;
     judge.read()?;
     while judge.open() > 0 && Instant::now() < deadline {
         sleep(CHECK_PAUSE).await;

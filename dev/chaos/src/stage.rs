@@ -24,7 +24,7 @@ use crate::work::QUEUES;
 /// How many requests are pushed at a time, each worth a line of a worker's log.
 const LOGGED: u32 = 20;
 /// How long a save may take to fail.
-const FAILS_WITHIN: Duration = Duration::from_secs(5);
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
 const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Where a run takes place.
@@ -104,7 +104,7 @@ impl Stage {
             }
             Ok(())
         };
-        timeout(FAILS_WITHIN, failed).await?
+        timeout(FAILOVER_TIMEOUT, failed).await?
     }
 
     /// Switches saving off, so that the server takes writes again.

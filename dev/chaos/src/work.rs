@@ -87,13 +87,13 @@ pub fn serve(post: &Post) -> Result<(), WorkerError> {
     let gates = Arc::new(Gates::default());
     let orders = gates.clone();
     std::thread::spawn(move || obey(&orders));
-    let desk = Desk { log: Arc::new(log), gates, runs: Arc::default() };
+    let context = JobContext { log: Arc::new(log), gates, runs: Arc::default() };
     let runtime = handler_runtime().map_err(WorkerError::from)?;
     let (_never, stop) = watch::channel(Stop::No);
     runtime.block_on(async {
         loop {
             let worker = Worker::from_settings(settings.clone())?;
-            let worker = worker.state(desk.clone()).handler("work", work);
+            let worker = worker.state(context.clone()).handler("work", work);
             match worker.run_until(stop.clone()).await {
                 // Redis is down at the start. A process supervisor would start the worker again.
                 Err(WorkerError::Store(_)) => tokio::time::sleep(RESTART_PAUSE).await,
@@ -127,7 +127,7 @@ fn settings(post: &Post) -> Settings {
 
 /// The state that the handlers of a process share.
 #[derive(Clone)]
-struct Desk {
+struct JobContext {
     log: Arc<Log>,
     gates: Arc<Gates>,
     runs: Arc<AtomicU64>,
@@ -135,7 +135,7 @@ struct Desk {
 
 /// One run of the handler.
 struct Run {
-    desk: Desk,
+    context: JobContext,
     job: String,
     run: String,
     attempt: u32,
@@ -145,12 +145,12 @@ impl Run {
     fn note(&self, event: RunEvent) {
         let (job, run) = (self.job.clone(), self.run.clone());
         let (pid, attempt) = (std::process::id(), self.attempt);
-        self.desk.log.write(&EffectLine { at: now_us(), job, run, pid, attempt, event });
+        self.context.log.write(&EffectLine { at: now_us(), job, run, pid, attempt, event });
     }
 
     /// Waits here if an order holds a job at this step.
     async fn reach(&self, step: Step) {
-        self.desk.gates.reach(step, &self.job, &self.run).await;
+        self.context.gates.reach(step, &self.job, &self.run).await;
     }
 
     fn answer(&self) -> Answer {
@@ -159,13 +159,18 @@ impl Run {
 }
 
 async fn work(
-    desk: State<Desk>,
+    context: State<JobContext>,
     request: Request,
     Json(task): Json<Task>,
 ) -> Result<Leaving, HandlerError> {
-    let number = desk.runs.fetch_add(1, Ordering::Relaxed);
+    let number = context.runs.fetch_add(1, Ordering::Relaxed);
     let run = format!("{}-{number}", std::process::id());
-    let run = Run { desk: Desk::clone(&desk), job: task.job, run, attempt: request.attempt() };
+    let run = Run {
+        context: JobContext::clone(&context),
+        job: task.job,
+        run,
+        attempt: request.attempt(),
+    };
     run.note(RunEvent::Started);
     run.reach(Step::In).await;
     for frame in 1..=task.frames {
@@ -175,7 +180,7 @@ async fn work(
     tokio::time::sleep(Duration::from_millis(task.ms)).await;
     if request.attempt() <= task.fails {
         run.note(RunEvent::Fails);
-        return Err(HandlerError::new("as it was told"));
+        return Err(HandlerError::new("as requested"));
     }
     run.note(RunEvent::Effect);
     if !task.responds {

@@ -18,7 +18,7 @@ use crate::history::Step;
 use crate::work::Post;
 
 /// How long it may take until a job comes to be held.
-const HELD_WITHIN: Duration = Duration::from_secs(5);
+const HOLD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time that a worker may take from its start until it has checked its rights.
 const RIGHTS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,10 +47,10 @@ pub(crate) struct WorkerPool {
 /// One worker process.
 pub(crate) struct WorkerHandle {
     child: Child,
-    orders: ChildStdin,
-    said: Lines<BufReader<ChildStdout>>,
+    control: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
     /// How many orders to hold a job it has had.
-    asked: u64,
+    holds: u64,
     pub(crate) pid: u32,
     began: Instant,
     /// `true` if its log goes to a full device.
@@ -93,7 +93,7 @@ impl WorkerPool {
             .kill_on_drop(true)
             .spawn()?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.id());
-        let (Some(orders), Some(said), Some(pid)) = pipes else {
+        let (Some(control), Some(output), Some(pid)) = pipes else {
             return Err(io::Error::other("a worker has no pipes"));
         };
         if let Some(stderr) = child.stderr.take() {
@@ -101,8 +101,8 @@ impl WorkerPool {
             let log = OpenOptions::new().create(true).append(true).open(path)?;
             tokio::spawn(read_log(stderr, log, self.reads.subscribe()));
         }
-        let said = BufReader::new(said).lines();
-        Ok(WorkerHandle { child, orders, said, asked: 0, pid, began: Instant::now(), full_log })
+        let output = BufReader::new(output).lines();
+        Ok(WorkerHandle { child, control, output, holds: 0, pid, began: Instant::now(), full_log })
     }
 
     /// Returns a worker that no attack has locked, searching from `first`; `None` if too few
@@ -183,14 +183,14 @@ async fn read_log(mut from: ChildStderr, mut log: File, mut reads: watch::Receiv
 impl WorkerHandle {
     /// Holds the next job that comes to `step`; `None` if none does in time.
     pub(crate) async fn hold(&mut self, step: Step) -> Option<Held> {
-        self.asked += 1;
+        self.holds += 1;
         let place = match step {
             Step::In => "in",
             Step::After => "after",
         };
-        let order = format!("hold {} {place}\n", self.asked);
-        self.orders.write_all(order.as_bytes()).await.ok()?;
-        match timeout(HELD_WITHIN, self.held()).await {
+        let order = format!("hold {} {place}\n", self.holds);
+        self.control.write_all(order.as_bytes()).await.ok()?;
+        match timeout(HOLD_TIMEOUT, self.held()).await {
             Ok(held) => held,
             Err(_) => {
                 self.go().await;
@@ -201,9 +201,9 @@ impl WorkerHandle {
 
     /// Returns the job that the last order holds; `None` if the process has ended.
     async fn held(&mut self) -> Option<Held> {
-        let last = self.asked.to_string();
+        let last = self.holds.to_string();
         loop {
-            let line = self.said.next_line().await.ok()??;
+            let line = self.output.next_line().await.ok()??;
             // An earlier one may have been met just when it was taken back.
             if let ["held", order, job, run] = *line.split(' ').collect::<Vec<_>>()
                 && order == last
@@ -216,7 +216,7 @@ impl WorkerHandle {
     /// Releases the held job, as soon as the process runs.
     pub(crate) async fn go(&mut self) {
         // A dead process needs no orders.
-        let _ = self.orders.write_all(b"go\n").await;
+        let _ = self.control.write_all(b"go\n").await;
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -51,12 +51,12 @@ fn message(frame: &[u8]) {
         match &message {
             Incoming::Request(id, call) => {
                 answered(writer, id, call);
-                asked(writer, call);
+                check_call(writer, call);
             }
-            Incoming::Notification(call) => asked(writer, call),
+            Incoming::Notification(call) => check_call(writer, call),
             Incoming::Answer(Answer { result: Ok(data), .. }) => {
                 let call = Call { method: "x".to_owned(), sid: None, data: data.clone() };
-                asked(writer, &call);
+                check_call(writer, &call);
             }
             Incoming::Answer(_) => {}
         }
@@ -94,7 +94,7 @@ fn answered(writer: Writer, id: &Id, call: &Call) {
     }
 }
 
-fn asked(writer: Writer, call: &Call) {
+fn check_call(writer: Writer, call: &Call) {
     let sid = call.sid.as_deref().unwrap_or("S");
     match written(&writer.request(1, &call.method, sid, &call.data)) {
         Incoming::Request(id, again) => {

@@ -27,20 +27,20 @@ pub fn check(input: &[u8]) {
         // A character each, in the reply itself or first in the list.
         let results = reply.as_str().or_else(|| reply[0].as_str());
         let results = results.map_or(0, |text| text.chars().count());
-        for asked in [results, results + 1] {
-            let reading = match read(reader, &reply, asked) {
+        for expected in [results, results + 1] {
+            let reading = match read(reader, &reply, expected) {
                 Some(Ok(reading)) => reading,
                 Some(Err(StoreError::Unexpected(_))) => continue,
                 Some(Err(other)) => panic!("{reader}: {other:?}"),
                 None => panic!("{reader} is in the list, but not known"),
             };
             if ["cancel", "poll", "revive"].contains(&reader) {
-                assert_eq!(reading.count, Some(asked), "{reader}: {reply}");
+                assert_eq!(reading.count, Some(expected), "{reader}: {reply}");
             }
             assert!(reading.count.is_none_or(|count| count <= input.len()), "{reader}: {reply}");
             unsaid(&reading.shown, &reply, reader);
-            let most = 1024 + 64 * input.len();
-            assert!(reading.shown.len() <= most, "{reader}: {} bytes", reading.shown.len());
+            let max = 1024 + 64 * input.len();
+            assert!(reading.shown.len() <= max, "{reader}: {} bytes", reading.shown.len());
         }
     }
 }
@@ -51,10 +51,11 @@ fn unsaid(shown: &str, reply: &Value, reader: &str) {
     if ["letters", "events", "group"].contains(&reader) || has_fraction(reply) {
         return;
     }
-    let said = reply.to_string();
+    let reply_text = reply.to_string();
     let numbers = shown.split(|c: char| !c.is_ascii_digit());
-    let unsaid = numbers.filter(|digits| digits.len() > 6).find(|digits| !said.contains(digits));
-    assert_eq!(unsaid, None, "{reader} reads {shown} in {said}");
+    let unsaid =
+        numbers.filter(|digits| digits.len() > 6).find(|digits| !reply_text.contains(digits));
+    assert_eq!(unsaid, None, "{reader} reads {shown} in {reply_text}");
 }
 
 /// The driver truncates a fraction where an integer is expected, which is harmless.

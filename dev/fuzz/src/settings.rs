@@ -94,8 +94,8 @@ fn mistakes(error: &SettingsError) {
     let all = error.mistakes();
     assert!(!all.is_empty());
     for mistake in all {
-        let (told, help) = (mistake.to_string(), mistake.help());
-        assert!(!told.is_empty() && !told.contains('\n'), "{told:?} is not one line");
+        let (message, help) = (mistake.to_string(), mistake.help());
+        assert!(!message.is_empty() && !message.contains('\n'), "{message:?} is not one line");
         assert!(!help.is_empty() && !help.contains('\n'), "{help:?} is not one line");
     }
 }
@@ -151,8 +151,8 @@ fn with_password(format: &str, rest: &str) {
     let rest = &rest[letter.len_utf8()..];
     let address = format!("redis://:{PASSWORD}{rest}");
     // The rest is a part of the password here, with any separator that a parser may split at.
-    let behind = format!("redis://:{rest}{PASSWORD}@h");
-    let quoted = [&address, &behind].map(|address| Value::from(&**address).to_string());
+    let suffixed = format!("redis://:{rest}{PASSWORD}@h");
+    let quoted = [&address, &suffixed].map(|address| Value::from(&**address).to_string());
     let raw = [format!("\"{address}"), format!("\"{address}\"")];
     for value in raw.into_iter().chain(quoted) {
         let text = match format {
@@ -167,17 +167,17 @@ fn with_password(format: &str, rest: &str) {
                 format!("{nested}{value}{}", "}".repeat(keys.len()))
             }
         };
-        told_nothing(load(format, &text, &Variables::new()), keys, &text);
+        shows_no_secret(load(format, &text, &Variables::new()), keys, &text);
     }
     let name = format!("REDCALL__{}", keys.join("__").to_uppercase());
-    for (name, address) in [(&*name, &address), (&*name, &behind), ("REDIS_URL", &behind)] {
+    for (name, address) in [(&*name, &address), (&*name, &suffixed), ("REDIS_URL", &suffixed)] {
         let variables = [(name.to_owned(), address.clone())].into();
-        told_nothing(load("toml", "", &variables), keys, address);
+        shows_no_secret(load("toml", "", &variables), keys, address);
     }
 }
 
-fn told_nothing(loaded: Result<Settings, SettingsError>, keys: &[&str], from: &str) {
-    let told = match loaded {
+fn shows_no_secret(loaded: Result<Settings, SettingsError>, keys: &[&str], from: &str) {
+    let message = match loaded {
         // The log's form of settings. The arguments of a job are the user's own.
         Ok(settings) => {
             let keys = settings.auth.iter().flat_map(|auth| auth.keys.values());
@@ -187,16 +187,16 @@ fn told_nothing(loaded: Result<Settings, SettingsError>, keys: &[&str], from: &s
         }
         Err(error) => {
             mistakes(&error);
-            let mut told = format!("{error}{error:?}{}", error.help());
+            let mut message = format!("{error}{error:?}{}", error.help());
             for mistake in error.mistakes() {
                 let mut cause = mistake.source();
                 while let Some(why) = cause {
-                    told += &why.to_string();
+                    message += &why.to_string();
                     cause = why.source();
                 }
             }
-            told
+            message
         }
     };
-    assert!(!told.contains(PASSWORD), "{} of {from:?} is told: {told}", keys.join("."));
+    assert!(!message.contains(PASSWORD), "{} of {from:?} is shown: {message}", keys.join("."));
 }

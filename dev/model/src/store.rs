@@ -12,12 +12,12 @@ mod poll;
 mod state;
 mod watch;
 
-pub use callers::{Cancelled, Place, Placed, Pushed};
+pub use callers::{Cancelled, EnqueueExt, EnqueueExtResult, Pushed};
 pub use end::{Op, RunOutcome};
 pub use lane::{Adopt, Adopted, Gate, LanePoll, LaneReply};
 pub use poll::{LeaseInfo, Leased, PollStep, Reply, State};
 pub use state::{
-    Fault, Frame, Holder, Id, Inbox, LaneEntry, Letter, PollRecord, Record, Registered, Said,
-    Store, UNREADABLE, WorkerId,
+    Fault, Frame, Holder, Id, Inbox, LaneEntry, Letter, PollRecord, Record, Registered,
+    SettleResult, Store, UNREADABLE, WorkerId,
 };
 pub use watch::{Beat, HeartbeatReply};

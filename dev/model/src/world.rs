@@ -34,10 +34,10 @@ mod worker;
 use stateright::{Model, Property};
 
 use crate::store::{Registered, Store, WorkerId};
-pub use lane::{Cmd, Heard, Lane, Slot, Young};
+pub use lane::{Cmd, Lane, Received, Slot, Young};
 pub use properties::{
     CANCELLED_STAYS, EVERYTHING_ENDS, FENCED, LATE_STAYS, NOTHING_LOST, ONE_PLACE, POISON_STOPS,
-    SAYS_THE_SAME, SETTLED_ONCE,
+    SAME_REPLY, SETTLED_ONCE,
 };
 pub use script::Script;
 pub use state::{Bounds, Faults, World, Wrong};

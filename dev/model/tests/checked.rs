@@ -120,12 +120,12 @@ fn uncounted_crashes_restart_poison_requests() {
 
 #[test]
 fn forgotten_poll_gets_another_reply() {
-    broken(Fault::PollForgotten, world::SAYS_THE_SAME);
+    broken(Fault::PollForgotten, world::SAME_REPLY);
 }
 
 #[test]
 fn renumbered_poll_gets_another_reply() {
-    broken(Fault::OtherNumber, world::SAYS_THE_SAME);
+    broken(Fault::OtherNumber, world::SAME_REPLY);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn uncounted_crashes_of_lane_inboxes_restart_poison_requests() {
 
 #[test]
 fn forgotten_settlement_of_a_lane_gets_another_reply() {
-    broken_lane(Fault::PollForgotten, world::SAYS_THE_SAME);
+    broken_lane(Fault::PollForgotten, world::SAME_REPLY);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Long enough for a loaded machine: it is only ever used up by a test that fails.
-pub(crate) const WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 const PERIOD: Duration = Duration::from_millis(5);
 
@@ -35,12 +35,15 @@ pub fn eventually<T>(
     // Taken here: inside the future the caller would be the runtime.
     let caller = Location::caller();
     async move {
-        let answer = within(WITHIN, condition).await;
-        answer.unwrap_or_else(|| panic!("{caller}: waited {} s for {what}", WITHIN.as_secs()))
+        let answer = until_some(TIMEOUT, condition).await;
+        answer.unwrap_or_else(|| panic!("{caller}: waited {} s for {what}", TIMEOUT.as_secs()))
     }
 }
 
-async fn within<T>(limit: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+async fn until_some<T>(
+    limit: Duration,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
         match tokio::time::timeout_at(deadline, condition()).await {
@@ -59,12 +62,12 @@ mod tests {
 
     #[tokio::test]
     async fn missing_answers_end_by_timeout() {
-        assert_eq!(within(SHORT, async || None::<()>).await, None);
-        assert_eq!(within(SHORT, std::future::pending::<Option<()>>).await, None);
+        assert_eq!(until_some(SHORT, async || None::<()>).await, None);
+        assert_eq!(until_some(SHORT, std::future::pending::<Option<()>>).await, None);
     }
 
     #[tokio::test]
     async fn the_last_answer_is_asked_for_even_when_time_is_short() {
-        assert_eq!(within(Duration::ZERO, async || Some(1)).await, Some(1));
+        assert_eq!(until_some(Duration::ZERO, async || Some(1)).await, Some(1));
     }
 }

@@ -23,7 +23,7 @@ use crate::{TestRedis, eventually};
 pub use {redcall_client, redcall_worker};
 
 /// The time limit of an example: reached only by a failing one.
-const WITHIN: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The result of an example.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -137,7 +137,7 @@ fn run(
             () = ready => {}
             ended = &mut running => panic!("the worker has ended: {ended:?}"),
         }
-        let outcome = timeout(WITHIN, example(settings)).await.expect("an end of the example");
+        let outcome = timeout(TIMEOUT, example(settings)).await.expect("an end of the example");
         stop.send_replace(Stop::Now);
         running.await.expect("the worker's task").expect("the worker");
         outcome.expect("the example");

@@ -25,7 +25,7 @@ pub use dice::Odds;
 use faults::{Faults, Mode, Phase, Replies};
 pub use late::HeldRequest;
 
-use crate::eventually::WITHIN;
+use crate::eventually::TIMEOUT;
 use crate::servers::restartable::RestartableRedis;
 use crate::servers::test_redis::TestRedis;
 
@@ -124,8 +124,8 @@ impl FaultProxy {
     }
 
     /// Brings replies together that come within this time of the first, in one packet.
-    pub fn merge(&self, within: Duration) {
-        self.faults.set(|mode| mode.merge = within);
+    pub fn merge(&self, bounded: Duration) {
+        self.faults.set(|mode| mode.merge = bounded);
     }
 
     /// Splits every reply into pieces of at most this many bytes, each in a packet of its own as
@@ -181,7 +181,7 @@ impl FaultProxy {
         self.faults.set(|mode| mode.refuses = true);
     }
 
-    /// Waits for the next reply that `wanted` accepts, and holds it, with everything behind it on
+    /// Waits for the next reply that `wanted` accepts, and holds it, with everything after it on
     /// its connection. Its request has then taken effect.
     ///
     /// It is waited for from this call on, not from the first poll. Dropping the future lets the
@@ -194,7 +194,7 @@ impl FaultProxy {
         &self,
         wanted: impl FnMut(&Exchange<'_>) -> bool + Send + 'static,
     ) -> impl Future<Output = Held> + Send + 'static {
-        within("hold", self.faults.hold(wanted))
+        bounded("hold", self.faults.hold(wanted))
     }
 
     /// As [`Self::hold_reply`], but swallows the reply and closes its connection at once, whether
@@ -207,12 +207,12 @@ impl FaultProxy {
         &self,
         wanted: impl FnMut(&Exchange<'_>) -> bool + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static {
-        within("lose", self.faults.lose(wanted))
+        bounded("lose", self.faults.lose(wanted))
     }
 
     /// Waits for the first request from now on for which `wanted` holds, and keeps it from the
-    /// server, with everything behind it on its connection. Its replies go on, and other
-    /// connections are whole. The client may give up meanwhile: the server does not hear of it.
+    /// server, with everything after it on its connection. Its replies go on, and other
+    /// connections are whole. The client may give up meanwhile: the server does not notice it.
     ///
     /// It is waited for from this call on, not from the first poll. Dropping the future lets the
     /// request pass.
@@ -224,7 +224,7 @@ impl FaultProxy {
         &self,
         wanted: impl FnMut(&Exchange<'_>) -> bool + Send + 'static,
     ) -> impl Future<Output = HeldRequest> + Send + 'static {
-        within("hold", self.faults.hold_request(wanted))
+        bounded("hold", self.faults.hold_request(wanted))
     }
 }
 
@@ -257,16 +257,16 @@ async fn serve(listener: TcpListener, socket: &Path, faults: &Arc<Faults>) {
 
 /// Returns the value of `caught`, in bounded time.
 #[track_caller]
-fn within<T>(what: &'static str, caught: oneshot::Receiver<T>) -> impl Future<Output = T> + Send
+fn bounded<T>(what: &'static str, caught: oneshot::Receiver<T>) -> impl Future<Output = T> + Send
 where
     T: Send,
 {
     // Taken here: inside the future the caller would be the runtime.
     let caller = std::panic::Location::caller();
     async move {
-        match tokio::time::timeout(WITHIN, caught).await {
+        match tokio::time::timeout(TIMEOUT, caught).await {
             Ok(Ok(caught)) => caught,
-            _ => panic!("{caller}: nothing to {what} within {} s", WITHIN.as_secs()),
+            _ => panic!("{caller}: nothing to {what} within {} s", TIMEOUT.as_secs()),
         }
     }
 }

@@ -82,7 +82,7 @@ async fn subscriptions_do_not_bring_replies_out_of_step() {
     let config = AsyncConnectionConfig::new().set_push_sender(sender);
     let mut conn = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
     conn.subscribe("news").await.unwrap();
-    let held = stage.proxy.hold_reply(|exchange| exchange.asks("INCR"));
+    let held = stage.proxy.hold_reply(|exchange| exchange.request_contains("INCR"));
     let () = redcall_testkit::redis::cmd("PUBLISH")
         .arg(&["news", "late"])
         .query_async(&mut stage.direct)
@@ -93,11 +93,11 @@ async fn subscriptions_do_not_bring_replies_out_of_step() {
     assert_eq!(held.reply, b":1\r\n");
     held.release();
     assert_eq!(counting.await.unwrap().unwrap(), 1);
-    let mut heard = Vec::new();
-    while heard.len() < 2 {
-        heard.push(format!("{:?}", pushes.recv().await.unwrap().kind));
+    let mut received = Vec::new();
+    while received.len() < 2 {
+        received.push(format!("{:?}", pushes.recv().await.unwrap().kind));
     }
-    assert_eq!(heard, ["Subscribe", "Message"]);
+    assert_eq!(received, ["Subscribe", "Message"]);
 }
 
 #[tokio::test]
@@ -168,7 +168,9 @@ async fn delay_applies_to_every_reply_without_adding_up() {
 async fn single_reply_is_lost_after_its_effect_with_its_connection() {
     let mut stage = Stage::new().await;
     let (mut other, conn) = (stage.connect().await, stage.connect().await);
-    let lost = stage.proxy.lose_reply(|exchange| exchange.asks("INCR") && exchange.says(":2\r\n"));
+    let lost = stage.proxy.lose_reply(|exchange| {
+        exchange.request_contains("INCR") && exchange.reply_contains(":2\r\n")
+    });
     assert_eq!(Stage::count(&conn, "n").await.unwrap().unwrap(), 1);
     let second = Stage::count(&conn, "n");
     lost.await;
@@ -184,17 +186,17 @@ async fn single_reply_is_lost_after_its_effect_with_its_connection() {
 async fn single_reply_is_held_then_released_or_lost() {
     let mut stage = Stage::new().await;
     let conn = stage.connect().await;
-    let held = stage.proxy.hold_reply(|exchange| exchange.asks("INCR"));
+    let held = stage.proxy.hold_reply(|exchange| exchange.request_contains("INCR"));
     let counting = Stage::count(&conn, "n");
     let held = held.await;
     assert_eq!(stage.counted("n").await, 1);
     // Later replies wait with it, but their requests take effect.
-    let behind = Stage::count(&conn, "n");
+    let next = Stage::count(&conn, "n");
     stage.has_counted("n", 2).await;
-    assert!(!counting.is_finished() && !behind.is_finished());
+    assert!(!counting.is_finished() && !next.is_finished());
     held.release();
-    assert_eq!((counting.await.unwrap().unwrap(), behind.await.unwrap().unwrap()), (1, 2));
-    let held = stage.proxy.hold_reply(|exchange| exchange.asks("INCR"));
+    assert_eq!((counting.await.unwrap().unwrap(), next.await.unwrap().unwrap()), (1, 2));
+    let held = stage.proxy.hold_reply(|exchange| exchange.request_contains("INCR"));
     let counting = Stage::count(&conn, "n");
     held.await.lose();
     assert!(counting.await.unwrap().is_err());
@@ -206,7 +208,7 @@ async fn single_request_is_held_with_later_ones_then_delivered() {
     let stage = Stage::new().await;
     let (conn, mut other) = (stage.connect().await, stage.connect().await);
     assert_eq!(Stage::count(&conn, "n").await.unwrap().unwrap(), 1);
-    let held = stage.proxy.hold_request(|request| request.asks("INCR"));
+    let held = stage.proxy.hold_request(|request| request.request_contains("INCR"));
     let first = Stage::count(&conn, "n");
     let held = held.await;
     assert!(held.request.starts_with(b"*3\r\n$6\r\nINCRBY\r\n"), "{held:?}");
@@ -229,7 +231,7 @@ async fn held_request_outlives_its_client_not_its_connection() {
         let mut id = [0; 64];
         let length = client.read(&mut id).await.unwrap();
         let id: i64 = std::str::from_utf8(&id[1..length]).unwrap().trim().parse().unwrap();
-        let held = stage.proxy.hold_request(|request| request.asks("a"));
+        let held = stage.proxy.hold_request(|request| request.request_contains("a"));
         client.write_all(b"INCR a\r\nINCR a\r\n").await.unwrap();
         let held = held.await;
         drop(client);
@@ -247,14 +249,14 @@ async fn held_request_outlives_its_client_not_its_connection() {
 async fn a_held_request_that_is_dropped_is_lost_with_its_connection() {
     let mut stage = Stage::new().await;
     let conn = stage.connect().await;
-    drop(stage.proxy.hold_request(|request| request.asks("INCR")));
+    drop(stage.proxy.hold_request(|request| request.request_contains("INCR")));
     assert_eq!(Stage::count(&conn, "n").await.unwrap().unwrap(), 1, "no test waits any more");
-    let held = stage.proxy.hold_request(|request| request.asks("INCR"));
+    let held = stage.proxy.hold_request(|request| request.request_contains("INCR"));
     let counting = Stage::count(&conn, "n");
     drop(held.await);
     assert!(counting.await.unwrap().is_err());
     assert_eq!(stage.counted("n").await, 1);
-    let held = stage.proxy.hold_request(|request| request.asks("INCR"));
+    let held = stage.proxy.hold_request(|request| request.request_contains("INCR"));
     let counting = Stage::count(&stage.connect().await, "n");
     let held = held.await;
     stage.proxy.cut().await;
@@ -266,8 +268,8 @@ async fn a_held_request_that_is_dropped_is_lost_with_its_connection() {
 async fn dropped_wait_releases_its_reply() {
     let stage = Stage::new().await;
     let conn = stage.connect().await;
-    drop(stage.proxy.hold_reply(|exchange| exchange.asks("INCR")));
-    drop(stage.proxy.lose_reply(|exchange| exchange.asks("INCR")));
+    drop(stage.proxy.hold_reply(|exchange| exchange.request_contains("INCR")));
+    drop(stage.proxy.lose_reply(|exchange| exchange.request_contains("INCR")));
     assert_eq!(Stage::count(&conn, "n").await.unwrap().unwrap(), 1);
 }
 
@@ -344,14 +346,14 @@ async fn replies_come_in_pieces_together_and_slowly_and_stay_whole() {
 async fn chance_loses_replies_after_their_effect() {
     let mut stage = Stage::new().await;
     stage.proxy.misbehave(3, Odds { lose_one_in: 5, ..Odds::default() });
-    let mut heard = 0;
+    let mut received = 0;
     for _ in 0..100 {
         // A connection may already be lost while it greets.
         let Ok(mut conn) = stage.connect_as(2).await else { continue };
-        heard += i64::from(conn.incr::<_, _, i64>("a", 1).await.is_ok());
+        received += i64::from(conn.incr::<_, _, i64>("a", 1).await.is_ok());
     }
     stage.proxy.pass();
-    assert!(heard < stage.counted("a").await, "none was lost after its effect");
+    assert!(received < stage.counted("a").await, "none was lost after its effect");
     let mut conn = stage.connect().await;
     let () = conn.set("b", 1).await.unwrap();
 }

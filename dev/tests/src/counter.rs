@@ -51,7 +51,7 @@ async fn execute(task: ServiceRequest<Count, Step>) -> Result<Next<Value, i64>, 
         state: Count { value, requests }, args: Step { by, fails, ballast }, ..
     } = task;
     if fails {
-        return Err(HandlerError::new("as it was told"));
+        return Err(HandlerError::new("as requested"));
     }
     let state = json!({
         "value": value + by, "requests": requests + 1, "ballast": "x".repeat(ballast),

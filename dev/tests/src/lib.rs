@@ -90,7 +90,7 @@ impl Bench {
 
     /// The workers that count as alive.
     pub async fn workers(&self) -> Vec<WorkerInfo> {
-        self.client().await.inspect().workers().await.expect("look at the workers")
+        self.client().await.inspect().workers().await.expect("read the workers")
     }
 
     /// Maps job `name` to a command.
@@ -161,13 +161,13 @@ impl RunningWorker {
     }
 
     /// Requests a stop, without waiting.
-    pub fn ask(&self, stop: Stop) {
+    pub fn request_stop(&self, stop: Stop) {
         self.stop.send_replace(stop);
     }
 
     /// Drains it and waits for its end.
     pub async fn drain(mut self) {
-        self.ask(Stop::Drain);
+        self.request_stop(Stop::Drain);
         let thread = self.thread.take().expect("not joined yet");
         tokio::task::spawn_blocking(|| thread.join().expect("the worker")).await.expect("join");
     }
@@ -175,7 +175,7 @@ impl RunningWorker {
 
 impl Drop for RunningWorker {
     fn drop(&mut self) {
-        self.ask(Stop::Now);
+        self.request_stop(Stop::Now);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

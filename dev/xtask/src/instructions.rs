@@ -2,8 +2,8 @@
 //! counts that were committed.
 //!
 //! Callgrind counts them, one part in one process. It gives programs the same simple CPU wherever
-//! it runs, so that counts agree between machines and runs far better than times do. It is asked
-//! directly: docs/internals/decisions/0011 says why not through a library.
+//! it runs, so that counts agree between machines and runs far better than times do. It is called
+//! directly: docs/internals/decisions/0011 explains why not through a library.
 
 pub(crate) mod baseline;
 
@@ -76,7 +76,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> miette::Result<ExitCode
     }
     let Some(baseline) = baseline else {
         Baseline::of_here(counts)?.write(&file)?;
-        eprintln!("Written to {}. Say in the commit why counts have changed.", file.display());
+        eprintln!("Written to {}. State in the commit why counts have changed.", file.display());
         return Ok(ExitCode::SUCCESS);
     };
     let comparison = baseline.compare(&counts, args.filters.is_empty());

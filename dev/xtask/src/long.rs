@@ -64,7 +64,7 @@ const ALL: &[Long] = &[
     },
     Long {
         name: "doors",
-        about: "the gateway's doors beside the systems they replace, and hostile inputs, 8 min",
+        about: "the gateway's doors against the systems they replace, and hostile inputs, 8 min",
         run: Run::WithArgs(doors::run),
     },
     Long {

@@ -91,8 +91,8 @@ pub(crate) fn output(command: &mut Command) -> miette::Result<String> {
     let output =
         command.output().into_diagnostic().wrap_err_with(|| format!("{name} could not be run"))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(miette!("{name} failed:\n{}", said.trim_end()));
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(miette!("{name} failed:\n{}", text.trim_end()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

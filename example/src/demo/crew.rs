@@ -59,8 +59,8 @@ impl Crew {
     pub(super) async fn lost(&mut self) -> Failure {
         match self {
             Self::Processes(processes) => {
-                let ending = processes.iter_mut().map(|process| Box::pin(process.ended()));
-                let (status, index, _) = select_all(ending).await;
+                let ends = processes.iter_mut().map(|process| Box::pin(process.ended()));
+                let (status, index, _) = select_all(ends).await;
                 let status = status.map_or_else(|error| error.to_string(), |it| it.to_string());
                 let what = format!("worker {} ended early ({status})", index + 1);
                 Failure::new(Problem::new(what).help("Its messages are above."))

@@ -10,7 +10,7 @@ use redcall_store::safety;
 use tokio::time::timeout;
 
 /// Timeout of the check.
-const WITHIN: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Checks and logs; on a timeout it does nothing.
 pub(super) async fn warn(settings: &RedisSettings) {
@@ -19,7 +19,7 @@ pub(super) async fn warn(settings: &RedisSettings) {
     }
     let Ok(connector) = Connector::new(settings, "example") else { return };
     let inspector = Inspector::new(&connector, Keys::new(&settings.prefix));
-    if let Ok(Ok(server)) = timeout(WITHIN, inspector.server_info()).await {
+    if let Ok(Ok(server)) = timeout(TIMEOUT, inspector.server_info()).await {
         safety::log(&server);
     }
 }

@@ -32,7 +32,7 @@ struct Progress {
 }
 
 /// Result of the calls for one file.
-enum Looked<'a> {
+enum Answered<'a> {
     Hashed(&'a str, Result<Hashed, CallError>),
     Counted(&'a str, Result<Counted, CallError>),
 }
@@ -49,7 +49,7 @@ pub(super) async fn log_visit(client: &Client, files: usize) -> Result<Receipt, 
 }
 
 /// One call per file and another per document, hundreds of them in flight.
-pub(super) async fn look_at(client: &Client, files: &[String], tally: &mut Tally) {
+pub(super) async fn call_jobs(client: &Client, files: &[String], tally: &mut Tally) {
     let text = |path: &&String| TEXT.contains(&kind(path).as_str());
     let documents: Vec<&String> = files.iter().filter(text).take(DOCUMENTS).collect();
     let bar = Bar::new("files", files.len() + documents.len());
@@ -60,17 +60,17 @@ pub(super) async fn look_at(client: &Client, files: &[String], tally: &mut Tally
         let data = json!({ "path": path });
         if words {
             let answer = client.call_and_wait("word_count", &data).await;
-            Looked::Counted(path, answer.and_then(|answer| answer.json()))
+            Answered::Counted(path, answer.and_then(|answer| answer.json()))
         } else {
             let answer = client.call_and_wait("hash_file", &data).await;
-            Looked::Hashed(path, answer.and_then(|answer| answer.json()))
+            Answered::Hashed(path, answer.and_then(|answer| answer.json()))
         }
     });
     let mut results = results.buffer_unordered(IN_FLIGHT);
     while let Some(result) = results.next().await {
         match result {
-            Looked::Hashed(path, answer) => tally.hashed(path, answer),
-            Looked::Counted(path, answer) => tally.counted(path, answer),
+            Answered::Hashed(path, answer) => tally.hashed(path, answer),
+            Answered::Counted(path, answer) => tally.counted(path, answer),
         }
         bar.advance();
     }

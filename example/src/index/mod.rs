@@ -69,7 +69,7 @@ pub(crate) async fn run(settings: &Settings, root: &Root) -> Result<(), Failure>
     tally.sum(sum);
     // First: jobs start in the order of arrival, and this call does not wait.
     tally.visit(calls::log_visit(&client, walked.files.len()).await);
-    calls::look_at(&client, &walked.files, &mut tally).await;
+    calls::call_jobs(&client, &walked.files, &mut tally).await;
     tally.summary(calls::summarize(&client).await);
 
     let seconds = started.elapsed().as_secs_f64();

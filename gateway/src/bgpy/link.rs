@@ -75,7 +75,7 @@ impl Link {
         Ok(stream.flush().await?)
     }
 
-    /// Sends the answer of a message, and reads the client's receipt, whatever it says.
+    /// Sends the answer of a message, and reads the client's receipt, whatever it contains.
     pub(super) async fn send_last(&mut self, reply: &Reply) -> Result<(), FrameError> {
         self.send(reply).await?;
         match timeout(RECEIPT, self.next()).await {
@@ -93,8 +93,8 @@ impl Link {
         let reading = async {
             let mut part = vec![0; 8 << 10];
             while left > 0 {
-                let most = left.min(part.len());
-                match stream.read(&mut part[..most]).await {
+                let max = left.min(part.len());
+                match stream.read(&mut part[..max]).await {
                     Ok(0) | Err(_) => return,
                     Ok(read) => left -= read,
                 }

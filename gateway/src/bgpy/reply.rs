@@ -17,7 +17,7 @@ pub(super) struct Reply {
 /// The text of a rejected token.
 pub(super) const WRONG_TOKEN: &str = "Invalid client authentication.";
 
-/// Arguments with a text. Every message but a receipt says that the client need not answer.
+/// Arguments with a text. Every message but a receipt states that the client need not answer.
 #[derive(Serialize)]
 struct Text<'a> {
     message: &'a str,
@@ -44,7 +44,7 @@ impl Reply {
         Self::text(Outcome::Error, Text { message, code: None, await_response: Some(false) })
     }
 
-    /// The error of a call; `conflict` says what a conflict means for it.
+    /// The error of a call; `conflict` states what a conflict means for it.
     pub(super) fn failed(failure: &Failure, conflict: &str) -> Self {
         let message = message(failure, conflict);
         let code = Some(failure.code.as_str());

@@ -64,9 +64,9 @@ impl<'a> Calls<'a> {
         let failed = |failure| Reply::failed(&failure, NOT_YET);
         let args = call.args.as_ref();
         let args = args.map_err(|refused| failed(self.not_plain(refused)))?;
-        let within = self.door.settings().timeout;
+        let limit = self.door.settings().timeout;
         let enqueue = async {
-            let state = self.service.state(within).await;
+            let state = self.service.state(limit).await;
             if state.map_err(|error| failed(self.rejected(error.into())))?.is_none() {
                 self.rejected(Failure::new(Code::Conflict, NOT_YET));
                 return Err(Reply::refused(NOT_YET));
@@ -75,7 +75,7 @@ impl<'a> Calls<'a> {
             let sent = self.door.send(self.name, self.peer, request).await;
             sent.map(drop).map_err(failed)
         };
-        timeout(within, enqueue).await.unwrap_or_else(|_| {
+        timeout(limit, enqueue).await.unwrap_or_else(|_| {
             let message = "Redis did not confirm the request; it may be queued";
             Err(failed(self.rejected(Failure::new(Code::Unavailable, message))))
         })

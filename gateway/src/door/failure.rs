@@ -16,7 +16,7 @@ pub(crate) struct Failure {
     /// Data that the handler attached, as JSON.
     pub(crate) data: Option<Box<RawValue>>,
     /// `true` if a worker ended the request with this error; `false` if it was not queued, or
-    /// nothing was heard in time.
+    /// nothing was received in time.
     pub(crate) was_answered: bool,
 }
 

@@ -16,7 +16,7 @@ struct OfDoor {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
+struct OutcomeLabel {
     gateway: String,
     outcome: &'static str,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Metrics {
 #[derive(Clone, Default)]
 struct Families {
     connections: Family<OfDoor, Gauge>,
-    requests: Family<Ended, Counter>,
+    requests: Family<OutcomeLabel, Counter>,
     refused: Family<Refused, Counter>,
     dropped: Family<OfDoor, Counter>,
 }
@@ -99,16 +99,16 @@ impl DoorMetrics {
     /// Counts the end of a call; `None`: it was answered.
     pub(crate) fn request(&self, code: Option<Code>) {
         #[cfg(test)]
-        self.panic_if_asked();
+        self.panic_if_requested();
         let outcome = code.map_or("ok", Code::as_str);
-        let label = Ended { gateway: self.gateway.clone(), outcome };
+        let label = OutcomeLabel { gateway: self.gateway.clone(), outcome };
         self.families.requests.get_or_create(&label).inc();
     }
 
     /// Counts a refused connection or message. `why` is one of a few fixed words.
     pub(crate) fn refused(&self, why: &'static str) {
         #[cfg(test)]
-        self.panic_if_asked();
+        self.panic_if_requested();
         let label = Refused { gateway: self.gateway.clone(), why };
         self.families.refused.get_or_create(&label).inc();
     }
@@ -116,7 +116,7 @@ impl DoorMetrics {
     /// Counts messages that were dropped.
     pub(crate) fn dropped(&self, messages: u64) {
         #[cfg(test)]
-        self.panic_if_asked();
+        self.panic_if_requested();
         let label = OfDoor { gateway: self.gateway.clone() };
         self.families.dropped.get_or_create(&label).inc_by(messages);
     }
@@ -128,9 +128,9 @@ impl DoorMetrics {
     }
 
     #[cfg(test)]
-    fn panic_if_asked(&self) {
+    fn panic_if_requested(&self) {
         if self.panics.swap(false, std::sync::atomic::Ordering::SeqCst) {
-            panic!("asked by a test");
+            panic!("requested by a test");
         }
     }
 }

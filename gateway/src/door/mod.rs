@@ -131,8 +131,8 @@ impl Door {
         self.draining.is_cancelled()
     }
 
-    /// Waits for the next message of a connection. An error says why none is read any more; it was
-    /// counted. Dropping the future drops `reading`.
+    /// Waits for the next message of a connection. An error states why none is read any more; it
+    /// was counted. Dropping the future drops `reading`.
     pub(crate) async fn next<T>(&self, reading: impl Future<Output = T>) -> Result<T, Over> {
         let idle = self.settings.listening.idle.unwrap_or(Duration::MAX);
         tokio::select! {

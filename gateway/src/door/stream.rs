@@ -16,12 +16,12 @@ use tokio_rustls::server::TlsStream;
 /// How long a write waits for the reader.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 10_000 });
 
-/// How long a connection is silent before the system asks whether its peer is there, how often it
-/// asks, and after how many questions without an answer the connection ends.
+/// How long a connection is silent before the system probes its peer, how often it
+/// probes, and after how many probes without an answer the connection ends.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
-/// How long written bytes may stay without an acknowledgement, ms: the system asks nothing while
+/// How long written bytes may stay without an acknowledgement, ms: the system sends no probe while
 /// some are on their way, and repeats them for about 15 minutes.
 #[cfg(target_os = "linux")]
 const ACKNOWLEDGED_MS: u32 = 60_000;

@@ -57,7 +57,7 @@ impl Drop for OpenStream {
 
 impl OpenStream {
     /// Holds the stream open until the body of its response is dropped.
-    pub(crate) fn within<B: Body>(
+    pub(crate) fn hold<B: Body>(
         self,
         response: Response<B>,
         flow: &Arc<Flow>,

@@ -56,12 +56,12 @@ pub(crate) async fn serve(connection: Connection, service: Arc<Service>) {
         let flow = flow.clone();
         async move {
             let response = service.answer(caller, request).await;
-            Ok::<_, std::convert::Infallible>(stream.within(response, &flow))
+            Ok::<_, std::convert::Infallible>(stream.hold(response, &flow))
         }
     });
     let tasks = Tasks { door: door.clone(), broken: broken.clone() };
     let mut serving = std::pin::pin!(builder(tasks).serve_connection(TokioIo::new(stream), answer));
-    let mut is_ending = false;
+    let mut is_closing = false;
     loop {
         tokio::select! {
             biased;
@@ -74,12 +74,12 @@ pub(crate) async fn serve(connection: Connection, service: Arc<Service>) {
                 return;
             }
             () = flow.stalled() => return door.refuse(&peer, "stalled"),
-            () = door.draining(), if !is_ending => {}
-            () = activity.idle(door.settings().listening.idle), if !is_ending => {
+            () = door.draining(), if !is_closing => {}
+            () = activity.idle(door.settings().listening.idle), if !is_closing => {
                 door.metrics().refused("idle");
             }
         }
-        is_ending = true;
+        is_closing = true;
         serving.as_mut().graceful_shutdown();
     }
 }

@@ -1,4 +1,4 @@
-//! A method of the settings: its schemas, and the fields by which a record tells about a job.
+//! A method of the settings: its schemas, and the fields by which a record describes a job.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -26,7 +26,7 @@ pub(crate) struct Method {
     fields: Fields,
 }
 
-/// The paths of the fields that tell about a job; empty for `call`.
+/// The paths of the fields that describe a job; empty for `call`.
 #[derive(Debug, Default)]
 struct Fields {
     key: Vec<String>,
@@ -130,13 +130,13 @@ impl Method {
         Some(key.into_owned()).filter(|key| !key.is_empty())
     }
 
-    /// Returns `true` if a request asks for a stream to the end of the job.
+    /// Returns `true` if a request wants a stream to the end of the job.
     pub(crate) fn follows(&self, request: &RawValue) -> bool {
         let follow = &self.fields.follow;
         !follow.is_empty() && json::at(request.get(), follow) == Some("true")
     }
 
-    /// Returns the datum that tells the state of a job: the request's record with its id, if
+    /// Returns the datum with the state of a job: the request's record with its id, if
     /// there is one, and the state. In the frames of `init`, the field `follow` is null.
     ///
     /// # Errors

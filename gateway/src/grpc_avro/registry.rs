@@ -1,4 +1,4 @@
-//! A schema registry over HTTP/1.1, as the clients of the pipelines ask it: the door's schemas,
+//! A schema registry over HTTP/1.1, as the clients of the pipelines query it: the door's schemas,
 //! read only.
 
 use std::collections::BTreeMap;

@@ -161,7 +161,7 @@ impl Service {
             timeout(header.as_bytes()).ok_or_else(malformed)
         });
         let given = given.transpose()?;
-        let of = |most: Duration| Instant::now() + given.map_or(most, |given| given.min(most));
+        let of = |max: Duration| Instant::now() + given.map_or(max, |given| given.min(max));
         let short = self.door.settings().timeout;
         Ok(Deadlines {
             short: of(short),
@@ -222,7 +222,7 @@ impl Service {
         Ok(Reply::Stream(frame, Box::new(follow)))
     }
 
-    /// Tells the state of a job.
+    /// Returns the state of a job.
     async fn monitor(
         &self,
         caller: &Caller,

@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
         if (2..=5).contains(&protocol) { Ok(()) } else { Err(Refused::Protocol) }
     }
 
-    /// A frame says how many bytes follow. Nothing depends on it.
+    /// A frame states how many bytes follow. Nothing depends on it.
     fn frame(&mut self) -> Result<(), Refused> {
         let length = u64::from_le_bytes(self.array()?);
         let left = self.pickle.len() - self.at;

@@ -3,8 +3,8 @@
 use super::refused::Refused;
 use super::value::Value;
 
-/// The values that outer tuples and envelopes may hold beside the JSON that is bounded, in bytes.
-const BESIDE: usize = 4 << 10;
+/// The values that outer tuples and envelopes may hold next to the JSON that is bounded, in bytes.
+const EXTRA_BYTES: usize = 4 << 10;
 
 /// One stack of values; a mark is a position on it.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Stack {
 impl Stack {
     /// Creates an empty stack for values that need at most `bytes` bytes as JSON.
     pub(super) fn new(bytes: usize) -> Self {
-        let left = bytes.saturating_add(BESIDE);
+        let left = bytes.saturating_add(EXTRA_BYTES);
         Self { values: Vec::new(), marks: Vec::new(), bytes, left, pushed: 0 }
     }
 

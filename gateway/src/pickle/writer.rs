@@ -185,7 +185,7 @@ impl Writer {
     }
 }
 
-/// Returns the end of a text that begins at `at`, behind its quote.
+/// Returns the end of a text that begins at `at`, after its quote.
 fn end_of_text(json: &[u8], at: usize) -> usize {
     let mut next = at + 1;
     while let Some(byte) = json.get(next) {

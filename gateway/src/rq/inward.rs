@@ -32,7 +32,7 @@ const BEAT: Duration = Duration::from_millis(1500);
 /// The longest wait for jobs at Redis.
 const BLOCK: Duration = Duration::from_secs(5);
 /// The time limit for a connection to Redis.
-const WITHIN: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// The pause after an error.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -159,7 +159,7 @@ pub(super) async fn run(
     }
     // Before the lease ends: none of them may renew it.
     background.shutdown().await;
-    if let Err(error) = inbox.leave(WITHIN).await {
+    if let Err(error) = inbox.leave(TIMEOUT).await {
         tracing::debug!(gateway = door.name(), %error, "the lease at rq's Redis ends by time");
     }
     Ok(())
@@ -176,7 +176,7 @@ async fn take(shared: &Shared, context: &Arc<Context>, running: &mut Running) {
         let room = concurrency - running.len();
         if room > 0 && may_have_jobs {
             let ended = shared.ended.borrow().clone();
-            let taking = shared.inbox.take(&ended, queues, room, message, WITHIN);
+            let taking = shared.inbox.take(&ended, queues, room, message, TIMEOUT);
             if let Some(taken) = shared.taken(taking.await).await {
                 // The bound on bytes may have ended it before the queues were empty.
                 may_have_jobs = !taken.is_empty();
@@ -189,7 +189,7 @@ async fn take(shared: &Shared, context: &Arc<Context>, running: &mut Running) {
         }
         let room = room.min(half(concurrency) - running.later.len());
         if room > 0 && shared.may_send_later.swap(false, Ordering::Relaxed) {
-            let taking = shared.inbox.take_later(room, message, WITHIN);
+            let taking = shared.inbox.take_later(room, message, TIMEOUT);
             for job in shared.taken(taking.await).await.unwrap_or_default() {
                 running.later.spawn(run::run(context.clone(), job));
             }
@@ -231,7 +231,7 @@ async fn keep_lease(shared: Arc<Shared>) {
     let mut beats = interval(BEAT);
     loop {
         beats.tick().await;
-        match shared.inbox.beat(WITHIN).await {
+        match shared.inbox.beat(TIMEOUT).await {
             Ok(RqFound { ended, has_later }) => {
                 if !ended.is_empty() {
                     tracing::info!(

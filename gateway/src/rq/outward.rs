@@ -21,7 +21,7 @@ use crate::door::{Door, Failure, ForeignJob, Peer};
 use crate::error::DoorError;
 
 /// The time limit for removing a job, and for all of them when the door ends.
-const WITHIN: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// How much earlier than its caller's time the attempt to enqueue a job ends: the caller gets its
 /// error.
 const SLACK: Duration = Duration::from_millis(100);
@@ -55,7 +55,7 @@ pub(super) async fn run(
     let ended = door.run_jobs(Arc::new(workers), std::future::pending()).await;
     let mut removals = std::mem::take(&mut *locked(&removals));
     let removing = async { while removals.join_next().await.is_some() {} };
-    if timeout(WITHIN, removing).await.is_err() {
+    if timeout(TIMEOUT, removing).await.is_err() {
         tracing::debug!(gateway = door.name(), "jobs at rq's Redis are left to their TTL");
     }
     ended
@@ -81,8 +81,8 @@ impl Peer for RqWorkers {
                 SentJob { jobs: jobs.clone(), ids, queue: settings.to.clone(), timeout: left };
             let mut sent = Sent { job: sent_job, was_answered: false, removals };
             let (new, fields) = (sent.job.new_job(), fields.of(&settings.to));
-            let within = left.saturating_sub(SLACK).max(left / 2);
-            jobs.enqueue(&new, &fields, within).await.map_err(unavailable)?;
+            let limit = left.saturating_sub(SLACK).max(left / 2);
+            jobs.enqueue(&new, &fields, limit).await.map_err(unavailable)?;
             let answer = jobs.answer(&sent.job.ids.response_key, message, deadline).await;
             match answer.map_err(unavailable)? {
                 None => Err(Failure::new(Code::DeadlineExceeded, "no rq worker answered in time")),
@@ -124,8 +124,8 @@ impl SentJob {
     /// Removes the job, or what an answered one has left.
     async fn remove(&self, was_answered: bool) -> Result<(), StoreError> {
         match was_answered {
-            true => self.jobs.remove_answer(&self.new_job(), WITHIN).await,
-            false => self.jobs.withdraw(&self.new_job(), WITHIN).await,
+            true => self.jobs.remove_answer(&self.new_job(), TIMEOUT).await,
+            false => self.jobs.withdraw(&self.new_job(), TIMEOUT).await,
         }
     }
 }

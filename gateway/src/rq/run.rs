@@ -10,7 +10,7 @@ use std::time::Duration;
 use redcall_client::RequestBuilder;
 use redcall_common::settings::{RqErrors, RqSettings};
 use redcall_store::StoreError;
-use redcall_store::rq::{JobEnd, MAX_JOB_ID, RqEnded, RqInbox, TakenJob, Unreadable};
+use redcall_store::rq::{JobEnd, MAX_JOB_ID, RqFinish, RqInbox, TakenJob, Unreadable};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
@@ -27,7 +27,7 @@ const ANSWER_TTL: Duration = Duration::from_secs(600);
 /// The least time of a call: a job that is taken over has an end to fetch.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// The time limit of one attempt to write an end.
-const WITHIN: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// The pauses between attempts.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How often the end of a job is written that rq's Redis refuses; a lost connection counts too.
@@ -194,11 +194,11 @@ async fn queue(context: &Context, job: &str, request: RequestBuilder) -> End {
 /// inbox.
 async fn finish(context: &Context, end: &JobEnd<'_>) {
     let (gateway, id) = (context.door.name(), String::from_utf8_lossy(end.id));
-    match repeated(context, &id, || context.inbox.finish(end, WITHIN)).await {
-        Some(RqEnded::Ended) | None => {}
+    match repeated(context, &id, || context.inbox.finish(end, TIMEOUT)).await {
+        Some(RqFinish::Ended) | None => {}
         // Also if the reply to the last attempt was lost.
-        Some(RqEnded::NotOurs) => tracing::debug!(gateway, %id, "the job was ended before"),
-        Some(RqEnded::Unanswerable) => {
+        Some(RqFinish::NotOurs) => tracing::debug!(gateway, %id, "the job was ended before"),
+        Some(RqFinish::Unanswerable) => {
             context.door.metrics().refused("response key");
             tracing::warn!(gateway, %id, "the response key of a job is not a list");
         }
@@ -208,7 +208,7 @@ async fn finish(context: &Context, end: &JobEnd<'_>) {
 /// Moves a job from the inbox to the jobs that are sent later, which frees its room.
 async fn put_later(context: &Context, job: &TakenJob) {
     let id = String::from_utf8_lossy(&job.id);
-    repeated(context, &id, || context.inbox.put_later(job, WITHIN)).await;
+    repeated(context, &id, || context.inbox.put_later(job, TIMEOUT)).await;
 }
 
 /// Takes the last step of a job at rq's Redis, as often as it takes. Returns `None` if it gives up.

@@ -25,7 +25,7 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Reads the frames behind the delimiter.
+    /// Reads the frames after the delimiter.
     ///
     /// # Errors
     ///

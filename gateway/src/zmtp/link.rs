@@ -24,7 +24,7 @@ pub(super) struct Link {
     /// The peer has announced the version 3.`minor`.
     pub(super) minor: u8,
     /// The last time at which the peer has sent something.
-    pub(super) heard: Instant,
+    pub(super) received_at: Instant,
 }
 
 impl Link {
@@ -61,7 +61,7 @@ impl Link {
         write: WriteHalf<Stream>,
         minor: u8,
     ) -> Self {
-        Self { read, write, out: BytesMut::new(), minor, heard: Instant::now() }
+        Self { read, write, out: BytesMut::new(), minor, received_at: Instant::now() }
     }
 
     /// Writes all of `bytes`.
@@ -95,7 +95,7 @@ impl Link {
                 return Some(Err(error.into()));
             }
             let next = self.read.next().await?;
-            self.heard = Instant::now();
+            self.received_at = Instant::now();
             match next {
                 Ok(Incoming::Message(frames)) => return Some(Ok(frames)),
                 Ok(Incoming::Ping(context)) => self.out.extend(encode::pong(&context)),

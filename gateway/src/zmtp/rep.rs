@@ -31,7 +31,7 @@ pub(super) async fn serve(door: Arc<Door>, names: Arc<Names>, connection: Connec
     let largest = door.settings().message;
     let opened = door.next(Link::open(SocketType::Rep, stream, largest)).await;
     let ended = match opened {
-        Ok(Ok(link)) => Console { door: &door, names: &names, peer: &peer, link }.talk().await,
+        Ok(Ok(link)) => Console { door: &door, names: &names, peer: &peer, link }.exchange().await,
         Ok(Err(violation)) => Err(violation),
         Err(_) => Ok(()),
     };
@@ -86,7 +86,7 @@ struct Console<'a> {
 }
 
 impl Console<'_> {
-    async fn talk(mut self) -> Result<(), Violation> {
+    async fn exchange(mut self) -> Result<(), Violation> {
         let mut early = Early::new(self.door.settings().message);
         loop {
             let frames = match early.next() {

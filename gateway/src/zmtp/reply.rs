@@ -60,8 +60,8 @@ pub(super) fn read(body: &[u8], nonce: &str) -> Result<Box<RawValue>, Option<Fai
     }
     let failed = |code| {
         let known = message.and_then(|text| serde_json::from_str::<String>(text.get()).ok());
-        let said = known.unwrap_or_else(|| format!("the device answered {number}"));
-        Some(Failure::new(code, said))
+        let shown = known.unwrap_or_else(|| format!("the device answered {number}"));
+        Some(Failure::new(code, shown))
     };
     let error = match kind {
         Some(ResultKind::Success | ResultKind::Deferred | ResultKind::DeferredWithNotification) => {

@@ -38,8 +38,8 @@ async fn hostile_inputs_end_their_connection_only() {
             client.send(&bytes).await;
             // A header or a frame that is cut off.
             client.finish().await;
-            let said = client.closed().await;
-            assert!(authenticated || said.is_empty() || input["is"] == "a token that is a number");
+            let rest = client.closed().await;
+            assert!(authenticated || rest.is_empty() || input["is"] == "a token that is a number");
         }
     }
     assert_served(&mut other, address).await;
@@ -120,7 +120,7 @@ async fn hostile_messages_need_bounded_memory() {
     let address = gateway.address("counter", "listen").await;
     let mut other = Client::authenticated(address).await;
     other.initialize().await;
-    let (idle, mut most) = (gateway.rss(), 0);
+    let (idle, mut max) = (gateway.rss(), 0);
 
     // Frames that do not come to their end, before the token.
     let mut silent = Vec::new();
@@ -139,10 +139,10 @@ async fn hostile_messages_need_bounded_memory() {
             assert_eq!(client.receive().await.0, kind::ERROR);
             gateway.rss()
         });
-        most = join_all(sent).await.into_iter().max().unwrap_or_default().max(most);
+        max = join_all(sent).await.into_iter().max().unwrap_or_default().max(max);
     }
-    eprintln!("RSS: {} MiB idle, {} MiB at most", idle >> 20, most >> 20);
-    assert!(most < 256 << 20, "{} MiB", most >> 20);
+    eprintln!("RSS: {} MiB idle, {} MiB at most", idle >> 20, max >> 20);
+    assert!(max < 256 << 20, "{} MiB", max >> 20);
     assert_served(&mut other, address).await;
 }
 

@@ -17,7 +17,7 @@ const CLIENTS: usize = 1000;
 /// Authenticates, waits until all clients have, and adds 1.
 async fn add_one(address: SocketAddr, all: Arc<Barrier>) -> Received {
     let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
-    let mut say = async |message: &[u8], answers: usize| {
+    let mut send = async |message: &[u8], answers: usize| {
         stream.write_all(message).await.unwrap();
         let mut last = (kind::ERROR, String::new());
         for _ in 0..answers {
@@ -32,11 +32,11 @@ async fn add_one(address: SocketAddr, all: Arc<Barrier>) -> Received {
     };
     let token = format!(r#"{{"token":"{TOKEN}","await_response":true}}"#);
     let receipt = message(kind::OK, r#"{"message":"Received 'OK'"}"#);
-    assert_eq!(say(&message(kind::AUTH, &token), 2).await.0, kind::OK);
-    say(&receipt, 0).await;
+    assert_eq!(send(&message(kind::AUTH, &token), 2).await.0, kind::OK);
+    send(&receipt, 0).await;
     all.wait().await;
     let task = r#"{"command":"add","value_change":1,"await_response":true}"#;
-    say(&message(kind::EXEC, task), 2).await
+    send(&message(kind::EXEC, task), 2).await
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! bgpy's own client from PyPI, unmodified, with bgpy's own tasks behind the gateway, as
-//! `docs/guide/gateway-bgpy.md` says.
+//! `docs/guide/gateway-bgpy.md` shows.
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -107,7 +107,7 @@ impl Drop for Steps {
     }
 }
 
-/// Runs blocking steps beside the async harness.
+/// Runs blocking steps alongside the async harness.
 async fn blocking<T: Send + 'static>(steps: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(steps).await.unwrap()
 }

@@ -41,8 +41,8 @@ async fn drain_overrun_ends_in_time_and_loses_no_request() {
     peer.request(1, "gate", "S", json!("pm")).await;
     peer.notify("gate", "S", json!("notification")).await;
     let ticket = client.request("run").queue("pm").submit().await.unwrap();
-    let asked = peer.next().await;
-    assert_eq!(asked["params"]["sid"], json!(ticket.id));
+    let incoming = peer.next().await;
+    assert_eq!(incoming["params"]["sid"], json!(ticket.id));
     let mut started = Vec::new();
     while started.len() < 3 {
         started.push(gate.started.recv().await.unwrap());
@@ -64,9 +64,9 @@ async fn drain_overrun_ends_in_time_and_loses_no_request() {
     // The next gateway has the rest: the job of the application, and the answer of rq's caller.
     let second = stage.program(DOORS);
     let mut peer = Peer::connect(second.address("apps", "listen").await).await;
-    let asked = peer.next().await;
-    assert_eq!(asked["params"]["sid"], json!(ticket.id));
-    peer.answer(&asked, json!(7)).await;
+    let incoming = peer.next().await;
+    assert_eq!(incoming["params"]["sid"], json!(ticket.id));
+    peer.answer(&incoming, json!(7)).await;
     assert_eq!(client.fetch(&ticket.response_key).await.unwrap().data.get(), "7");
     gate.ends.add_permits(3);
     assert_eq!(rq.answer(&key).await, json!("rq"));

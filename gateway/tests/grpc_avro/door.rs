@@ -1,4 +1,4 @@
-//! The door of the tests, and handlers that end when a test says so.
+//! The door of the tests, and handlers that end when a test ends them.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl Template {
     }
 }
 
-/// Adds the job `template`: a run reports its start, and ends when [`Template::end_one`] says so.
+/// Adds the job `template`: a run reports its start, and ends at [`Template::end_one`].
 /// It fails if the record's `ingest_type` is `fails`.
 pub(crate) fn template(worker: Worker) -> (Worker, Template) {
     let (starts, started) = mpsc::unbounded_channel();
@@ -68,7 +68,7 @@ pub(crate) fn template(worker: Worker) -> (Worker, Template) {
         async move {
             let data = request.data().get().to_owned();
             let fails = data.contains("\"fails\"");
-            // A test that looks at no start has dropped its end.
+            // A test that reads no start has dropped its end.
             let _ = starts.send(data);
             waits.acquire().await.expect("never closed").forget();
             match fails {

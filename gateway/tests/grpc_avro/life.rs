@@ -55,7 +55,7 @@ async fn failed_job_ends_its_stream_with_error() {
 }
 
 #[tokio::test]
-async fn monitor_tells_the_state_of_running_and_ended_jobs() {
+async fn monitor_returns_the_state_of_running_and_ended_jobs() {
     let Some(python) = python() else { return };
     let stage = Stage::new().await;
     let gateway = stage.gateway(&door("")).await;
@@ -71,7 +71,7 @@ async fn monitor_tells_the_state_of_running_and_ended_jobs() {
     follower.begin(monitor(&id, true)).await;
     let first = follower.record().await;
     assert_eq!((&first["hash"], &first["status"]), (&json!(id), &json!("Processing")));
-    // As the original service: the field that asks for the stream stays in these frames.
+    // As the original service: the field that requests the stream stays in these frames.
     assert_eq!(first["task_args"]["persistence"], true);
     job.end_one();
     assert_eq!(follower.state().await, "Success");
@@ -132,8 +132,8 @@ async fn call_waits_for_the_answer_of_its_job() {
         ("less", "INTERNAL", "record_data: the field is missing"),
         ("late", "DEADLINE_EXCEEDED", ""),
     ] {
-        let (found, said) = client.refused(call(kind)).await;
-        assert!(found == code && said.contains(details), "{kind}: {found} {said}");
+        let (found, message) = client.refused(call(kind)).await;
+        assert!(found == code && message.contains(details), "{kind}: {found} {message}");
     }
 }
 

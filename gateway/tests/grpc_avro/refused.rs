@@ -1,4 +1,4 @@
-//! Messages and requests that are refused, beside a stream that goes on; recorded sessions.
+//! Messages and requests that are refused, alongside a stream that goes on; recorded sessions.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::client::{GrpcClient, INIT, MONITOR, monitor, record, vectors};
 use crate::door::{door, worker};
 use crate::hostile::{answer_of, data_of};
 use crate::python::python;
-use crate::raw::{self, ask, connect};
+use crate::raw::{self, connect, exchange};
 use crate::support::Stage;
 
 #[derive(Deserialize)]
@@ -102,14 +102,14 @@ async fn requests_that_are_not_calls_of_the_door_are_refused() {
     let mut sender = connect(gateway.address("scix", "listen"), 1 << 20).await;
     let message = raw::init_message(false);
     let unknown = raw::request("/templateaapi.TemplateInit/other", &[], message.clone());
-    assert_eq!(ask(&mut sender, unknown).await.code, Some(12));
+    assert_eq!(exchange(&mut sender, unknown).await.code, Some(12));
     let encoding = raw::init(false, &[("grpc-encoding", "br")]);
-    assert_eq!(ask(&mut sender, encoding).await.code, Some(12));
+    assert_eq!(exchange(&mut sender, encoding).await.code, Some(12));
     let kind = raw::init(false, &[("content-type", "application/json")]);
-    assert_eq!(ask(&mut sender, kind).await.http, 415);
+    assert_eq!(exchange(&mut sender, kind).await.http, 415);
     let mut verb = raw::init(false, &[]);
     *verb.method_mut() = hyper::Method::GET;
-    assert_eq!(ask(&mut sender, verb).await.http, 405);
+    assert_eq!(exchange(&mut sender, verb).await.http, 405);
     for body in [
         vec![],
         vec![0, 0, 0],
@@ -118,12 +118,12 @@ async fn requests_that_are_not_calls_of_the_door_are_refused() {
         [vec![2], message[1..].to_vec()].concat(),
     ] {
         let shown = format!("{body:?}");
-        let ended = ask(&mut sender, raw::request(INIT, &[], body)).await;
-        assert_eq!((ended.http, ended.code, ended.messages.len()), (200, Some(3), 0), "{shown}");
+        let answer = exchange(&mut sender, raw::request(INIT, &[], body)).await;
+        assert_eq!((answer.http, answer.code, answer.messages.len()), (200, Some(3), 0), "{shown}");
     }
     // The connection has survived all of them.
     let good = raw::init(false, &[("content-type", "application/grpc+proto")]);
-    assert_eq!(ask(&mut sender, good).await.code, Some(0));
+    assert_eq!(exchange(&mut sender, good).await.code, Some(0));
 }
 
 #[derive(Deserialize)]
@@ -201,8 +201,8 @@ async fn settings_that_do_not_fit_their_schemas_are_refused() {
     ] {
         let settings = stage.settings(&door("").replace(from, to));
         let problems = Gateway::check(&settings);
-        let said = problems.iter().map(ToString::to_string).collect::<String>();
-        assert!(said.contains(expected), "{to}: {said}");
+        let messages = problems.iter().map(ToString::to_string).collect::<String>();
+        assert!(messages.contains(expected), "{to}: {messages}");
         let opened = Gateway::open(settings).await;
         assert!(opened.is_err_and(|error| error.to_string().contains(expected)), "{to}");
     }

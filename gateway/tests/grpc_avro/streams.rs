@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::client::{CALL, GrpcClient, INIT, monitor, record};
 use crate::door::{door, worker};
 use crate::python::python;
-use crate::raw::{self, ask, connect};
+use crate::raw::{self, connect, exchange};
 use crate::support::Stage;
 
 /// Bytes that a stream may carry before they are read, where it does not matter.
@@ -25,7 +25,7 @@ async fn stream_ends_at_its_grpc_timeout_and_its_job_goes_on() {
     let (_worker, mut job) = worker(&stage).await;
     // This client has no deadline of its own: the server ends the stream.
     let mut sender = connect(gateway.address("scix", "listen"), WIDE).await;
-    let ended = ask(&mut sender, raw::init(true, &[("grpc-timeout", "700m")])).await;
+    let ended = exchange(&mut sender, raw::init(true, &[("grpc-timeout", "700m")])).await;
     assert_eq!((ended.http, ended.code), (200, Some(4)));
     assert!(!ended.messages.is_empty());
     job.started.recv().await.unwrap();
@@ -42,11 +42,11 @@ async fn malformed_grpc_timeout_is_refused() {
     let gateway = stage.gateway(&door("")).await;
     let mut sender = connect(gateway.address("scix", "listen"), WIDE).await;
     for wrong in ["", "1", "S", "123456789S", "-1S", "1s"] {
-        let ended = ask(&mut sender, raw::init(false, &[("grpc-timeout", wrong)])).await;
+        let ended = exchange(&mut sender, raw::init(false, &[("grpc-timeout", wrong)])).await;
         assert_eq!(ended.code, Some(3), "{wrong}");
     }
     // Over at once.
-    let ended = ask(&mut sender, raw::init(false, &[("grpc-timeout", "0n")])).await;
+    let ended = exchange(&mut sender, raw::init(false, &[("grpc-timeout", "0n")])).await;
     assert_eq!(ended.code, Some(4));
 }
 
@@ -55,9 +55,9 @@ async fn job_for_a_full_queue_is_refused() {
     let stage = Stage::new().await;
     let gateway = stage.gateway(&door("[limits]\nmax_length = 1\n")).await;
     let mut sender = connect(gateway.address("scix", "listen"), WIDE).await;
-    assert_eq!(ask(&mut sender, raw::init(false, &[])).await.code, Some(0));
+    assert_eq!(exchange(&mut sender, raw::init(false, &[])).await.code, Some(0));
     // RESOURCE_EXHAUSTED.
-    assert_eq!(ask(&mut sender, raw::init(false, &[])).await.code, Some(8));
+    assert_eq!(exchange(&mut sender, raw::init(false, &[])).await.code, Some(8));
 }
 
 /// A request whose message never comes whole must not hold its stream.
@@ -151,7 +151,7 @@ async fn slow_reader_gets_all_frames_and_delays_nothing_else() {
     job.end_one();
     job.end_one();
     let mut quick = connect(address, WIDE).await;
-    let ended = ask(&mut quick, raw::init(true, &[])).await;
+    let ended = exchange(&mut quick, raw::init(true, &[])).await;
     assert_eq!((ended.code, states(&ended.messages.concat())), (Some(0), vec![0, 1, 3]));
     let (mut bytes, mut code) = (Vec::new(), None);
     while let Some(frame) = body.frame().await {
@@ -182,7 +182,7 @@ async fn connection_has_100_streams_and_the_next_waits() {
     let gateway = stage.gateway(&door("")).await;
     let mut sender = connect(gateway.address("scix", "listen"), WIDE).await;
     // The first response comes after the server's settings.
-    assert_eq!(ask(&mut sender, raw::init(false, &[])).await.code, Some(0));
+    assert_eq!(exchange(&mut sender, raw::init(false, &[])).await.code, Some(0));
     let mut open = Vec::new();
     for _ in 0..100 {
         open.push(sender.send_request(raw::init(true, &[])).await.unwrap());
@@ -203,7 +203,7 @@ async fn idle_connection_is_closed_and_one_with_a_stream_is_not() {
     let mut busy = connect(address, WIDE).await;
     let body = busy.send_request(raw::init(true, &[])).await.unwrap();
     let mut idle = connect(address, WIDE).await;
-    assert_eq!(ask(&mut idle, raw::init(false, &[])).await.code, Some(0));
+    assert_eq!(exchange(&mut idle, raw::init(false, &[])).await.code, Some(0));
     eventually("the idle connection to end", async || idle.is_closed().then_some(())).await;
     assert!(!busy.is_closed());
     drop(body);

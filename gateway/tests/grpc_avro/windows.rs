@@ -72,7 +72,7 @@ async fn client_that_takes_no_response_is_disconnected() {
     }
     // Others go on.
     let mut other = connect(address, 1 << 20).await;
-    assert_eq!(raw::ask(&mut other, raw::init(false, &[])).await.code, Some(0));
+    assert_eq!(raw::exchange(&mut other, raw::init(false, &[])).await.code, Some(0));
 }
 
 #[tokio::test]

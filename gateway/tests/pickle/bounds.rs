@@ -18,9 +18,9 @@ fn assert_bounded(pickle: &[u8]) -> Refused {
         let json = read(pickle, &BOUNDS).and_then(|document| document.root().json());
         refused = Some(json.unwrap_err());
     });
-    let most = ALLOCATOR.max_allocated() >> 20;
-    eprintln!("{:?} {time:?}, at most {most} MiB so far", refused.as_ref().unwrap());
-    assert!(most < 32, "{most} MiB");
+    let max = ALLOCATOR.max_allocated() >> 20;
+    eprintln!("{:?} {time:?}, at most {max} MiB so far", refused.as_ref().unwrap());
+    assert!(max < 32, "{max} MiB");
     assert!(time < Duration::from_secs(1), "{time:?}");
     refused.unwrap()
 }

@@ -73,14 +73,14 @@ fn hostile_jobs_are_refused_in_little_time_and_memory() {
     let vectors: Vec<Value> = serde_json::from_str(REFUSE).unwrap();
     assert_eq!(vectors.len(), 36);
     // The figure is a release build's.
-    let most = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 100 });
+    let max = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 100 });
     for vector in vectors {
         let data = unhex(vector["data_hex"].as_str().unwrap());
         let time = processor_time(|| {
             let refused = job(&data).expect_err(vector["is"].as_str().unwrap());
             eprintln!("{}: {refused}", vector["is"]);
         });
-        assert!(time < most, "{}: {time:?}", vector["is"]);
+        assert!(time < max, "{}: {time:?}", vector["is"]);
     }
     let allocated = ALLOCATOR.max_allocated();
     assert!(allocated < 32 << 20, "{allocated} bytes");

@@ -83,15 +83,15 @@ async fn killed_gateway_leaves_its_jobs_to_the_next_application() {
     let first = stage.program(&text);
     let mut peer = Peer::connect(first.address("apps", "listen").await).await;
     let ticket = client.request("run").queue("pm").submit().await.unwrap();
-    let asked = peer.next().await;
-    assert_eq!(asked["params"]["sid"], json!(ticket.id));
+    let incoming = peer.next().await;
+    assert_eq!(incoming["params"]["sid"], json!(ticket.id));
     killed(first);
     assert_eq!(peer.next_text().await, None);
     let second = stage.program(&text);
     let mut peer = Peer::connect(second.address("apps", "listen").await).await;
-    let asked = peer.next().await;
-    assert_eq!(asked["params"]["sid"], json!(ticket.id));
-    peer.answer(&asked, json!({"type": 0})).await;
+    let incoming = peer.next().await;
+    assert_eq!(incoming["params"]["sid"], json!(ticket.id));
+    peer.answer(&incoming, json!({"type": 0})).await;
     assert_eq!(client.fetch(&ticket.response_key).await.unwrap().data.get(), r#"{"type":0}"#);
 }
 
@@ -141,8 +141,8 @@ async fn link_survives_a_restart_of_redis() {
     let mut peer = Peer::connect(gateway.address("apps", "listen")).await;
     let run = || client.request("run").queue("pm").timeout(Duration::from_secs(15));
     let call = tokio::spawn(run().wait());
-    let asked = peer.next().await;
-    peer.answer(&asked, json!(1)).await;
+    let incoming = peer.next().await;
+    peer.answer(&incoming, json!(1)).await;
     assert_eq!(call.await.unwrap().unwrap().data.get(), "1");
 
     redis.kill();
@@ -152,14 +152,14 @@ async fn link_survives_a_restart_of_redis() {
     redis.start_again().await;
 
     // The same link calls and is called again.
-    let asked = eventually("a job to reach the application", async || {
+    let incoming = eventually("a job to reach the application", async || {
         let call = client.request("run").queue("pm").timeout(Duration::from_secs(1)).submit();
         call.await.ok()?;
         Some(peer.next().await)
     })
     .await;
-    assert_eq!(asked["method"], "run");
-    peer.answer(&asked, json!(2)).await;
+    assert_eq!(incoming["method"], "run");
+    peer.answer(&incoming, json!(2)).await;
     let refused = peer.call(2, "echo", json!(1)).await;
     assert_eq!(error(&refused).0, -2, "there is no worker of `default`: {refused}");
     assert_eq!(Code::NoWorkers.as_str(), "no_workers");

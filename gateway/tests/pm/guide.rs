@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::raw::{Peer, server};
 use crate::support::Stage;
 
-/// Returns the block behind the mark `name`.
+/// Returns the block after the mark `name`.
 fn block(name: &str) -> String {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/gateway-pm.md");
     let page = std::fs::read_to_string(page).unwrap();
@@ -46,11 +46,11 @@ async fn dataflow_run(
     client: State<Client>,
 ) -> Result<Json<Value>, HandlerError> {
     request.progress(&json!({"percent": 50})).await?;
-    let mut question = client.request("graph_get").queue("frontend");
+    let mut lookup = client.request("graph_get").queue("frontend");
     if let Some(session) = request.headers().get("sid") {
-        question = question.header("sid", session);
+        lookup = lookup.header("sid", session);
     }
-    Ok(Json(question.wait().await?.json()?))
+    Ok(Json(lookup.wait().await?.json()?))
 }
 
 #[tokio::test]

@@ -72,10 +72,10 @@ async fn job_is_a_request_of_the_application_and_its_result_the_answer() {
     assert_eq!(answer.data.get(), data);
     // The next one has the next id, and data of null become an empty object.
     let second = tokio::spawn(door.request("export", &json!(null)).wait());
-    let asked = door.peer.next().await;
-    assert_eq!((&asked["id"], &asked["params"]["params"]), (&json!(2), &json!({})));
+    let incoming = door.peer.next().await;
+    assert_eq!((&incoming["id"], &incoming["params"]["params"]), (&json!(2), &json!({})));
     // The library of the peers writes false results so.
-    door.peer.answer(&asked, json!({})).await;
+    door.peer.answer(&incoming, json!({})).await;
     assert_eq!(second.await.unwrap().unwrap().data.get(), "{}");
 }
 
@@ -84,16 +84,16 @@ async fn progress_and_questions_belong_to_the_jobs_session() {
     let mut door = open("").await;
     let _worker = door.stage.worker(|worker| worker).await;
     let mut stream = door.request("run", &json!({})).header("sid", "S").stream().await.unwrap();
-    let asked = door.peer.next().await;
-    assert_eq!(asked["params"]["sid"], "S");
+    let incoming = door.peer.next().await;
+    assert_eq!(incoming["params"]["sid"], "S");
     for progress in [json!(0), json!(50), json!({"of": 2})] {
         let params = json!({"method": "run", "progress": progress});
         door.peer.notify("progress_change", "S", params).await;
     }
-    // A question from inside, under id 0.
+    // A request from inside, under id 0.
     door.peer.request(0, "echo", "S", json!({"of": 1})).await;
     assert_eq!(door.peer.next().await, result(0, "S", &json!({"of": 1})));
-    door.peer.answer(&asked, json!({"type": 0})).await;
+    door.peer.answer(&incoming, json!({"type": 0})).await;
     for progress in [r#"{"percent":0}"#, r#"{"percent":50}"#, r#"{"percent":{"of":2}}"#] {
         match stream.next().await.unwrap().unwrap() {
             Update::Progress(data) => assert_eq!(data.get(), progress),
@@ -116,8 +116,8 @@ async fn errors_of_the_application_become_codes() {
         (-3, Code::HandlerFailed, Some(r#"{"code":-3}"#)),
     ] {
         let call = tokio::spawn(door.request("run", &json!({})).wait());
-        let asked = door.peer.next().await;
-        door.peer.fail(&asked, code, "out of paper").await;
+        let incoming = door.peer.next().await;
+        door.peer.fail(&incoming, code, "out of paper").await;
         let data = data.map(str::to_owned);
         assert_eq!(failed(call.await.unwrap()), (wanted, "out of paper".to_owned(), data));
     }
@@ -131,9 +131,9 @@ async fn data_that_are_not_params_are_refused_unsent() {
         assert_eq!(failed.0, Code::InvalidData);
     }
     let call = tokio::spawn(door.request("run", &json!([])).wait());
-    let asked = door.peer.next().await;
-    assert_eq!((&asked["id"], &asked["params"]["params"]), (&json!(1), &json!([])));
-    door.peer.answer(&asked, json!(1)).await;
+    let incoming = door.peer.next().await;
+    assert_eq!((&incoming["id"], &incoming["params"]["params"]), (&json!(1), &json!([])));
+    door.peer.answer(&incoming, json!(1)).await;
     call.await.unwrap().unwrap();
 }
 
@@ -148,9 +148,9 @@ async fn job_waits_for_an_application_that_comes_later() {
     let refused = client.request("run").queue("pm").wait().await.unwrap_err();
     assert_eq!(refused.code(), Code::NoWorkers);
     let mut peer = Peer::connect(gateway.address("apps", "listen")).await;
-    let asked = peer.next().await;
-    assert_eq!(asked["params"]["sid"], json!(ticket.id));
-    peer.answer(&asked, json!(["done"])).await;
+    let incoming = peer.next().await;
+    assert_eq!(incoming["params"]["sid"], json!(ticket.id));
+    peer.answer(&incoming, json!(["done"])).await;
     assert_eq!(client.fetch(&ticket.response_key).await.unwrap().data.get(), r#"["done"]"#);
 }
 
@@ -166,9 +166,9 @@ async fn lost_application_ends_its_jobs_at_once() {
     // Later ones wait for the next application.
     let ticket = door.client.request("run").queue("pm").submit().await.unwrap();
     let mut next = Peer::connect(door.gateway.address("apps", "listen")).await;
-    let asked = next.next().await;
-    assert_eq!((&asked["id"], &asked["params"]["sid"]), (&json!(1), &json!(ticket.id)));
-    next.answer(&asked, json!(1)).await;
+    let incoming = next.next().await;
+    assert_eq!((&incoming["id"], &incoming["params"]["sid"]), (&json!(1), &json!(ticket.id)));
+    next.answer(&incoming, json!(1)).await;
     assert_eq!(door.client.fetch(&ticket.response_key).await.unwrap().data.get(), "1");
 }
 
@@ -177,11 +177,11 @@ async fn job_of_a_lost_application_reruns_if_its_settings_say_so() {
     let rerun = "[jobs.run]\nhandler = \"builtin:echo\"\non_worker_loss = \"rerun\"\n";
     let mut door = open(rerun).await;
     let ticket = door.request("run", &json!({"n": 1})).submit().await.unwrap();
-    let asked = door.peer.next().await;
+    let incoming = door.peer.next().await;
     door.peer.close().await;
     let mut next = Peer::connect(door.gateway.address("apps", "listen")).await;
     let again = next.next().await;
-    assert_eq!((&again["params"], &again["id"]), (&asked["params"], &json!(1)));
+    assert_eq!((&again["params"], &again["id"]), (&incoming["params"], &json!(1)));
     next.answer(&again, json!(2)).await;
     assert_eq!(door.client.fetch(&ticket.response_key).await.unwrap().data.get(), "2");
 }
@@ -192,10 +192,10 @@ async fn late_answers_are_dropped() {
     let late =
         failed(door.request("run", &json!({})).timeout(Duration::from_secs(60)).wait().await);
     assert_eq!(late.0, Code::DeadlineExceeded);
-    let asked = door.peer.next().await;
+    let incoming = door.peer.next().await;
     let call = tokio::spawn(door.request("run", &json!({})).wait());
     let second = door.peer.next().await;
-    door.peer.answer(&asked, json!("late")).await;
+    door.peer.answer(&incoming, json!("late")).await;
     // Neither is an answer that belongs to nothing.
     door.peer.answer(&json!({"id": 999, "params": {"sid": "S"}}), json!("unknown")).await;
     door.peer.answer(&json!({"id": null, "params": {"sid": "S"}}), json!("unknown")).await;
@@ -207,17 +207,17 @@ async fn late_answers_are_dropped() {
 async fn jobs_beyond_concurrency_wait_in_redis() {
     let mut door = open("concurrency = 1\n").await;
     let first = door.request("run", &json!({"n": 1})).submit().await.unwrap();
-    let asked = door.peer.next().await;
+    let incoming = door.peer.next().await;
     let second = door.request("run", &json!({"n": 2})).submit().await.unwrap();
     let waiting = async || {
         let queue = door.client.inspect().queue("pm").await.ok()?;
         (queue.running == 1 && queue.length == 1).then_some(())
     };
     eventually("one job to run and one to wait", waiting).await;
-    door.peer.answer(&asked, json!(1)).await;
-    let asked = door.peer.next().await;
-    assert_eq!(asked["params"]["params"]["n"], 2);
-    door.peer.answer(&asked, json!(2)).await;
+    door.peer.answer(&incoming, json!(1)).await;
+    let incoming = door.peer.next().await;
+    assert_eq!(incoming["params"]["params"]["n"], 2);
+    door.peer.answer(&incoming, json!(2)).await;
     for (ticket, answer) in [(first, "1"), (second, "2")] {
         assert_eq!(door.client.fetch(&ticket.response_key).await.unwrap().data.get(), answer);
     }
@@ -230,9 +230,9 @@ async fn cancelled_job_frees_its_place() {
     door.peer.next().await;
     ticket.cancel().await.unwrap();
     let call = tokio::spawn(door.request("export", &json!({})).wait());
-    let asked = door.peer.next().await;
-    assert_eq!(asked["method"], "export");
-    door.peer.answer(&asked, json!(1)).await;
+    let incoming = door.peer.next().await;
+    assert_eq!(incoming["method"], "export");
+    door.peer.answer(&incoming, json!(1)).await;
     call.await.unwrap().unwrap();
 }
 
@@ -242,17 +242,17 @@ async fn draining_gateway_waits_for_its_running_calls() {
     let _worker = door.stage.worker(|worker| worker).await;
     door.peer.request(1, "sleep", "S", json!({"ms": 500})).await;
     let call = tokio::spawn(door.request("run", &json!({})).wait());
-    let asked = door.peer.next().await;
-    let ending = tokio::spawn(door.gateway.end());
+    let incoming = door.peer.next().await;
+    let stopping = tokio::spawn(door.gateway.end());
     let mut answers = vec![door.peer.next().await];
     // Requests are refused, except those from inside a job that runs.
     assert_eq!(error(&door.peer.call(2, "echo", json!({})).await).0, -2);
-    let inside = asked["params"]["sid"].as_str().unwrap().to_owned();
+    let inside = incoming["params"]["sid"].as_str().unwrap().to_owned();
     door.peer.request(3, "echo", &inside, json!({"of": 1})).await;
     assert_eq!(door.peer.next().await, result(3, &inside, &json!({"of": 1})));
-    door.peer.answer(&asked, json!(1)).await;
+    door.peer.answer(&incoming, json!(1)).await;
     call.await.unwrap().unwrap();
-    ending.await.unwrap().unwrap();
+    stopping.await.unwrap().unwrap();
     answers.extend(door.peer.end().await.iter().map(|text| serde_json::from_str(text).unwrap()));
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!((&answers[0]["id"], answers[0]["result"].is_object()), (&json!(1), true));
@@ -270,11 +270,11 @@ async fn job_without_session_goes_to_the_newest_browser() {
     );
     let _gateway = stage.gateway(&door).await;
     let mut peer = Peer::accept(&listener).await;
-    let ask = || tokio::spawn(client.request("graph_get").queue("browser").submit());
+    let submission = || tokio::spawn(client.request("graph_get").queue("browser").submit());
     let mut newest = Vec::new();
-    let ticket = ask().await.unwrap().unwrap();
-    let asked = peer.next().await;
-    assert_eq!(asked["params"]["sid"], json!(ticket.id));
+    let ticket = submission().await.unwrap().unwrap();
+    let incoming = peer.next().await;
+    assert_eq!(incoming["params"]["sid"], json!(ticket.id));
     for sid in ["old", "new"] {
         peer.request(1, "add", sid, json!({"a": 1, "b": 2})).await;
         peer.next().await;
@@ -282,7 +282,7 @@ async fn job_without_session_goes_to_the_newest_browser() {
     // A superseded session may still stop its runs.
     peer.request(2, "echo", "old", json!({})).await;
     peer.next().await;
-    ask().await.unwrap().unwrap();
+    submission().await.unwrap().unwrap();
     newest.push(peer.next().await["params"]["sid"].clone());
     let named = client.request("graph_get").queue("browser").header("sid", "old");
     named.submit().await.unwrap();

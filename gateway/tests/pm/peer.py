@@ -51,7 +51,7 @@ class Link:
         self.writing = threading.Lock()
         self.numbering = threading.Lock()
         self.next_id = 0
-        self.asked = {}
+        self.open = {}
 
     def send(self, message):
         data = json.dumps(message, ensure_ascii=False).encode()
@@ -68,7 +68,7 @@ class Link:
         """Sends a request from inside a method, and waits for its answer."""
         with self.numbering:
             own, self.next_id = self.next_id, self.next_id + 1
-        answers = self.asked[own] = queue.Queue()
+        answers = self.open[own] = queue.Queue()
         message = {"jsonrpc": "2.0", "id": own, "method": method, "params": params}
         self.send_in_session(message, sid)
         answer = answers.get()
@@ -100,7 +100,7 @@ class Link:
                 self.answered(message)
 
     def answered(self, message):
-        own = self.asked.pop(message["id"], None)
+        own = self.open.pop(message["id"], None)
         if own is not None:
             own.put(message)
         else:

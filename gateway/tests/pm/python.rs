@@ -108,7 +108,7 @@ async fn application_on_json_rpc_runs_jobs_and_asks_from_inside() {
     let unknown = call("custom_nope", json!({})).await.unwrap_err();
     assert_eq!(unknown.code(), redcall_client::Code::UnknownJob);
 
-    // Progress, then a question under id 0, then the result.
+    // Progress, then a request under id 0, then the result.
     let data = json!({"dataflow": {"graphs": []}});
     let run = client.request("dataflow_run").queue("pm").data(&data);
     let mut stream = run.stream().await.unwrap();

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// Only ever used up by a test that fails.
-const WITHIN: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One end of a link.
 pub(crate) struct Peer {
@@ -38,7 +38,7 @@ impl Peer {
 
     /// Accepts the gateway as the server does.
     pub(crate) async fn accept(listener: &TcpListener) -> Self {
-        let (stream, _) = timeout(WITHIN, listener.accept()).await.expect("a connection").unwrap();
+        let (stream, _) = timeout(TIMEOUT, listener.accept()).await.expect("a connection").unwrap();
         Self { stream }
     }
 
@@ -70,17 +70,17 @@ impl Peer {
         self.send(&json!({"jsonrpc": "2.0", "method": method, "params": params})).await;
     }
 
-    /// Answers the request `asked` with `result`, in its session.
-    pub(crate) async fn answer(&mut self, asked: &Value, result: Value) {
-        let result = json!({"sid": asked["params"]["sid"], "result": result});
-        self.send(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": result})).await;
+    /// Answers the request `incoming` with `result`, in its session.
+    pub(crate) async fn answer(&mut self, incoming: &Value, result: Value) {
+        let result = json!({"sid": incoming["params"]["sid"], "result": result});
+        self.send(&json!({"jsonrpc": "2.0", "id": incoming["id"], "result": result})).await;
     }
 
-    /// Answers the request `asked` with an error.
-    pub(crate) async fn fail(&mut self, asked: &Value, code: i64, message: &str) {
+    /// Answers the request `incoming` with an error.
+    pub(crate) async fn fail(&mut self, incoming: &Value, code: i64, message: &str) {
         let error = json!({"code": code, "message": message});
-        let error = json!({"sid": asked["params"]["sid"], "error": error});
-        self.send(&json!({"jsonrpc": "2.0", "id": asked["id"], "error": error})).await;
+        let error = json!({"sid": incoming["params"]["sid"], "error": error});
+        self.send(&json!({"jsonrpc": "2.0", "id": incoming["id"], "error": error})).await;
     }
 
     /// Reads the text of the next message; `None` if the connection has ended.
@@ -91,7 +91,7 @@ impl Peer {
             self.stream.read_exact(&mut bytes).await.ok()?;
             Some(String::from_utf8(bytes).unwrap())
         };
-        timeout(WITHIN, reading).await.expect("a message or the end of the connection")
+        timeout(TIMEOUT, reading).await.expect("a message or the end of the connection")
     }
 
     /// Reads the next message.

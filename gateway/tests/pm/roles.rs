@@ -103,8 +103,8 @@ async fn standby_gateway_takes_over_within_six_seconds() {
     assert_eq!(peer.call(1, "echo", json!(1)).await["id"], 1);
     let standby = stage.gateway(&connect(&address)).await;
     let ticket = client.request("graph_get").queue("browser").submit().await.unwrap();
-    let asked = peer.next().await;
-    peer.answer(&asked, json!(1)).await;
+    let incoming = peer.next().await;
+    peer.answer(&incoming, json!(1)).await;
     client.fetch(&ticket.response_key).await.unwrap();
     first.kill().await;
     let ended = Instant::now();
@@ -139,8 +139,8 @@ async fn connection_that_is_soon_closed_gets_no_jobs() {
     while in_vain < 3 {
         let call = client.request("graph_get").queue("browser").data(&json!({"number": number}));
         let call = tokio::spawn(call.wait());
-        let asked = first.next().await;
-        first.answer(&asked, json!(number)).await;
+        let incoming = first.next().await;
+        first.answer(&incoming, json!(number)).await;
         assert_eq!(call.await.unwrap().unwrap().data.get(), number.to_string());
         number += 1;
         in_vain += usize::from(connections.try_recv().is_ok());

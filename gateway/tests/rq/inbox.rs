@@ -5,13 +5,13 @@ mod scripts;
 use std::time::Duration;
 
 use redcall_store::Connector;
-use redcall_store::rq::{JobEnd, RqEnded, RqInbox, RqKeys, TakenJob, Unreadable};
+use redcall_store::rq::{JobEnd, RqFinish, RqInbox, RqKeys, TakenJob, Unreadable};
 use redcall_testkit::TestRedis;
 use redcall_testkit::redis::AsyncCommands as _;
 
 use crate::rq_redis::RqRedis;
 
-const WITHIN: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(1000);
 
 async fn inbox(redis: &TestRedis, lease: Duration) -> RqInbox {
@@ -19,9 +19,9 @@ async fn inbox(redis: &TestRedis, lease: Duration) -> RqInbox {
     RqInbox::open(connector, RqKeys::new("redcall", "door"), lease).await.unwrap()
 }
 
-async fn take(inbox: &RqInbox, ended: &[String], room: usize, most: usize) -> Vec<TakenJob> {
+async fn take(inbox: &RqInbox, ended: &[String], room: usize, max: usize) -> Vec<TakenJob> {
     let queues = ["high", "low"].map(str::to_owned);
-    inbox.take(ended, &queues, room, most, WITHIN).await.unwrap()
+    inbox.take(ended, &queues, room, max, TIMEOUT).await.unwrap()
 }
 
 fn end<'a>(job: &'a TakenJob, answer: Option<(&'a str, &'a str)>) -> JobEnd<'a> {
@@ -70,7 +70,7 @@ async fn job_ends_once_and_only_in_the_inbox_that_holds_it() {
     let taken = take(&first, &[], 10, 100).await;
     assert!(taken[0].age >= Duration::from_secs(99), "{:?}", taken[0].age);
     let ended = redcall_testkit::eventually("its lease to end", async || {
-        let ended = second.beat(WITHIN).await.unwrap().ended;
+        let ended = second.beat(TIMEOUT).await.unwrap().ended;
         (!ended.is_empty()).then_some(ended)
     })
     .await;
@@ -78,17 +78,17 @@ async fn job_ends_once_and_only_in_the_inbox_that_holds_it() {
     assert_eq!(ids(&again), ["a"]);
     assert!(again[0].age >= Duration::from_secs(99), "counted from the first taking");
     let of_first = end(&taken[0], Some(("key", "one")));
-    assert_eq!(first.finish(&of_first, WITHIN).await.unwrap(), RqEnded::NotOurs);
+    assert_eq!(first.finish(&of_first, TIMEOUT).await.unwrap(), RqFinish::NotOurs);
     assert_eq!(rq.ttl("key").await, -2);
     let of_second = end(&again[0], Some(("key", "two")));
-    assert_eq!(second.finish(&of_second, WITHIN).await.unwrap(), RqEnded::Ended);
-    assert_eq!(second.finish(&of_second, WITHIN).await.unwrap(), RqEnded::NotOurs);
+    assert_eq!(second.finish(&of_second, TIMEOUT).await.unwrap(), RqFinish::Ended);
+    assert_eq!(second.finish(&of_second, TIMEOUT).await.unwrap(), RqFinish::NotOurs);
     let answers: Vec<String> = rq.0.lrange("key", 0, -1).await.unwrap();
     assert_eq!(answers, ["two"]);
     assert!((1..=50).contains(&rq.ttl("key").await));
     assert!((51..=100).contains(&rq.ttl("rq:job:a").await));
     // The ended gateway is forgotten with its last job.
-    assert!(second.beat(WITHIN).await.unwrap().ended.is_empty());
+    assert!(second.beat(TIMEOUT).await.unwrap().ended.is_empty());
     let gateways: usize = rq.0.zcard("redcall-gateway:rq:door:gateways").await.unwrap();
     assert_eq!(gateways, 1);
 }
@@ -101,8 +101,8 @@ async fn answer_to_a_key_of_another_type_ends_the_job_as_failed() {
     let () = rq.0.set("key", "other").await.unwrap();
     let inbox = inbox(&redis, LONG).await;
     let taken = take(&inbox, &[], 10, 100).await;
-    let ended = inbox.finish(&end(&taken[0], Some(("key", "x"))), WITHIN).await.unwrap();
-    assert_eq!(ended, RqEnded::Unanswerable);
+    let ended = inbox.finish(&end(&taken[0], Some(("key", "x"))), TIMEOUT).await.unwrap();
+    assert_eq!(ended, RqFinish::Unanswerable);
     assert_eq!(rq.status("a").await.as_deref(), Some("failed"));
 }
 
@@ -113,11 +113,11 @@ async fn left_inbox_is_taken_over_at_once() {
     rq.enqueue("high", "a", b"x").await;
     let (first, second) = (inbox(&redis, LONG).await, inbox(&redis, LONG).await);
     assert_eq!(take(&first, &[], 10, 100).await.len(), 1);
-    assert!(second.beat(WITHIN).await.unwrap().ended.is_empty());
-    assert_eq!(first.leave(WITHIN).await.unwrap(), 1);
-    let ended = second.beat(WITHIN).await.unwrap().ended;
+    assert!(second.beat(TIMEOUT).await.unwrap().ended.is_empty());
+    assert_eq!(first.leave(TIMEOUT).await.unwrap(), 1);
+    let ended = second.beat(TIMEOUT).await.unwrap().ended;
     assert_eq!(ids(&take(&second, &ended, 10, 100).await), ["a"]);
-    assert_eq!(first.leave(WITHIN).await.unwrap(), 0);
+    assert_eq!(first.leave(TIMEOUT).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -128,8 +128,8 @@ async fn full_redis_still_takes_and_ends_jobs() {
     let inbox = inbox(&redis, LONG).await;
     let full = redcall_testkit::redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).to_owned();
     full.exec_async(&mut rq.0).await.unwrap();
-    inbox.beat(WITHIN).await.unwrap();
+    inbox.beat(TIMEOUT).await.unwrap();
     let taken = take(&inbox, &[], 10, 100).await;
-    let ended = inbox.finish(&end(&taken[0], Some(("key", "x"))), WITHIN).await.unwrap();
-    assert_eq!(ended, RqEnded::Ended);
+    let ended = inbox.finish(&end(&taken[0], Some(("key", "x"))), TIMEOUT).await.unwrap();
+    assert_eq!(ended, RqFinish::Ended);
 }

@@ -206,7 +206,8 @@ async fn jobs_of_a_take_whose_reply_was_lost_run_once() {
     gate.ends.add_permits(10);
     let key = rq.call("default", "gate", "0").await;
     assert_eq!(rq.answer(&key).await, 0);
-    let lost = proxy.lose_reply(|exchange| exchange.says("rpc.python_rq_backend.dispatch"));
+    let lost =
+        proxy.lose_reply(|exchange| exchange.reply_contains("rpc.python_rq_backend.dispatch"));
     let key = rq.call("default", "gate", "{\"n\": 1}").await;
     lost.await;
     assert_eq!(rq.answer(&key).await, json!({"n": 1}));
@@ -221,12 +222,12 @@ async fn lost_reply_to_an_answer_is_answered_once() {
     let proxy = FaultProxy::start(&stage.redis);
     let _gateway = stage.gateway(&format!("{DOOR}url = \"{}\"\n", proxy.url())).await;
     let mut rq = RqRedis::of(&stage).await;
-    let lost = proxy.lose_reply(|exchange| exchange.asks("finished"));
+    let lost = proxy.lose_reply(|exchange| exchange.request_contains("finished"));
     gate.end_one();
     let key = rq.call("default", "gate", "{\"n\": 1}").await;
     lost.await;
     // The next attempt, after its effect.
-    let again = proxy.hold_reply(|exchange| exchange.asks("finished")).await;
+    let again = proxy.hold_reply(|exchange| exchange.request_contains("finished")).await;
     let answers: usize = rq.0.llen(&key).await.unwrap();
     assert_eq!(answers, 1);
     drop(again);
@@ -241,7 +242,7 @@ async fn queued_call_of_a_killed_gateway_runs_once() {
     let first = stage.gateway(&format!("{DOOR}url = \"{}\"\n", proxy.url())).await;
     let mut rq = RqRedis::of(&stage).await;
     // Its end does not reach rq: the call is queued, and the job is still in the inbox.
-    let held = proxy.hold_request(|exchange| exchange.asks("finished"));
+    let held = proxy.hold_request(|exchange| exchange.request_contains("finished"));
     let id = uuid();
     rq.enqueue("default", &id, &call("gate", "0", None)).await;
     gate.started.recv().await.unwrap();

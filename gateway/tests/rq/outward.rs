@@ -193,7 +193,7 @@ async fn answer_outlives_a_lost_connection() {
     // And one whose connection breaks while its answer is read.
     let calling = call(&client, "{}");
     let job = Taken::next(&mut rq).await;
-    let lost = proxy.lose_reply(|exchange| exchange.says("the lost answer"));
+    let lost = proxy.lose_reply(|exchange| exchange.reply_contains("the lost answer"));
     job.answer(&mut rq, "{\"data\": \"the lost answer\"}").await;
     lost.await;
     assert_eq!(calling.await.unwrap().unwrap(), json!("the lost answer"));

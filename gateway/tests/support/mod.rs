@@ -31,7 +31,7 @@ use tokio::net::TcpStream;
 /// Allows this process both ends of a thousand connections.
 pub(crate) fn allow_many_files() {
     let mut files = getrlimit(Resource::Nofile);
-    files.current = files.maximum.map(|most| most.min(8192)).or(Some(8192));
+    files.current = files.maximum.map(|max| max.min(8192)).or(Some(8192));
     setrlimit(Resource::Nofile, files).unwrap();
 }
 
@@ -61,7 +61,7 @@ impl Stage {
         self.place.path()
     }
 
-    /// Writes `text` into `file` beside the settings; returns its path.
+    /// Writes `text` into `file` next to the settings; returns its path.
     pub(crate) fn write(&self, file: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.folder().join(file);
         std::fs::write(&path, text).unwrap();

@@ -34,12 +34,12 @@ impl RunningGateway {
         self.probes.expect("admin.listen in the settings")
     }
 
-    /// Asks it to drain.
+    /// Requests its drain.
     pub(crate) fn drain(&self) {
         self.stop.send_replace(Stop::Drain);
     }
 
-    /// Asks it to drain, and waits for its end.
+    /// Requests its drain, and waits for its end.
     pub(crate) async fn end(mut self) -> Result<(), GatewayError> {
         self.drain();
         (&mut self.task).await.expect("the gateway's task")
@@ -51,7 +51,7 @@ impl RunningGateway {
         let _ = (&mut self.task).await;
     }
 
-    /// Waits for its end, without asking for it.
+    /// Waits for its end, without a request for it.
     pub(crate) async fn ended(mut self) -> Result<(), GatewayError> {
         (&mut self.task).await.expect("the gateway's task")
     }
@@ -75,7 +75,7 @@ impl RunningWorker {
         Self { stop, task: tokio::spawn(worker.run_until(stopped)) }
     }
 
-    /// Asks it to drain, and waits for its end.
+    /// Requests its drain, and waits for its end.
     pub(crate) async fn end(mut self) {
         self.stop.send_replace(redcall_worker::Stop::Drain);
         (&mut self.task).await.expect("the worker's task").expect("the worker");

@@ -26,7 +26,7 @@ async fn console_of_each_version_is_answered_now_and_later() {
         python.connect("events", "SUB", &[lab.events()]);
         python.event("events", "HEARTBEAT"); // its subscription is known
 
-        let reply = python.ask("console", 100, 5, &Value::Null);
+        let reply = python.request("console", 100, 5, &Value::Null);
         let headers = json!({"command": "100", "gateway": "lab", "nonce": "5"});
         let data = json!({"name": "about", "headers": headers});
         let expected = json!({
@@ -35,11 +35,11 @@ async fn console_of_each_version_is_answered_now_and_later() {
         });
         assert_eq!(reply, expected, "{version:?}");
 
-        let reply = python.ask("console", 120, 6, &Value::Null);
+        let reply = python.request("console", 120, 6, &Value::Null);
         assert_eq!((&reply["result"], &reply["data"]), (&json!(201), &json!("soon")));
         let token = lab.token().await;
         // The next command is answered while the first is not settled.
-        assert_eq!(python.ask("console", 110, 7, &json!([1]))["data"], json!([1]));
+        assert_eq!(python.request("console", 110, 7, &json!([1]))["data"], json!([1]));
         assert!(lab.client.settle(&token, Ok(json!({"moved": true}))).await.unwrap());
         let expected = json!({
             "result": 100, "data": {"moved": true}, "errorCode": 0, "errorMessage": null,
@@ -47,7 +47,7 @@ async fn console_of_each_version_is_answered_now_and_later() {
         });
         assert_eq!(python.event("events", "COMMAND_RESULT"), expected, "{version:?}");
 
-        assert_eq!(python.ask("console", 120, 8, &Value::Null)["result"], 201);
+        assert_eq!(python.request("console", 120, 8, &Value::Null)["result"], 201);
         let error = WireError::new(Code::Conflict, "the door is open");
         let token = lab.token().await;
         assert!(lab.client.settle::<()>(&token, Err(error)).await.unwrap());
@@ -56,7 +56,7 @@ async fn console_of_each_version_is_answered_now_and_later() {
         assert_eq!(failed["errorCode"], Code::Conflict.number());
         assert_eq!(failed["errorMessage"], "the door is open");
 
-        let silent = python.ask("console", 120, 9, &json!("silent"));
+        let silent = python.request("console", 120, 9, &json!("silent"));
         assert_eq!(silent["result"], 200, "its end is not published");
     }
 }
@@ -105,7 +105,7 @@ async fn each_command_has_the_result_of_the_table() {
         ("hello", own(0, 0), (0, 1, -32005)),
     ];
     for (request, (nonce, command), (result, kind, code)) in cases {
-        let reply = console.ask(request).await;
+        let reply = console.request(request).await;
         let found = json!([reply["nonce"], reply["command"], reply["result"]]);
         assert_eq!(found, json!([nonce, command, result]), "{request} {reply}");
         assert_eq!(json!([reply["errorKind"], reply["errorCode"]]), json!([kind, code]), "{reply}");
@@ -113,7 +113,7 @@ async fn each_command_has_the_result_of_the_table() {
         assert_eq!(reply["errorMessage"].is_null(), kind == 0, "{reply}");
     }
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
-    let reply = console.ask(format!(r#"{{"command": 110, "data": {deep}}}"#)).await;
+    let reply = console.request(format!(r#"{{"command": 110, "data": {deep}}}"#)).await;
     assert_eq!(json!([reply["result"], reply["errorCode"]]), json!([400, -32006]));
     console.write(&encode::message(&[b"", b"\xff\xfe"])).await;
     assert!(console.reply().await.contains("\"result\": 0"));
@@ -121,7 +121,7 @@ async fn each_command_has_the_result_of_the_table() {
     console.write(&encode::message(&[b"", b"{\"command\": 110}", b"{}"])).await;
     assert!(console.reply().await.contains("\"result\": 0"));
     console.write(&encode::message(&[b"{\"command\": 110}"])).await;
-    assert_eq!(console.ask(r#"{"command": 110, "data": 3}"#).await["data"], 3);
+    assert_eq!(console.request(r#"{"command": 110, "data": 3}"#).await["data"], 3);
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn command_without_a_worker_is_unavailable_at_once() {
     let mut console =
         Raw::connect(gateway.address("lab", "listen_commands"), SocketType::Req).await;
     let since = Instant::now();
-    let reply = console.ask(r#"{"command": 100, "nonce": 3}"#).await;
+    let reply = console.request(r#"{"command": 100, "nonce": 3}"#).await;
     assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
     let found = json!([reply["nonce"], reply["result"], reply["errorKind"], reply["errorCode"]]);
     assert_eq!(found, json!([3, 9999, 1, -32002]), "{reply}");
@@ -160,7 +160,7 @@ async fn command_without_a_worker_is_unavailable_at_once() {
 async fn command_that_takes_too_long_is_unavailable_and_withdrawn() {
     let lab = Lab::new("timeout = \"300ms\"").await;
     let mut console = lab.console().await;
-    let reply = console.ask(r#"{"command": 130, "nonce": 3}"#).await;
+    let reply = console.request(r#"{"command": 130, "nonce": 3}"#).await;
     let found = json!([reply["nonce"], reply["result"], reply["errorKind"], reply["errorCode"]]);
     assert_eq!(found, json!([3, 9999, 1, -32013]), "{reply}");
     assert!(matches!(lab.note().await, Note::Started));
@@ -209,9 +209,9 @@ async fn command_to_a_full_queue_is_unavailable() {
     let lab = Lab::new("[limits]\nmax_length = 1\n").await;
     lab.client.pause("device").await.unwrap();
     lab.client.request("same").queue("device").submit().await.unwrap();
-    let reply = lab.console().await.ask(r#"{"command": 110, "nonce": 3}"#).await;
-    let told = json!([reply["nonce"], reply["result"], reply["errorKind"], reply["errorCode"]]);
-    assert_eq!(told, json!([3, 9999, 1, Code::Overloaded.number()]));
+    let reply = lab.console().await.request(r#"{"command": 110, "nonce": 3}"#).await;
+    let summary = json!([reply["nonce"], reply["result"], reply["errorKind"], reply["errorCode"]]);
+    assert_eq!(summary, json!([3, 9999, 1, Code::Overloaded.number()]));
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn slow_commands_hold_up_no_others() {
         waiting.push(console);
     }
     let mut console = lab.console().await;
-    assert_eq!(console.ask(r#"{"command": 110, "data": 1}"#).await["data"], 1);
+    assert_eq!(console.request(r#"{"command": 110, "data": 1}"#).await["data"], 1);
 }
 
 #[tokio::test]

@@ -126,12 +126,12 @@ async fn results_of_a_device_are_codes_and_silence_is_unavailable() {
         (123, Some(Code::HandlerFailed)),
     ];
     for (result, code) in cases {
-        let asking = client.clone();
-        let asking = tokio::spawn(async move { asking.call_and_wait("status", &1).await });
+        let calling = client.clone();
+        let calling = tokio::spawn(async move { calling.call_and_wait("status", &1).await });
         let reply = json!({"name": "device", "within": 20, "result": result, "data": {"x": 1}});
         let request = python.call("reply", reply);
         assert_eq!((&request["command"], &request["data"]), (&json!(400), &json!(1)));
-        let answered = asking.await.unwrap();
+        let answered = calling.await.unwrap();
         assert_eq!(answered.as_ref().err().map(|error| error.code()), code, "{result}");
     }
     // A device that does not answer: its connection is closed, and the next command has another.
@@ -140,11 +140,11 @@ async fn results_of_a_device_are_codes_and_silence_is_unavailable() {
     assert!(matches!(error.code(), Code::Unavailable | Code::DeadlineExceeded), "{error}");
     let request = python.call("reply", json!({"name": "device", "within": 20, "result": 100}));
     assert_eq!(request["data"], 2);
-    let asking = tokio::spawn(async move { client.call_and_wait("status", &3).await });
+    let calling = tokio::spawn(async move { client.call_and_wait("status", &3).await });
     let request =
         python.call("reply", json!({"name": "device", "within": 20, "result": 100, "data": 4}));
     assert_eq!(request["data"], 3);
-    assert_eq!(asking.await.unwrap().unwrap().data.get(), "4", "not the late answer");
+    assert_eq!(calling.await.unwrap().unwrap().data.get(), "4", "not the late answer");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,7 +197,7 @@ async fn silent_device_is_connected_to_again() {
     let _gateway = stage.gateway(&text).await;
     let mut connections = Vec::new();
     for _ in 0..2 {
-        // It is ready, and then says nothing, as a host that has lost its power.
+        // It is ready, and then sends nothing, as a host that has lost its power.
         let (mut stream, _) = timeout(PATIENCE, device.accept()).await.unwrap().unwrap();
         stream.write_all(&encode::opening(SocketType::Pub)).await.unwrap();
         connections.push(stream);
@@ -245,18 +245,21 @@ async fn device_gets_the_callers_nonce_if_it_can_read_it() {
     let client = stage.client().await;
     let _gateway = console(&stage, &device().await, "").await;
     served(&client).await;
-    let ask = async |name: &str, headers: &[(&str, &str)]| -> Value {
+    let call_device = async |name: &str, headers: &[(&str, &str)]| -> Value {
         let mut request = client.request(name);
         for (header, value) in headers {
             request = request.header(header, value);
         }
         request.wait().await.unwrap().json().unwrap()
     };
-    assert_eq!(ask("status", &[("nonce", "5")]).await["nonce"], 5);
-    assert_eq!(ask("status", &[("nonce", "-5")]).await["nonce"], 1, "counted");
-    let custom = ask("command.7", &[("nonce", "6"), ("command", "99999")]).await;
+    assert_eq!(call_device("status", &[("nonce", "5")]).await["nonce"], 5);
+    assert_eq!(call_device("status", &[("nonce", "-5")]).await["nonce"], 1, "counted");
+    let custom = call_device("command.7", &[("nonce", "6"), ("command", "99999")]).await;
     assert_eq!(custom, json!({"command": 99999, "customCommand": 7, "nonce": 6}));
-    assert_eq!(ask("command.7", &[("nonce", "8")]).await, json!({"command": 7, "nonce": 8}));
+    assert_eq!(
+        call_device("command.7", &[("nonce", "8")]).await,
+        json!({"command": 7, "nonce": 8})
+    );
 }
 
 #[tokio::test]
@@ -272,8 +275,8 @@ async fn command_goes_to_the_next_device_if_one_is_not_ready() {
         // One of the two begins with the lost device.
         for number in 0..2 {
             let limit = Duration::from_secs(seconds);
-            let asking = client.request("status").data(&number).timeout(limit).wait();
-            let answer: Value = asking.await.unwrap().json().unwrap();
+            let calling = client.request("status").data(&number).timeout(limit).wait();
+            let answer: Value = calling.await.unwrap().json().unwrap();
             assert_eq!(answer["data"], number);
         }
         gateway.end().await.unwrap();

@@ -63,7 +63,7 @@ async fn peers_come_back_after_the_gateway_was_killed() {
     let _again = stage.program(&fixed);
     python.event("events", "HEARTBEAT");
     python.connect("console", "REQ", &[commands]);
-    assert_eq!(python.ask("console", 110, 3, &json!("again"))["data"], "again");
+    assert_eq!(python.request("console", 110, 3, &json!("again"))["data"], "again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,7 +108,7 @@ async fn two_gateways_answer_commands_and_publish_all_events() {
     let events = [lab.events(), other.address("lab", "listen_events")];
     python.connect("console", "REQ", &commands);
     for number in 0..4 {
-        let reply = python.ask("console", 110, number, &json!([number]));
+        let reply = python.request("console", 110, number, &json!([number]));
         assert_eq!((&reply["nonce"], &reply["data"]), (&json!(number), &json!([number])));
     }
     python.connect("events", "SUB", &events);
@@ -148,7 +148,7 @@ async fn commands_and_events_go_on_after_redis_was_restarted() {
     let mut subscriber = Raw::subscriber(gateway.address("lab", "listen_events")).await;
     let answered = async |console: &mut Raw| {
         eventually("an answer", async || {
-            let reply = console.ask(r#"{"command": 110, "data": 1}"#).await;
+            let reply = console.request(r#"{"command": 110, "data": 1}"#).await;
             (reply["result"] == 100).then_some(())
         })
         .await;
@@ -158,7 +158,7 @@ async fn commands_and_events_go_on_after_redis_was_restarted() {
 
     redis.kill();
     let since = Instant::now();
-    let reply = console.ask(r#"{"command": 110, "nonce": 5}"#).await;
+    let reply = console.request(r#"{"command": 110, "nonce": 5}"#).await;
     assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
     assert_eq!(json!([reply["nonce"], reply["result"], reply["errorKind"]]), json!([5, 9999, 1]));
 

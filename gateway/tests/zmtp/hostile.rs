@@ -83,7 +83,7 @@ async fn hostile_input_ends_its_connection_in_bounded_memory() {
     let events = program.address("lab", "listen_events").await;
     let mut console = Raw::connect(commands, SocketType::Req).await;
     let mut subscriber = Raw::subscriber(events).await;
-    assert_eq!(console.ask(r#"{"command": 110, "data": 0}"#).await["data"], 0);
+    assert_eq!(console.request(r#"{"command": 110, "data": 0}"#).await["data"], 0);
     let before = program.rss();
     let mut held = Vec::new();
     for round in 0..3_u32 {
@@ -94,7 +94,7 @@ async fn hostile_input_ends_its_connection_in_bounded_memory() {
         for input in &publisher {
             closes(events, input).await;
         }
-        // Connections that say nothing, or half of something, and stay.
+        // Connections that send nothing, or half of something, and stay.
         for _ in 0..50 {
             let mut half = TcpStream::connect(commands).await.unwrap();
             let large = [&[2, 0, 0, 0, 0, 0, 0x0f, 0, 0][..], &[0; 5000]].concat();
@@ -102,7 +102,7 @@ async fn hostile_input_ends_its_connection_in_bounded_memory() {
             held.push(half);
             held.push(TcpStream::connect(events).await.unwrap());
         }
-        let reply = console.ask(format!(r#"{{"command": 110, "data": {round}}}"#)).await;
+        let reply = console.request(format!(r#"{{"command": 110, "data": {round}}}"#)).await;
         assert_eq!(reply["data"], round);
     }
     let client = stage.client().await;

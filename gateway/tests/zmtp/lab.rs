@@ -39,7 +39,7 @@ async fn same(Json(data): Json<Box<RawValue>>) -> Json<Box<RawValue>> {
     Json(data)
 }
 
-/// Defers its answer; its data say whether the result is published.
+/// Defers its answer; its data state whether the result is published.
 async fn later(request: Request, notes: State<Notes>) -> Result<(), HandlerError> {
     let token = match request.data().get() {
         "\"silent\"" => request.defer("soon", None).await?,

@@ -29,17 +29,17 @@ def close(name):
     SOCKETS.pop(name).close()
 
 
-def ask(name, within=10, **request):
+def exchange(name, timeout=10, **request):
     """Sends a command as a console does; returns the reply as the package's members, or None."""
     request = api.ApiCommandRequest(**request)
     body = humps.camelize({k: v for k, v in request.__dict__.items() if v is not None})
-    return send(name, json.dumps(body), within)
+    return send(name, json.dumps(body), timeout)
 
 
-def send(name, text, within=10):
+def send(name, text, timeout=10):
     """Sends text; returns the JSON of the reply, or None."""
     SOCKETS[name].send_string(text)
-    return recv(name, within)
+    return recv(name, timeout)
 
 
 def post(name, topic, text):
@@ -47,9 +47,9 @@ def post(name, topic, text):
     SOCKETS[name].send_multipart([topic.to_bytes(4, "little"), text.encode()])
 
 
-def recv(name, within=10):
+def recv(name, timeout=10):
     """Returns the JSON of the next message, with its topic for subscribers, or None."""
-    if not SOCKETS[name].poll(within * 1000): return None
+    if not SOCKETS[name].poll(timeout * 1000): return None
     frames = SOCKETS[name].recv_multipart()
     body = json.loads(frames[-1])
     if len(frames) == 1: return body
@@ -57,9 +57,9 @@ def recv(name, within=10):
     return [ApiTopic(int.from_bytes(frames[0], "little")).name, nested, json.loads(body) if nested else body]
 
 
-def reply(name, within=10, **members):
+def reply(name, timeout=10, **members):
     """Answers the next command of a REP socket; returns it."""
-    request = recv(name, within)
+    request = recv(name, timeout)
     if request is not None: SOCKETS[name].send_string(json.dumps({"nonce": request["nonce"], **members}))
     return request
 

@@ -107,14 +107,14 @@ impl Python {
     }
 
     /// Sends a command as a console does; returns the reply.
-    pub(crate) fn ask(&mut self, name: &str, command: i64, nonce: i64, data: &Value) -> Value {
+    pub(crate) fn request(&mut self, name: &str, command: i64, nonce: i64, data: &Value) -> Value {
         let request = json!({"name": name, "command": command, "nonce": nonce, "data": data});
-        self.call("ask", request)
+        self.call("exchange", request)
     }
 
     /// Returns the next message of a socket.
     pub(crate) fn recv(&mut self, name: &str) -> Value {
-        self.call("recv", json!({"name": name, "within": PATIENCE.as_secs()}))
+        self.call("recv", json!({"name": name, "timeout": PATIENCE.as_secs()}))
     }
 
     /// Returns the body of the next event on `topic`, and passes over other events.
@@ -154,7 +154,7 @@ impl Raw {
     }
 
     pub(crate) async fn next(&mut self) -> Option<Result<Incoming, Violation>> {
-        timeout(PATIENCE, self.read.next()).await.expect("the gateway says nothing")
+        timeout(PATIENCE, self.read.next()).await.expect("the gateway sends nothing")
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
@@ -181,7 +181,7 @@ impl Raw {
     }
 
     /// Sends a command and returns its reply.
-    pub(crate) async fn ask(&mut self, body: impl AsRef<[u8]>) -> Value {
+    pub(crate) async fn request(&mut self, body: impl AsRef<[u8]>) -> Value {
         self.send(body).await;
         serde_json::from_str(&self.reply().await).unwrap()
     }

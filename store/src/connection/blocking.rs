@@ -18,7 +18,7 @@ use crate::script::Script;
 /// server may answer seconds late (go-redis issue 647).
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 /// The time limit for connecting, above the connect timeout's default of 5 s.
-const OPEN_WITHIN: Duration = Duration::from_secs(8);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A connection, and its server.
 type Conn = (MultiplexedConnection, Peer);
@@ -97,7 +97,7 @@ impl Blocking {
         self.losses.mark_unchanged();
         // Bounded here: this connection has no response timeout.
         let opening = hedged(|| self.open(), self.connector.connect_timeout());
-        self.conn = Some(timeout(OPEN_WITHIN, opening).await.map_err(|_| self.silent())??);
+        self.conn = Some(timeout(OPEN_TIMEOUT, opening).await.map_err(|_| self.silent())??);
         Ok(())
     }
 

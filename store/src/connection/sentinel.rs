@@ -91,12 +91,12 @@ impl Sentinels {
     }
 
     async fn query(&self) -> Result<Primary, StoreError> {
-        let mut asking: FuturesUnordered<_> =
+        let mut queries: FuturesUnordered<_> =
             self.nodes.iter().map(|node| node.query(&self.service, self.timeout)).collect();
         let mut until = Instant::now() + self.timeout;
         let (mut best, mut failed) = (None::<Primary>, None);
-        while let Ok(Some(said)) = timeout_at(until, asking.next()).await {
-            match said {
+        while let Ok(Some(reply)) = timeout_at(until, queries.next()).await {
+            match reply {
                 Ok(primary) => {
                     until = until.min(Instant::now() + REPLY_GRACE);
                     if best.as_ref().is_none_or(|best| best.epoch < primary.epoch) {
@@ -149,8 +149,8 @@ impl Node {
                 self.client.get_multiplexed_async_connection_with_config(&config).await?
             }
         };
-        let question = redis::cmd("SENTINEL").arg("MASTER").arg(service).to_owned();
-        let fields: Vec<(String, String)> = question.query_async(&mut conn).await?;
+        let command = redis::cmd("SENTINEL").arg("MASTER").arg(service).to_owned();
+        let fields: Vec<(String, String)> = command.query_async(&mut conn).await?;
         *self.kept() = Some(conn);
         let field = |name: &str| Some(&fields.iter().find(|(field, _)| field == name)?.1);
         let read = || {

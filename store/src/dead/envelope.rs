@@ -10,7 +10,7 @@ use redcall_common::name::{is_id, is_job_name, new_id};
 use redcall_common::request::{FIELDS, OnRetry};
 
 /// The time at which a request with `enqueued_at` is retried: its budget then begins at its first
-/// lease, and `enqueued_at` only tells its age.
+/// lease, and `enqueued_at` only states its age.
 const RETRIED_AT: &str = "retried_at";
 
 /// The header of a re-signed request that holds the id of the request it retries.
@@ -194,8 +194,8 @@ mod tests {
             (br#"{"id":"a","name":"add"}"#, "`data`"),
             (br#"{"id":"a","name":"add","data":1,"data":2}"#, "occurs twice"),
         ] {
-            let said = requeued(raw, 7, None).unwrap_err();
-            assert!(said.contains(why), "{}: {said}", String::from_utf8_lossy(raw));
+            let refusal = requeued(raw, 7, None).unwrap_err();
+            assert!(refusal.contains(why), "{}: {refusal}", String::from_utf8_lossy(raw));
         }
     }
 }

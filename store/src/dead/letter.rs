@@ -72,7 +72,7 @@ impl DeadLetter {
         Self { entry, at_ms, id, name, code, reason, worker, history, request }
     }
 
-    /// Returns the number of runs, as far as the history tells; 0 if it never ran.
+    /// Returns the number of runs, as far as the history shows; 0 if it never ran.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.history.last().map_or(0, |run| run.attempt)

@@ -154,7 +154,7 @@ impl<B: DeadOps + QueueOps> DeadLetters<B> {
     }
 
     /// Puts the letters of `selection` back at the tail of the queue, each at most once. A letter
-    /// keeps its id, data, headers, `enqueued_at`, which tells its age, and `budget_ms`, which
+    /// keeps its id, data, headers, `enqueued_at`, which states its age, and `budget_ms`, which
     /// starts at the first lease. No caller waits for it any more: `response_key`, `notify`,
     /// `idempotency_key` and `response_ttl_ms` are removed. A signed letter is signed again
     /// ([`DeadLetters::signed_by`]) under a new id, with the original id in the header `retry_of`.

@@ -79,7 +79,7 @@ pub enum StoreError {
         /// The script's name, which is that of its file in `lua/`.
         script: &'static str,
         /// Its line that failed, and the keys that have a value of another type, as the end of a
-        /// sentence; empty if Redis tells neither.
+        /// sentence; empty if Redis reports neither.
         place: String,
         /// The error of Redis.
         #[source]

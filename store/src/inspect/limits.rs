@@ -28,8 +28,8 @@ impl Inspector {
     }
 
     /// Returns faulty keys of limited names of `queue`. For names without a rule among `rules` some
-    /// faults are undetectable. `sorted` are names and keys of lists that were found: it reports
-    /// those in no list of the rotation.
+    /// faults are undetectable. `partitioned` are names and keys of lists that were found: it
+    /// reports those in no list of the rotation.
     ///
     /// # Errors
     ///
@@ -38,27 +38,27 @@ impl Inspector {
         &self,
         queue: &str,
         rules: &[LimitRule],
-        sorted: &[(String, String)],
+        partitioned: &[(String, String)],
     ) -> Result<Vec<LimitFault>, StoreError> {
         let keys = self.keys.of(queue);
         let mut conn = self.connection().await?;
         let counts = redis::cmd("HKEYS").arg(keys.limited_names()).to_owned();
         let counted: RedisResult<Vec<String>> = counts.query_async(&mut conn).await;
-        let found = sorted.iter().map(|(name, _)| name.clone());
+        let found = partitioned.iter().map(|(name, _)| name.clone());
         // The script reports values of another type.
         let others: BTreeSet<String> = found.chain(counted.unwrap_or_default()).collect();
         let is_ruled = |name: &String| rules.iter().any(|rule| rule.name == *name);
         let others: Vec<String> = others.into_iter().filter(|name| !is_ruled(name)).collect();
         let call = rotation::call(&ROTATION_SEEN, &keys, rules, &others, false);
         let mut faults = rotation::faults(ROTATION_SEEN.run(&mut conn, &call).await?)?;
-        for (name, key) in sorted {
+        for (name, key) in partitioned {
             // In one step, because a worker may take it meanwhile.
             let mut pipe = redis::pipe();
             pipe.atomic();
             pipe.cmd("EXISTS").arg(keys.limited(name, key));
             pipe.cmd("SISMEMBER").arg(keys.limit_keys(name)).arg(key);
-            let asked: RedisResult<Value> = pipe.query_async(&mut conn).await;
-            let is_lost = asked.is_ok_and(|value| {
+            let reply: RedisResult<Value> = pipe.query_async(&mut conn).await;
+            let is_lost = reply.is_ok_and(|value| {
                 redis::from_redis_value(value).is_ok_and(|(is, listed): (bool, bool)| is && !listed)
             });
             if is_lost {

@@ -44,8 +44,8 @@ impl Connection {
     ) -> Result<Vec<MissingRight>, StoreError> {
         let mut all = BTreeSet::new();
         for queue in queues {
-            let question = RightsCheck::new(role, keys.of(queue));
-            all.extend(question.missing(self.run(&RIGHTS, &question.call(), timeout).await?)?);
+            let check = RightsCheck::new(role, keys.of(queue));
+            all.extend(check.missing(self.run(&RIGHTS, &check.call(), timeout).await?)?);
         }
         Ok(needed_first(all))
     }
@@ -65,8 +65,8 @@ impl Inspector {
         let mut conn = self.connection().await?;
         let mut all = BTreeSet::new();
         for queue in queues {
-            let question = RightsCheck::new(role, self.keys.of(queue));
-            all.extend(question.missing(RIGHTS.run(&mut conn, &question.call()).await?)?);
+            let check = RightsCheck::new(role, self.keys.of(queue));
+            all.extend(check.missing(RIGHTS.run(&mut conn, &check.call()).await?)?);
         }
         Ok(needed_first(all))
     }

@@ -233,7 +233,7 @@ pub trait DoctorOps {
         &self,
         queue: &str,
         rules: &[LimitRule],
-        sorted: &[(String, String)],
+        partitioned: &[(String, String)],
     ) -> impl Future<Output = Result<Vec<LimitFault>, StoreError>> + Send;
 }
 
@@ -267,7 +267,7 @@ impl DoctorOps for Inspector {
             &self, queue: &str, lease: Duration
         ) -> Result<Vec<TimeAhead>, StoreError>;
         fn limit_faults(
-            &self, queue: &str, rules: &[LimitRule], sorted: &[(String, String)]
+            &self, queue: &str, rules: &[LimitRule], partitioned: &[(String, String)]
         ) -> Result<Vec<LimitFault>, StoreError>;
     }
 }

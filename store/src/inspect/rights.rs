@@ -206,7 +206,7 @@ pub(crate) fn missing(
 ) -> BTreeSet<MissingRight> {
     let is_keyed = |command: &str| !is_keyless(command) && !is_of_channels(command);
     let mut keyed = commands.iter().filter(|command| is_keyed(command));
-    // Redis does not say whether the command or the key was refused.
+    // Redis does not report whether the command or the key was refused.
     let no_key = keyed.all(|command| refused.contains(command.as_str()));
     let rules = refused.iter().filter(|command| !(no_key && is_keyed(command)));
     let right = |command: &&str| MissingRight {

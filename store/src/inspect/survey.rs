@@ -15,7 +15,7 @@ use redcall_common::keys::{Bound, QueueKeys};
 
 /// The maximum number of examples.
 const MAX_EXAMPLES: usize = 3;
-/// The maximum number of lists of sorted requests.
+/// The maximum number of lists of partitioned requests.
 const MAX_LISTS: usize = 500;
 /// The maximum number of states of services.
 const MAX_STATES: usize = 500;
@@ -61,8 +61,8 @@ pub struct KeyCensus {
     pub foreign_example: Option<String>,
     /// `true` if the walk ended before all keys were seen.
     pub cut: bool,
-    /// Some lists of sorted requests of limited names: queue, name and key.
-    pub sorted: Vec<(String, String, String)>,
+    /// Some lists of partitioned requests of limited names: queue, name and key.
+    pub partitioned: Vec<(String, String, String)>,
     /// Some states of services: queue and instance.
     pub states: Vec<(String, String)>,
 }
@@ -159,9 +159,9 @@ impl Inspector {
             for key in keys {
                 let bound = self.keys.bound_of(&key);
                 if let Some((queue, name, of)) = self.keys.parse_limited(&key)
-                    && census.sorted.len() < MAX_LISTS
+                    && census.partitioned.len() < MAX_LISTS
                 {
-                    census.sorted.push((queue.to_owned(), name.to_owned(), of.to_owned()));
+                    census.partitioned.push((queue.to_owned(), name.to_owned(), of.to_owned()));
                 }
                 if let Some((queue, instance)) = self.keys.parse_state(&key)
                     && census.states.len() < MAX_STATES

@@ -35,18 +35,18 @@ pub fn readers() -> BTreeSet<&'static str> {
     scripts.chain(OTHERS.iter().map(|(name, _)| *name)).collect()
 }
 
-/// Reads `reply` with one of [`readers`], as the reply to `asked` requests. Returns `None` if there
+/// Reads `reply` with one of [`readers`], as the reply to `count` requests. Returns `None` if there
 /// is no such reader.
 ///
 /// JSON stands for the driver's values: text for a byte string (one byte per character up to
 /// U+00FF, others as UTF-8); numbers, lists and booleans for themselves. An object is a map, but
 /// with the single key `error`, `status` or `set` it is an error, a status line, or a set.
-pub fn read(reader: &str, reply: &Json, asked: usize) -> Option<Result<Reading, StoreError>> {
+pub fn read(reader: &str, reply: &Json, count: usize) -> Option<Result<Reading, StoreError>> {
     if let Some(script) = scripts().into_iter().find(|script| script.name() == reader) {
-        return Some(script.read(value(reply), asked));
+        return Some(script.read(value(reply), count));
     }
     let (_, read) = OTHERS.iter().find(|(name, _)| *name == reader)?;
-    Some(read(value(reply), asked))
+    Some(read(value(reply), count))
 }
 
 /// Splits the replies to both commands of `held`.

@@ -87,7 +87,7 @@ pub struct JobEnd<'a> {
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RqEnded {
+pub enum RqFinish {
     /// As requested.
     Ended,
     /// Another gateway has taken it over, or has ended it: nothing was written.
@@ -143,8 +143,8 @@ impl RqInbox {
     }
 
     /// Moves at most `room` jobs into the inbox: first those of `ended` gateways, then those of
-    /// `queues`, most urgent first. Data over `most` bytes are not read. Queues that are not lists
-    /// are skipped.
+    /// `queues`, highest priority first. Data over `max` bytes are not read. Queues that are not
+    /// lists are skipped.
     ///
     /// # Errors
     ///
@@ -155,13 +155,13 @@ impl RqInbox {
         ended: &[String],
         queues: &[String],
         room: usize,
-        most: usize,
+        max: usize,
         timeout: Duration,
     ) -> Result<Vec<TakenJob>, StoreError> {
         let id = self.id();
         let others = ended.iter().filter(|other| **other != *id).map(|id| self.keys.inbox(id));
         let sources = others.chain(queues.iter().map(|queue| keys::queue(queue)));
-        self.take_from(&id, sources, (room, most), timeout).await
+        self.take_from(&id, sources, (room, max), timeout).await
     }
 
     /// As [`RqInbox::take`], from the jobs that are sent later: those that came first.
@@ -172,23 +172,23 @@ impl RqInbox {
     pub async fn take_later(
         &self,
         room: usize,
-        most: usize,
+        max: usize,
         timeout: Duration,
     ) -> Result<Vec<TakenJob>, StoreError> {
-        self.take_from(&self.id(), [self.keys.later()], (room, most), timeout).await
+        self.take_from(&self.id(), [self.keys.later()], (room, max), timeout).await
     }
 
     async fn take_from(
         &self,
         id: &Arc<str>,
         sources: impl IntoIterator<Item = String>,
-        (room, most): (usize, usize),
+        (room, max): (usize, usize),
         timeout: Duration,
     ) -> Result<Vec<TakenJob>, StoreError> {
         let mut keys = vec![self.keys.inbox(id), self.keys.gateways()];
         keys.extend(sources);
         let mut call = TAKE.call(&keys);
-        call.arg(&**id).arg(millis(self.lease)).arg(room).arg(most).arg(most);
+        call.arg(&**id).arg(millis(self.lease)).arg(room).arg(max).arg(max);
         call.arg(JOBS).arg(MAX_JOB_ID);
         let jobs: Vec<[Value; 4]> =
             read(TAKE.name(), self.connection.run(&TAKE, &call, timeout).await?)?;
@@ -209,7 +209,11 @@ impl RqInbox {
     /// # Errors
     ///
     /// If rq's Redis is not reachable within `timeout`, or refuses.
-    pub async fn finish(&self, end: &JobEnd<'_>, timeout: Duration) -> Result<RqEnded, StoreError> {
+    pub async fn finish(
+        &self,
+        end: &JobEnd<'_>,
+        timeout: Duration,
+    ) -> Result<RqFinish, StoreError> {
         let mut keys = vec![self.keys.inbox(end.inbox)];
         keys.extend(end.answer.map(|(key, _)| key.to_owned()));
         let mut call = FINISH.call(&keys);
@@ -218,9 +222,9 @@ impl RqInbox {
             call.arg(answer).arg(end.answer_ttl.as_secs());
         }
         match self.connection.run(&FINISH, &call, timeout).await? {
-            Value::Int(1) => Ok(RqEnded::Ended),
-            Value::Int(0) => Ok(RqEnded::NotOurs),
-            Value::Int(2) => Ok(RqEnded::Unanswerable),
+            Value::Int(1) => Ok(RqFinish::Ended),
+            Value::Int(0) => Ok(RqFinish::NotOurs),
+            Value::Int(2) => Ok(RqFinish::Unanswerable),
             _ => Err(StoreError::Unexpected(FINISH.name())),
         }
     }

@@ -114,13 +114,13 @@ impl RqJobs {
     ///
     /// # Errors
     ///
-    /// If rq's Redis is not reachable within `within`, or refuses. After a lost reply the job may
+    /// If rq's Redis is not reachable within `timeout`, or refuses. After a lost reply the job may
     /// be queued: [`RqJobs::withdraw`] it.
     pub async fn enqueue(
         &self,
         job: &NewJob<'_>,
         fields: &[(&'static str, &[u8])],
-        within: Duration,
+        timeout: Duration,
     ) -> Result<(), StoreError> {
         let (key, queue) = (keys::job(job.id), keys::queue(job.queue));
         let mut pipe = redis::pipe();
@@ -131,8 +131,8 @@ impl RqJobs {
         // A worker that begins at the last moment.
         reserve(&mut pipe, job, kept + job.timeout + PUSHES);
         pipe.rpush(&queue, job.id).ignore();
-        let enqueuing = self.connection.with(within, async |conn| pipe.exec_async(conn).await);
-        self.bounded(Instant::now() + within, enqueuing).await
+        let enqueuing = self.connection.with(timeout, async |conn| pipe.exec_async(conn).await);
+        self.bounded(Instant::now() + timeout, enqueuing).await
     }
 
     /// Waits until `deadline` for the answer, which stays where it is. Returns `None` if there is
@@ -144,14 +144,14 @@ impl RqJobs {
     pub async fn answer(
         &self,
         response_key: &str,
-        most: usize,
+        max: usize,
         deadline: Instant,
     ) -> Result<Option<RqAnswer>, StoreError> {
         // Before the first read: an answer in between is noticed.
         let wait = Wait::new(&self.waits, response_key);
         loop {
             let reconnected = self.connection.reconnected();
-            match self.bounded(deadline, self.look(response_key, most, deadline)).await {
+            match self.bounded(deadline, self.check(response_key, max, deadline)).await {
                 Ok(Some(answer)) => return Ok(Some(answer)),
                 Ok(None) => {
                     tokio::select! {
@@ -204,22 +204,22 @@ impl RqJobs {
     }
 
     /// Reads the answer, if there is one; its next change is then reported.
-    async fn look(
+    async fn check(
         &self,
         key: &str,
-        most: usize,
+        max: usize,
         deadline: Instant,
     ) -> Result<Option<RqAnswer>, StoreError> {
         let mut pipe = redis::pipe();
         pipe.cmd("CLIENT").arg("CACHING").arg("YES").ignore().cmd("EXISTS").arg(key);
         let left = deadline.saturating_duration_since(Instant::now());
-        let looking = async |conn: &mut _| pipe.query_async::<(bool,)>(conn).await;
-        let (exists,) = self.connection.with(left, looking).await?;
+        let checking = async |conn: &mut _| pipe.query_async::<(bool,)>(conn).await;
+        let (exists,) = self.connection.with(left, checking).await?;
         if !exists {
             return Ok(None);
         }
         let mut call = ANSWER.call(&[key]);
-        call.arg(most);
+        call.arg(max);
         let parts: Vec<Value> =
             read(ANSWER.name(), self.connection.run(&ANSWER, &call, left).await?)?;
         match <[Value; 2]>::try_from(parts) {

@@ -6,7 +6,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `keys.rs` | the keys of rq that a gateway uses, and its own beside them |
+//! | `keys.rs` | the keys of rq that a gateway uses, and its own next to them |
 //! | `inbox.rs` | [`RqInbox`]: taking jobs and ending them, as an rq worker would |
 //! | `signal.rs` | [`QueueSignal`]: waiting until a queue has jobs |
 //! | `jobs.rs` | [`RqJobs`]: enqueuing jobs for rq workers, and waiting for their answers |
@@ -17,7 +17,7 @@ mod keys;
 mod script;
 mod signal;
 
-pub use inbox::{JobEnd, RqEnded, RqFound, RqInbox, TakenJob, Unreadable};
+pub use inbox::{JobEnd, RqFinish, RqFound, RqInbox, TakenJob, Unreadable};
 pub use jobs::{NewJob, RqAnswer, RqJobs};
 pub use keys::{MAX_JOB_ID, RqKeys};
 pub use signal::QueueSignal;

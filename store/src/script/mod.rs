@@ -1,7 +1,7 @@
 //! The scripts: their texts, their hashes, and running one.
 //!
 //! Scripts are addressed by hash, so that old and new workers run side by side during a deploy.
-//! A script is declared beside its typed call, in a file of `ops/`.
+//! A script is declared next to its typed call, in a file of `ops/`.
 
 pub(crate) mod parts;
 mod place;
@@ -138,8 +138,8 @@ impl Script {
     }
 
     /// Reads a reply to this number of requests.
-    pub(crate) fn read(&self, reply: Value, asked: usize) -> Result<Reading, StoreError> {
-        (self.reader)(reply, asked)
+    pub(crate) fn read(&self, reply: Value, count: usize) -> Result<Reading, StoreError> {
+        (self.reader)(reply, count)
     }
 
     /// Returns its name, which is that of its file.

@@ -36,7 +36,7 @@ parts! {
     /// Polls: settling, leasing, limits.
     "poll":
         BOUNDS = "bounds",
-        ENDINGS = "endings",
+        SETTLEMENTS = "settlements",
         EXCEPTIONS = "exceptions",
         FREE = "free",
         LANE_UNUSUAL = "lane_unusual",
@@ -47,7 +47,7 @@ parts! {
         POLL_COMMON = "poll_common",
         REFUSAL = "refusal",
         SIZES = "sizes",
-        SORTED = "sorted",
+        PARTITIONS = "partitions",
         RETURNS = "returns",
         SPECIAL = "special",
         STATE = "state",

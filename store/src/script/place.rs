@@ -12,14 +12,14 @@ const MAX_KEYS: usize = 64;
 /// Returns the line of a script's `text` that an error names, as `script: <hash>, on
 /// @user_script:<line>.`; as the end of a sentence.
 pub(super) fn line_of(text: &str, detail: &str) -> Option<String> {
-    let (_, behind) = detail.rsplit_once("@user_script:")?;
-    let number = behind.trim_end_matches('.').parse::<usize>().ok()?;
+    let (_, after) = detail.rsplit_once("@user_script:")?;
+    let number = after.trim_end_matches('.').parse::<usize>().ok()?;
     let line = text.lines().nth(number.checked_sub(1)?)?;
     Some(format!("; at `{}`", line.trim()))
 }
 
 /// Returns the keys of a script's call that have a value of another type than Redcall's, as the end
-/// of a sentence; empty if there are none, or Redis does not tell.
+/// of a sentence; empty if there are none, or Redis does not report any.
 pub(crate) async fn wrong_types(conn: &mut MultiplexedConnection, call: &Cmd) -> String {
     let text = |arg| match arg {
         Arg::Simple(bytes) => std::str::from_utf8(bytes).ok(),

@@ -2,7 +2,7 @@
 //!
 //! Redis is behind it, and no type of its driver is in it. [`Connection`](crate::Connection)
 //! implements [`Session`], the life of a connection, and the operations: small traits by topic,
-//! beside the files of their scripts, and one trait per caller that sums them up.
+//! next to the files of their scripts, and one trait per caller that sums them up.
 //! [`Inspector`](crate::inspect::Inspector) implements those that read. An in-process
 //! broker implements the same traits (docs/internals/decisions/0026). Calls are dispatched
 //! statically: each method returns the future of the connection itself.

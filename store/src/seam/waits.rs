@@ -23,7 +23,7 @@ pub trait RequestPop: Sized + Send + 'static {
     fn unblocker(&self) -> Self::Unblocker;
 
     /// Waits up to `block` for a request and leases it. The reply's `leased` is empty if none came.
-    /// A request of a limited name in `rules` is sorted, and the next one within its limit is
+    /// A request of a limited name in `rules` is partitioned, and the next one within its limit is
     /// leased. `more` is [`QueuePoll::more`](crate::QueuePoll::more).
     ///
     /// Dropping the future closes the connection; an element in flight is then in the inbox, which

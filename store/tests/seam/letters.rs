@@ -15,11 +15,11 @@ use redcall_store::{
 
 use super::inspector::MemoryInspector;
 use super::memory::{Hub, MemoryBroker};
-use super::{LEASE, WITHIN, enqueue, keys, register};
+use super::{LEASE, TIMEOUT, enqueue, keys, register};
 
 /// Leases up to `take` requests; their ids.
 async fn lease<B: PollOps>(worker: &B, own: &WorkerKeys, take: usize) -> Vec<String> {
-    let reply = worker.poll(&[QueuePoll::take(own, take)], WITHIN).await.unwrap().remove(0);
+    let reply = worker.poll(&[QueuePoll::take(own, take)], TIMEOUT).await.unwrap().remove(0);
     reply.unwrap().leased.into_iter().map(|leased| leased.id).collect()
 }
 
@@ -34,7 +34,7 @@ async fn dead_letter<B: PollOps>(worker: &B, own: &WorkerKeys, ids: &[&str]) {
     };
     let outcomes: Vec<Outcome> = ids.iter().map(outcome).collect();
     let poll = QueuePoll { outcomes: &outcomes, serial: 1, ..QueuePoll::take(own, 0) };
-    let reply = worker.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+    let reply = worker.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
     assert!(reply.settled.iter().all(|settled| *settled == Settled::Yes), "{:?}", reply.settled);
 }
 

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use memory::{Hub, MemoryBroker};
 
-const WITHIN: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(60);
 const CHANNEL: &str = "redcall:{q}:notify:me";
 const FRAME: &str = r#"{"v":1,"type":"result","data":3}"#;
@@ -34,12 +34,12 @@ fn keys() -> QueueKeys {
 /// Registers the worker `own`.
 async fn register<B: UpkeepOps>(worker: &B) {
     let beat = HeartbeatRequest { worker: "own", lease: LEASE, info: "{}", names: &[] };
-    worker.heartbeat(&keys(), &beat, WITHIN).await.unwrap();
+    worker.heartbeat(&keys(), &beat, TIMEOUT).await.unwrap();
 }
 
 async fn enqueue<B: SendOps>(client: &B, id: &str) -> Enqueued {
     let envelope = format!(r#"{{"id":"{id}","name":"add","data":null}}"#);
-    client.enqueue(&keys(), 0, &[Item { waited: true, envelope }], &[], WITHIN).await.unwrap()
+    client.enqueue(&keys(), 0, &[Item { waited: true, envelope }], &[], TIMEOUT).await.unwrap()
 }
 
 /// Settles `id` with a final frame, and leases up to one other request; the result, and the ids.
@@ -52,7 +52,7 @@ async fn answer<B: PollOps>(worker: &B, own: &WorkerKeys, id: &str) -> (Settled,
     let settlement = Settlement::Answer { reply, frame: FRAME.to_owned() };
     let outcomes = [Outcome::new(id, settlement)];
     let poll = QueuePoll { outcomes: &outcomes, serial: 1, ..QueuePoll::take(own, 1) };
-    let reply = worker.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+    let reply = worker.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
     (reply.settled[0], reply.leased.into_iter().map(|leased| leased.id).collect())
 }
 
@@ -61,12 +61,12 @@ async fn request_is_answered<B>(opener: B::Opener)
 where
     B: Session + SendOps + AnswerOps + PollOps + UpkeepOps,
 {
-    let (heard, mut announced) = mpsc::unbounded_channel();
+    let (received, mut announced) = mpsc::unbounded_channel();
     let handler = Arc::new(move |channel: &[u8], _: &[u8]| {
-        let _ = heard.send(channel.to_vec());
+        let _ = received.send(channel.to_vec());
     });
     let client = B::connect(opener.clone(), handler).await.unwrap();
-    client.subscribe(CHANNEL, WITHIN).await.unwrap();
+    client.subscribe(CHANNEL, TIMEOUT).await.unwrap();
     let worker = B::connect(opener.clone(), Arc::new(|_: &[u8], _: &[u8]| {})).await.unwrap();
 
     let refused = enqueue(&client, "none").await;
@@ -75,26 +75,26 @@ where
 
     let own = Arc::new(WorkerKeys::new(keys(), "own", 100, LEASE));
     let mut pop = B::Pop::new(opener, own.clone());
-    let popping = tokio::spawn(async move { pop.next(WITHIN, &[], false).await });
+    let popping = tokio::spawn(async move { pop.next(TIMEOUT, &[], false).await });
     let taken = Enqueued { waited: Waited::Taken, accepted: 1 };
     assert_eq!(enqueue(&client, "a").await, taken);
     let popped = popping.await.unwrap().unwrap();
     assert_eq!((popped.leased.len(), popped.leased[0].id.as_str()), (1, "a"));
-    let held = worker.held(&own, WITHIN).await.unwrap();
+    let held = worker.held(&own, TIMEOUT).await.unwrap();
     assert_eq!(held[0].id, "a");
 
     assert_eq!(enqueue(&client, "b").await, taken);
     assert_eq!(answer(&worker, &own, "a").await, (Settled::Yes, vec!["b".to_owned()]));
     assert_eq!(announced.recv().await.unwrap(), CHANNEL.as_bytes());
     let response = [keys().response("a")];
-    let frames = client.last_frames(&response, WITHIN).await.unwrap();
+    let frames = client.last_frames(&response, TIMEOUT).await.unwrap();
     assert_eq!(frames, [Some(FRAME.as_bytes().to_vec())]);
-    client.forget(&response, WITHIN).await.unwrap();
-    assert_eq!(client.frame_count(&response[0], WITHIN).await.unwrap(), 0);
+    client.forget(&response, TIMEOUT).await.unwrap();
+    assert_eq!(client.frame_count(&response[0], TIMEOUT).await.unwrap(), 0);
 
     // The fence: its lease has ended.
     assert_eq!(answer(&worker, &own, "a").await.0, Settled::LeaseLost);
-    assert_eq!(client.frame_count(&response[0], WITHIN).await.unwrap(), 0);
+    assert_eq!(client.frame_count(&response[0], TIMEOUT).await.unwrap(), 0);
 }
 
 #[tokio::test]

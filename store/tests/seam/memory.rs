@@ -16,11 +16,11 @@ use redcall_common::request::ReplyTo;
 use redcall_store::dead::DeadLetter;
 use redcall_store::{
     AnswerOps, CancelRequest, Cancellation, Covered, DeferredRun, DeferredSettled, EndedDeferred,
-    Enqueued, Heartbeat, HeartbeatRequest, HeldRequests, Item, KeptAnswers, LeaseInfo, Leased,
-    LimitFault, LimitRule, Placed, Placement, PollOps, PollReply, Promoted, PushHandler,
-    PushQuestions, PushReply, QueuePoll, QueueState, Released, RequestPop, SendOps, Session,
-    Settled, Settlement, States, StoreError, Tick, Ticked, TimeAhead, TopicRead, TopicWatch,
-    UpkeepOps, Waited, WorkerKeys,
+    EnqueueExt, EnqueueExtResult, Enqueued, Heartbeat, HeartbeatRequest, HeldRequests, Item,
+    KeptAnswers, LeaseInfo, Leased, LimitFault, LimitRule, PollOps, PollReply, Promoted,
+    PushChecks, PushHandler, PushReply, QueuePoll, QueueState, Released, RequestPop, SendOps,
+    Session, Settled, Settlement, States, StoreError, Tick, Ticked, TimeAhead, TopicRead,
+    TopicWatch, UpkeepOps, Waited, WorkerKeys,
 };
 use serde_json::Value as Json;
 use tokio::sync::Notify;
@@ -215,7 +215,7 @@ impl RequestPop for MemoryPop {
         _: &[LimitRule],
         _: bool,
     ) -> Result<PollReply, StoreError> {
-        // Before the look: a request that arrives between both would be missed.
+        // Before the check: a request that arrives between both would be missed.
         let arrived = self.hub.0.arrived.notified();
         let found = self.hub.data().lease(&self.keys);
         let leased = match found {
@@ -300,7 +300,7 @@ impl SendOps for MemoryBroker {
         &self,
         keys: &QueueKeys,
         elements: &[&str],
-        questions: PushQuestions,
+        checks: PushChecks,
         forget: &[String],
         _: Duration,
     ) -> Result<PushReply, StoreError> {
@@ -311,7 +311,7 @@ impl SendOps for MemoryBroker {
         queue.extend(elements.iter().map(|element| (*element).to_owned()));
         let commands = vec![(elements.len(), Ok(queue.len() as u64))];
         self.hub.0.arrived.notify_waiters();
-        let served = questions.workers.then_some(is_served);
+        let served = checks.workers.then_some(is_served);
         Ok(PushReply { commands, served, outside: false, answers_full: false })
     }
 
@@ -324,8 +324,8 @@ impl SendOps for MemoryBroker {
         let mut data = self.hub.data();
         let queue = data.queues.entry(keys.queue()).or_default();
         let mut remove = |element: &&str| {
-            let place = queue.iter().rposition(|queued| queued == element);
-            place.and_then(|place| queue.remove(place)).is_some()
+            let enqueue_ext = queue.iter().rposition(|queued| queued == element);
+            enqueue_ext.and_then(|enqueue_ext| queue.remove(enqueue_ext)).is_some()
         };
         Ok(elements.iter().map(&mut remove).collect())
     }
@@ -340,8 +340,8 @@ impl SendOps for MemoryBroker {
     }
 
     missing! {
-        fn place(&self, &QueueKeys, u64, &[Placement], Duration)
-            -> Vec<Result<Placed, StoreError>>;
+        fn enqueue_ext(&self, &QueueKeys, u64, &[EnqueueExt], Duration)
+            -> Vec<Result<EnqueueExtResult, StoreError>>;
         fn cancel(&self, &QueueKeys, &[CancelRequest], Duration)
             -> (Vec<Cancellation>, Vec<EndedDeferred>);
         fn confirm(&self, &QueueKeys, Durability, Duration) -> bool;

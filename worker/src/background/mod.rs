@@ -1,4 +1,4 @@
-//! Background loops: the tasks of a worker beside its dispatcher, one file each.
+//! Background loops: the tasks of a worker alongside its dispatcher, one file each.
 //!
 //! One contract for all of them:
 //!

@@ -68,7 +68,7 @@ impl Pops {
         Self { arm, unblocker, background }
     }
 
-    /// Sends one pop, which blocks for `block` and sorts requests of names with limits.
+    /// Sends one pop, which blocks for `block` and partitions requests of names with limits.
     /// `more`: the queue has more than plain requests. The result comes as a [`Popped`].
     pub(crate) fn arm(&self, rules: &Arc<[LimitRule]>, block: Duration, more: bool) {
         // Never full: the dispatcher arms again only after the last pop has ended.

@@ -18,7 +18,7 @@ impl Dispatcher {
         let Self { setup, queues, jobs, .. } = self;
         let queue = &mut queues[index];
         match event {
-            Event::Waiting(length) => queue.note_waiting(length),
+            Event::Refused(codes) => queue.note_refused_elements(&codes, &setup.metrics),
             Event::Active => queue.lane().watch(),
             Event::Ended(end) => queue.lane_ended(*end, setup),
             Event::Adopted(adopted) => jobs.adopt(index, *adopted, setup, queue),
@@ -85,17 +85,16 @@ impl Jobs {
         let Adopted { started, settled, refused } = adopted;
         queue.note_refused_elements(&refused, &setup.metrics);
         if let Some((settling, settled)) = settled {
-            match settled {
-                // Its request has a lease now.
-                Settled::Failed => queue.settle(PendingSettlement {
-                    outcome: settling.outcomes[0].clone(),
-                    notify: None,
-                    job_metrics: settling.job_metrics(),
-                }),
-                settled => settling.count(settled, &setup.metrics),
+            settling.count(&settled, &setup.metrics);
+            for ((outcome, job_metrics), settled) in settling.iter().zip(settled) {
+                if settled == Settled::Failed {
+                    // Its request has a lease now.
+                    let outcome = outcome.clone();
+                    queue.settle(PendingSettlement { outcome, notify: None, job_metrics });
+                }
             }
         }
-        if let Some((started, lease)) = started {
+        for (started, lease) in started {
             if lease.is_none() {
                 // It may have one by an adoption whose reply was lost.
                 queue.mark_unsynced();

@@ -55,7 +55,7 @@ impl HandlerError {
         self
     }
 
-    /// Asks for a retry after `pause`, a day at most, if the job's mapping has `retries` left.
+    /// Requests a retry after `pause`, a day at most, if the job's mapping has `retries` left.
     /// Overrides `retries.on`.
     #[must_use]
     pub fn retry_after(mut self, pause: Duration) -> Self {

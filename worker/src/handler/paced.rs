@@ -342,7 +342,7 @@ mod tests {
     #[tokio::test]
     async fn pace_regains_its_burst_and_no_more() {
         let rate = MESSAGES;
-        for (rest, most) in [(300, 300), (60_000, rate.burst)] {
+        for (rest, max) in [(300, 300), (60_000, rate.burst)] {
             let since = Instant::now();
             let at = since - Duration::from_millis(rest);
             let mut pace = Pace { rate, left: 0, at };
@@ -354,7 +354,7 @@ mod tests {
             // Time goes on meanwhile.
             let ms = u32::try_from(since.elapsed().as_millis()).unwrap();
             let more = rate.per_second * ms / 1000 + 1;
-            assert!((most..=most + more).contains(&gained), "{rest}: {gained}");
+            assert!((max..=max + more).contains(&gained), "{rest}: {gained}");
         }
     }
 }

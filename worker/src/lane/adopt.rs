@@ -1,6 +1,7 @@
 //! The adoption of a lane inbox: requests that were started get a real lease, all others return to
 //! the queue.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use redcall_store::{
@@ -15,10 +16,10 @@ use crate::time::{REDIS_PAUSE, REDIS_TIMEOUT};
 
 /// The end of an adoption.
 pub(crate) struct Adopted {
-    /// The job that was started, and its lease: `None` if the lease is unknown or lost.
-    pub(crate) started: Option<(Started, Option<Leased>)>,
-    /// The outcome that the lane had sent, and its result.
-    pub(crate) settled: Option<(Arc<Settling>, Settled)>,
+    /// The jobs that were started, each with its lease: `None` if that is unknown or lost.
+    pub(crate) started: Vec<(Started, Option<Leased>)>,
+    /// The outcomes of the lane, and their results.
+    pub(crate) settled: Option<(Arc<Settling>, Vec<Settled>)>,
     /// The error codes of elements that were dead-lettered.
     pub(crate) refused: Vec<String>,
 }
@@ -30,10 +31,10 @@ pub(super) async fn adopt(
     unblocker: &Unblocker,
     inbox: HandedOver,
 ) -> Adopted {
-    let HandedOver { started, settling, serial, cut } = inbox;
+    let HandedOver { started, settling, is_sent, serial, cut } = inbox;
     let ids: Vec<String> = started.iter().map(|started| started.id.clone()).collect();
     let outcomes = settling.as_ref().map_or(&[][..], |settling| &settling.outcomes);
-    let mut again = settling.is_some();
+    let mut again = is_sent;
     loop {
         let tried = async {
             if cut {
@@ -43,7 +44,7 @@ pub(super) async fn adopt(
             link.adopt(&adoption, REDIS_TIMEOUT).await
         };
         match tried.await {
-            Ok(mut adopted) => {
+            Ok(adopted) => {
                 if let Some(problem) = &adopted.trouble {
                     let queue = keys.own.queue.name();
                     tracing::warn!(
@@ -52,14 +53,15 @@ pub(super) async fn adopt(
                         "cannot dead-letter a request that is too large"
                     );
                 }
-                let result = adopted.settled.pop();
-                let leased = adopted.leased;
+                let mut leases: HashMap<String, Leased> =
+                    adopted.leased.into_iter().map(|leased| (leased.id.clone(), leased)).collect();
+                let started = started.into_iter().map(|started| {
+                    let lease = leases.remove(&started.id);
+                    (started, lease)
+                });
                 return Adopted {
-                    started: started.map(|started| {
-                        let lease = leased.into_iter().find(|leased| leased.id == started.id);
-                        (started, lease)
-                    }),
-                    settled: settling.zip(result),
+                    started: started.collect(),
+                    settled: settling.map(|settling| (settling, adopted.settled)),
                     refused: adopted.refused,
                 };
             }

@@ -2,7 +2,8 @@
 //!
 //! A task on the handlers' runtime pops a request, runs it and settles it, over a connection of its
 //! own. The request's place in the lane inbox is its lease, and the settlement leaves in one write
-//! with the next pop. Everything else is the dispatcher's: the lane hands it over.
+//! with the next pop. While requests wait, one script settles and takes the next ones. Everything
+//! else is the dispatcher's: the lane hands it over.
 //!
 //! ```text
 //!            arm                    request, gate open            ended, plain
@@ -24,10 +25,12 @@
 //! | `task.rs` | the loop |
 //! | `adopt.rs` | the adoption of an inbox |
 //! | `rest.rs` | when a lane does not pay |
+//! | `priority.rs` | strict priority over queues |
 //!
 //! Design: docs/internals/decisions/0030.
 
 mod adopt;
+mod priority;
 mod rest;
 mod shared;
 mod task;
@@ -44,6 +47,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub(crate) use self::adopt::Adopted;
+pub(crate) use self::priority::Priority;
 use self::rest::Rest;
 use self::shared::Shared;
 pub(crate) use self::shared::{HandedOver, Started};
@@ -62,8 +66,8 @@ pub(crate) struct Arm {
 
 /// A message of a lane to the dispatcher, with the index of the queue.
 pub(crate) enum Event {
-    /// The queue has this many requests behind the one that runs.
-    Waiting(usize),
+    /// A script has dead-lettered elements, with these error codes.
+    Refused(Vec<String>),
     /// The lane has begun to work after a rest: it has to be watched.
     Active,
     /// The lane has come to rest.
@@ -86,7 +90,7 @@ pub(crate) struct End {
 /// Why a lane has come to rest.
 #[derive(Debug)]
 pub(crate) enum Why {
-    /// Its time is over, it was recalled, or requests wait that a poll takes.
+    /// Its time is over, it was recalled, or the worker has no capacity.
     Idle,
     /// The job runs for longer, or needs a real lease.
     Slow,
@@ -99,12 +103,12 @@ pub(crate) enum Why {
 }
 
 /// The parts of a worker that a lane needs.
+#[derive(Clone)]
 pub(crate) struct Parts {
-    pub(crate) queue: usize,
-    pub(crate) keys: Arc<WorkerKeys>,
     pub(crate) lease: Duration,
     pub(crate) job: Arc<job::Shared>,
     pub(crate) capacity: Arc<Capacity>,
+    pub(crate) priority: Arc<Priority>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: mpsc::UnboundedSender<(usize, Event)>,
 }
@@ -142,14 +146,20 @@ pub(crate) const CHECK_EVERY: Duration = Duration::from_millis(15);
 
 impl Lane {
     /// Starts the task of a lane. It does nothing, and has no connection, until it is armed.
-    pub(crate) fn spawn(parts: Parts, connector: Connector, handlers: &Handle) -> Self {
-        let keys = Arc::new(LaneKeys::new((*parts.keys).clone(), 0));
+    /// `queue`: its index, and the worker's keys on it.
+    pub(crate) fn spawn(
+        (queue, own): (usize, Arc<WorkerKeys>),
+        parts: Parts,
+        connector: Connector,
+        handlers: &Handle,
+    ) -> Self {
+        let keys = Arc::new(LaneKeys::new((*own).clone(), 0));
         let shared = Arc::new(Shared::new());
         let (arm, arms) = mpsc::channel(1);
         let pop = LanePop::new(connector);
         let unblocker = pop.unblocker();
-        let (queue, events) = (parts.queue, parts.events.clone());
-        let task = Task::new(parts, keys.clone(), shared.clone(), pop);
+        let events = parts.events.clone();
+        let task = Task::new((queue, own), parts, keys.clone(), shared.clone(), pop);
         let task = handlers.spawn(task.run(arms));
         let (rest, watch) = (Rest::new(), Watch::default());
         Self { queue, keys, shared, arm, unblocker, events, rest, task, is_stuck: false, watch }

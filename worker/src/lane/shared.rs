@@ -34,8 +34,11 @@ struct State {
     generation: u64,
     /// `true` from arming to the end.
     is_armed: bool,
-    started: Option<Started>,
+    /// The jobs that were started and have not ended, as far as the task has seen.
+    started: Vec<Started>,
     settling: Option<Arc<Settling>>,
+    /// `true` once the settlement has been sent.
+    is_sent: bool,
     /// Number of the last settlement.
     serial: u64,
 }
@@ -48,21 +51,22 @@ pub(crate) struct Started {
     pub(crate) launched: Launched,
 }
 
-/// A plain outcome on its way to Redis.
+/// Plain outcomes on their way to Redis.
 pub(crate) struct Settling {
-    /// One outcome, as the store takes it.
-    pub(crate) outcomes: [Outcome; 1],
+    pub(crate) outcomes: Vec<Outcome>,
     pub(crate) serial: u64,
-    name: String,
-    ran: Duration,
+    /// The job's name and its run time, of each.
+    runs: Vec<(String, Duration)>,
 }
 
 /// An inbox that the lane has handed over.
 pub(crate) struct HandedOver {
-    /// The job of the request in it, if it was started.
-    pub(crate) started: Option<Started>,
-    /// The outcome whose settlement has no reply.
+    /// The jobs of its requests that were started.
+    pub(crate) started: Vec<Started>,
+    /// The outcomes whose settlement has no reply.
     pub(crate) settling: Option<Arc<Settling>>,
+    /// `true` if that was sent.
+    pub(crate) is_sent: bool,
     /// Number of the adoption's settlement.
     pub(crate) serial: u64,
     /// `true` if the connection has to be cut first: commands may be on their way.
@@ -74,19 +78,26 @@ pub(crate) struct HandedOver {
 pub(super) struct Seized;
 
 impl Settling {
-    /// Returns the metrics of the run.
-    pub(crate) fn job_metrics(&self) -> JobMetrics {
-        JobMetrics { job: Some(self.name.clone()), ran: Some(self.ran) }
+    /// Returns each outcome with the metrics of its run.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Outcome, JobMetrics)> {
+        let metrics = |(name, ran): &(String, Duration)| JobMetrics {
+            job: Some(name.clone()),
+            ran: Some(*ran),
+        };
+        self.outcomes.iter().zip(self.runs.iter().map(metrics))
     }
 
-    /// Counts the result of the settlement, and logs a lost lease.
-    pub(crate) fn count(&self, settled: Settled, metrics: &Metrics) {
-        let [outcome] = &self.outcomes;
-        if settled == Settled::LeaseLost {
-            metrics.refused(outcome, self.job_metrics());
-            tracing::warn!(id = outcome.id, "settled nothing: the lease was lost");
-        } else {
-            metrics.settled(outcome, self.job_metrics());
+    /// Counts the results of the settlement, and logs lost leases.
+    pub(crate) fn count(&self, settled: &[Settled], metrics: &Metrics) {
+        for ((outcome, job_metrics), settled) in self.iter().zip(settled) {
+            match settled {
+                Settled::LeaseLost => {
+                    metrics.refused(outcome, job_metrics);
+                    tracing::warn!(id = outcome.id, "settled nothing: the lease was lost");
+                }
+                Settled::Failed => {}
+                Settled::Yes | Settled::Parked => metrics.settled(outcome, job_metrics),
+            }
         }
     }
 }
@@ -155,9 +166,6 @@ impl Shared {
             return None;
         }
         state.generation += 1;
-        if let Some(started) = &state.started {
-            started.young.adopt(None);
-        }
         Some(state.hand_over(true))
     }
 
@@ -177,28 +185,46 @@ impl Shared {
 
     /// Records a job before it starts. Returns `true` if the dispatcher has to be asked to watch.
     pub(super) fn start(&self, generation: u64, started: Started) -> Result<bool, Seized> {
-        self.own(generation)?.started = Some(started);
+        self.own(generation)?.started.push(started);
         self.runs.fetch_add(1, Ordering::SeqCst);
         Ok(!self.is_watched.swap(true, Ordering::SeqCst))
     }
 
-    /// Records the outcome of the job: it is settled next.
-    pub(super) fn ended(&self, generation: u64, outcome: Outcome) -> Result<(), Seized> {
+    /// Collects the plain outcomes of the jobs: they are settled next. Returns `true` if those are
+    /// all.
+    pub(super) fn collect(&self, generation: u64) -> Result<bool, Seized> {
         let mut state = self.own(generation)?;
-        let Some(Started { launched, .. }) = state.started.take() else { return Err(Seized) };
-        state.serial += 1;
-        let (serial, ran) = (state.serial, launched.started.elapsed());
-        let settling = Settling { outcomes: [outcome], serial, name: launched.name, ran };
-        state.settling = Some(Arc::new(settling));
-        Ok(())
+        let count = state.started.len();
+        let (mut outcomes, mut runs) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut others = Vec::new();
+        for started in std::mem::take(&mut state.started) {
+            match started.young.take_plain_outcome() {
+                Some(outcome) => {
+                    outcomes.push(*outcome);
+                    let Launched { name, started, .. } = started.launched;
+                    runs.push((name, started.elapsed()));
+                }
+                None => others.push(started),
+            }
+        }
+        state.started = others;
+        if !outcomes.is_empty() {
+            state.serial += 1;
+            let serial = state.serial;
+            state.settling = Some(Arc::new(Settling { outcomes, serial, runs }));
+            state.is_sent = false;
+        }
+        Ok(state.started.is_empty())
     }
 
-    /// Returns the outcome to settle.
+    /// Returns the outcomes to settle. They count as sent from now on.
     pub(super) fn settling(&self, generation: u64) -> Result<Option<Arc<Settling>>, Seized> {
-        Ok(self.own(generation)?.settling.clone())
+        let mut state = self.own(generation)?;
+        state.is_sent = state.settling.is_some();
+        Ok(state.settling.clone())
     }
 
-    /// Records that it is settled.
+    /// Records that they are settled.
     pub(super) fn settled(&self, generation: u64) -> Result<(), Seized> {
         self.own(generation)?.settling = None;
         self.has_settled.store(true, Ordering::Release);
@@ -211,27 +237,20 @@ impl Shared {
         Ok(())
     }
 
-    /// Ends the work, and gives up the inbox. `outcome`: of the job in it.
-    pub(super) fn hand_over(
-        &self,
-        generation: u64,
-        outcome: Option<Box<Outcome>>,
-        cut: bool,
-    ) -> Result<HandedOver, Seized> {
+    /// Ends the work, and gives up the inbox.
+    pub(super) fn hand_over(&self, generation: u64, cut: bool) -> Result<HandedOver, Seized> {
         let mut state = self.own(generation)?;
         state.is_armed = false;
-        if let Some(started) = &state.started {
-            started.young.adopt(outcome);
-        }
         Ok(state.hand_over(cut))
     }
 }
 
 impl State {
     fn hand_over(&mut self, cut: bool) -> HandedOver {
-        let (started, settling) = (self.started.take(), self.settling.take());
+        let (started, settling) = (std::mem::take(&mut self.started), self.settling.take());
+        started.iter().for_each(|started| started.young.adopt());
         self.serial += 1;
         let serial = settling.as_ref().map_or(self.serial, |settling| settling.serial);
-        HandedOver { started, settling, serial, cut }
+        HandedOver { started, settling, is_sent: std::mem::take(&mut self.is_sent), serial, cut }
     }
 }

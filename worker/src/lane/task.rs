@@ -1,4 +1,5 @@
-//! The loop of a lane: pops a request, runs it, settles it with the next pop.
+//! The loop of a lane: pops a request, or takes several, runs them, and settles them with the next
+//! pop.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use redcall_store::{
     Gate, LaneKeys, LaneOps as _, LanePoll, LanePop, LanePopped, LaneWrite, Moved, Session as _,
-    Settled, StoreError,
+    Settled, StoreError, WorkerKeys,
 };
 use tokio::sync::mpsc;
 use tokio::task::coop::unconstrained;
@@ -16,14 +17,18 @@ use tokio::time::{Instant, sleep_until};
 use super::shared::{Seized, Settling, Shared, Started};
 use super::{Arm, End, Event, Parts, Why};
 use crate::run::launch::{Launcher, RunFuture};
-use crate::run::young::{InLane, Young};
+use crate::run::young::Young;
 use crate::time::REDIS_TIMEOUT;
 
 /// How long a job stays in the lane. Then it gets a real lease, and the lane is free.
 const YOUNG: Duration = Duration::from_millis(1);
+/// Most requests that are taken at once: as in a poll of the dispatcher.
+const BATCH_MAX: usize = 128;
 
 /// See the module.
 pub(super) struct Task {
+    queue: usize,
+    own: Arc<WorkerKeys>,
     parts: Parts,
     keys: Arc<LaneKeys>,
     shared: Arc<Shared>,
@@ -38,14 +43,36 @@ pub(super) struct Task {
 /// The end of the work: at rest, or with a reason to hand over the inbox.
 type Ended = Result<End, Seized>;
 
+/// The next step of a lane.
+enum Step {
+    /// Settle, and pop.
+    Pop(Duration),
+    /// Settle, and take up to so many, for which capacity was taken.
+    Take(usize),
+    /// Settle, and come to rest.
+    Rest,
+}
+
+/// The requests that a step has brought.
+struct Brought {
+    raws: Vec<Vec<u8>>,
+    /// Length of the queue behind them.
+    length: usize,
+    /// Why they do not start, if so.
+    blocked: Option<Why>,
+    /// `true` if the inbox is not empty in any case.
+    is_held: bool,
+}
+
 impl Task {
     pub(super) fn new(
+        (queue, own): (usize, Arc<WorkerKeys>),
         parts: Parts,
         keys: Arc<LaneKeys>,
         shared: Arc<Shared>,
         pop: LanePop,
     ) -> Self {
-        Self { parts, keys, shared, pop, generation: 0, is_registered: false, jobs: 0 }
+        Self { queue, own, parts, keys, shared, pop, generation: 0, is_registered: false, jobs: 0 }
     }
 
     /// Works whenever it is armed. Ends with the sender of `arms`.
@@ -64,64 +91,73 @@ impl Task {
     }
 
     fn send(&self, event: Event) {
-        let _ = self.parts.events.send((self.parts.queue, event));
+        let _ = self.parts.events.send((self.queue, event));
     }
 
     async fn work(&mut self, arm: &Arm) -> Ended {
         if let Err(error) = self.register().await {
-            self.shared.rest(self.generation)?;
-            return Ok(End { why: Why::Failed(error), length: None, inbox: None });
+            return self.rest(Why::Failed(error), None);
         }
-        // Both together are at most the time that the dispatcher expects.
-        let (until, block) = (Instant::now() + arm.block / 5, arm.block * 4 / 5);
-        let (mut length, mut is_waiting) = (None, false);
+        let (began, mut length) = (Instant::now(), None);
         loop {
             self.shared.sign();
             let settling = self.shared.settling(self.generation)?;
-            let ends = is_waiting || self.shared.is_recalled() || Instant::now() >= until;
-            let pop = (!ends).then_some(block);
-            match self.settle(settling.as_deref(), pop).await {
-                Ok(Settled::Failed) => return self.hand_over(Why::Slow, None, None, true),
-                Ok(_) => {}
-                Err(error) => return self.fail(error),
-            }
-            if settling.is_some() {
-                self.shared.settled(self.generation)?;
-            }
-            let Some(block) = pop else {
-                self.shared.rest(self.generation)?;
-                return Ok(End { why: Why::Idle, length, inbox: None });
+            let step = self.next_step(arm, began, length.unwrap_or(0));
+            let brought = match step {
+                Step::Rest => match self.settle(settling.as_deref(), None).await {
+                    Ok(true) => None,
+                    Ok(false) => return self.hand_over(Why::Slow, None, false),
+                    Err(error) => return self.fail(error),
+                },
+                Step::Pop(block) => match self.settle(settling.as_deref(), Some(block)).await {
+                    Ok(true) => {
+                        self.shared.settled(self.generation)?;
+                        match self.popped(block).await {
+                            Ok(popped) => Some(self.read(popped)),
+                            Err(error) => return self.fail(error),
+                        }
+                    }
+                    // The pop behind it is in flight.
+                    Ok(false) => return self.hand_over(Why::Slow, None, true),
+                    Err(error) => return self.fail(error),
+                },
+                Step::Take(take) => match self.take(settling.as_deref(), take).await {
+                    Ok(Some(brought)) => Some(brought),
+                    Ok(None) => return self.hand_over(Why::Slow, None, false),
+                    Err(error) => return self.fail(error),
+                },
             };
-            let popped = match self.popped(block).await {
-                Ok(popped) => popped,
-                Err(error) => return self.fail(error),
-            };
-            length = Some(popped.length);
-            let (young, run) = match self.plan(&popped, arm)? {
-                Ok(started) => started,
-                Err(Why::Idle) if popped.moved.is_none() => {
-                    self.shared.rest(self.generation)?;
-                    return Ok(End { why: Why::Idle, length, inbox: None });
-                }
-                Err(why) => return self.hand_over(why, None, None, false),
-            };
-            is_waiting = popped.length > 0;
-            if is_waiting {
-                self.send(Event::Waiting(popped.length));
+            self.shared.settled(self.generation)?;
+            let Some(brought) = brought else { return self.rest(Why::Idle, length) };
+            length = Some(brought.length);
+            self.parts.priority.note(self.queue, brought.length > 0);
+            if let Some(why) = brought.blocked {
+                return match brought.is_held {
+                    true => self.hand_over(why, None, false),
+                    false => self.rest(why, length),
+                };
             }
-            self.run_young(&young, run).await;
-            match young.in_lane() {
-                InLane::Ended(outcome) if outcome.is_plain() => {
-                    self.shared.ended(self.generation, *outcome)?;
-                }
-                InLane::Ended(outcome) => {
-                    return self.hand_over(Why::Slow, length, Some(outcome), false);
-                }
-                InLane::Runs | InLane::NeedsLease => {
-                    return self.hand_over(Why::Slow, length, None, false);
-                }
-                InLane::Gone => return Err(Seized),
+            let all_started = self.run_all(&brought.raws, arm).await?;
+            if !(self.shared.collect(self.generation)? && all_started) {
+                return self.hand_over(Why::Slow, length, false);
             }
+        }
+    }
+
+    /// Decides about the next step. `length`: of the queue, as last seen.
+    fn next_step(&self, arm: &Arm, began: Instant, length: usize) -> Step {
+        // Together at most the time that the dispatcher expects.
+        let (block, elapsed) = (arm.block * 4 / 5, began.elapsed());
+        if self.shared.is_recalled() || elapsed > block {
+            return Step::Rest;
+        }
+        if length == 0 {
+            return if elapsed > arm.block / 5 { Step::Rest } else { Step::Pop(block) };
+        }
+        let is_first = self.parts.priority.is_first(self.queue);
+        match is_first.then(|| self.parts.capacity.take_up_to(length.min(BATCH_MAX))) {
+            Some(take) if take > 0 => Step::Take(take),
+            _ => Step::Rest,
         }
     }
 
@@ -130,31 +166,74 @@ impl Task {
         if self.is_registered && self.pop.is_connected() {
             return Ok(());
         }
-        let Parts { job, keys, lease, .. } = &self.parts;
-        job.link.open_lane(keys, *lease, REDIS_TIMEOUT).await?;
+        let Parts { job, lease, .. } = &self.parts;
+        job.link.open_lane(&self.own, *lease, REDIS_TIMEOUT).await?;
         self.is_registered = true;
         Ok(())
     }
 
-    /// Sends an outcome, if there is one, and a pop behind it. Returns the result of the settlement.
+    /// Sends outcomes, if there are any, and a pop behind them. Returns `false` if Redis kept the
+    /// inbox as it was.
     async fn settle(
         &mut self,
         settling: Option<&Settling>,
         pop: Option<Duration>,
-    ) -> Result<Settled, StoreError> {
-        let (outcomes, serial) =
-            settling.map_or((&[][..], 0), |settling| (&settling.outcomes, settling.serial));
-        let poll = LanePoll { keys: &self.keys, outcomes, serial, take: 0 };
+    ) -> Result<bool, StoreError> {
+        let keys = self.keys.clone();
+        let poll = poll_of(&keys, settling, 0);
         if settling.is_none() && pop.is_none() {
-            return Ok(Settled::Yes);
+            return Ok(true);
         }
         self.pop.write(&LaneWrite { settlement: &poll, pop }).await?;
-        let Some(settling) = settling else { return Ok(Settled::Yes) };
-        let settled = self.pop.settled(&poll).await?.pop().unwrap_or(Settled::Failed);
-        if settled != Settled::Failed {
+        let Some(settling) = settling else { return Ok(true) };
+        let settled = self.pop.settled(&poll).await?;
+        Ok(self.count(settling, &settled))
+    }
+
+    /// Settles, and takes requests. `None`: Redis kept the inbox as it was.
+    async fn take(
+        &mut self,
+        settling: Option<&Settling>,
+        take: usize,
+    ) -> Result<Option<Brought>, StoreError> {
+        let keys = self.keys.clone();
+        let poll = poll_of(&keys, settling, take);
+        let reply = self.pop.poll(&poll).await;
+        let taken = reply.as_ref().map_or(0, |reply| reply.taken.len());
+        // That of the others is given back when they do not start.
+        self.parts.capacity.give_back_many(take.saturating_sub(taken));
+        let reply = reply?;
+        if settling.is_some_and(|settling| !self.count(settling, &reply.settled)) {
+            return Ok(None);
+        }
+        if !reply.refused.is_empty() {
+            self.send(Event::Refused(reply.refused));
+        }
+        if let Some(problem) = &reply.trouble {
+            let queue = self.keys.own.queue.name();
+            tracing::warn!(queue, problem, "leaving requests to polls: Redis stopped a lane");
+        }
+        let blocked = match reply.gate {
+            Some(Gate::Open) => reply.trouble.map(|_| Why::Special),
+            Some(Gate::Closed) => Some(Why::Special),
+            Some(Gate::Expired) => Some(self.expired()),
+            None => Some(Why::Slow),
+        };
+        let is_held = reply.gate.is_none() || !reply.taken.is_empty();
+        if blocked.is_some() {
+            self.parts.capacity.give_back_many(taken);
+        }
+        let length = reply.length.unwrap_or(0);
+        Ok(Some(Brought { raws: reply.taken, length, blocked, is_held }))
+    }
+
+    /// Counts the results of a settlement; returns `false` if Redis kept the inbox as it was.
+    fn count(&self, settling: &Settling, settled: &[Settled]) -> bool {
+        let is_kept = settled.contains(&Settled::Failed);
+        if !is_kept {
             settling.count(settled, &self.parts.metrics);
         }
-        Ok(settled)
+        !is_kept
     }
 
     /// Waits for the pop. Shows signs of life meanwhile.
@@ -170,56 +249,84 @@ impl Task {
         }
     }
 
-    /// Decides about the request of a pop: its job, or why it does not start here.
-    fn plan(
-        &mut self,
-        popped: &LanePopped,
-        arm: &Arm,
-    ) -> Result<Result<(Arc<Young>, RunFuture), Why>, Seized> {
-        let Some(moved) = &popped.moved else { return Ok(Err(Why::Idle)) };
-        let raw = match (popped.gate(self.parts.job.link.now_ms()), moved) {
-            (Gate::Open, Moved::Request(raw)) => raw,
-            (Gate::Expired, _) => {
-                self.is_registered = false;
-                return Ok(Err(Why::Expired));
-            }
-            (Gate::Open | Gate::Closed, _) => return Ok(Err(Why::Special)),
+    /// Reads the gate behind a pop, and takes the capacity of its request.
+    fn read(&mut self, popped: LanePopped) -> Brought {
+        let (gate, length) = (popped.gate(self.parts.job.link.now_ms()), popped.length);
+        let is_held = popped.moved.is_some();
+        let (raws, blocked) = match (gate, popped.moved) {
+            (_, None) => (Vec::new(), Some(Why::Idle)),
+            (Gate::Expired, _) => (Vec::new(), Some(self.expired())),
+            (Gate::Open, Some(Moved::Request(raw))) => match self.parts.capacity.take() {
+                true => (vec![raw], None),
+                false => (Vec::new(), Some(Why::Idle)),
+            },
+            (Gate::Open | Gate::Closed, _) => (Vec::new(), Some(Why::Special)),
         };
-        let capacity = &self.parts.capacity;
-        if !capacity.take() {
-            return Ok(Err(Why::Idle));
+        Brought { raws, length, blocked, is_held }
+    }
+
+    /// The worker's own lease has ended: its entry in the registry may be gone, too.
+    fn expired(&mut self) -> Why {
+        self.is_registered = false;
+        Why::Expired
+    }
+
+    /// Starts requests, in order, up to the first that is not plain, and runs them while they are
+    /// young. Returns `true` if it has started all.
+    async fn run_all(&mut self, raws: &[Vec<u8>], arm: &Arm) -> Result<bool, Seized> {
+        let until = Instant::now() + YOUNG;
+        let mut running = Vec::new();
+        for (index, raw) in raws.iter().enumerate() {
+            let (young, mut run) = match self.launch(raw, arm) {
+                Ok(Some(launched)) => launched,
+                Ok(None) => {
+                    self.parts.capacity.give_back_many(raws.len() - index);
+                    self.wait(running, until).await;
+                    return Ok(false);
+                }
+                Err(seized) => {
+                    // This one has given its own back.
+                    self.parts.capacity.give_back_many(raws.len() - index - 1);
+                    return Err(seized);
+                }
+            };
+            // Most end at once: no other task, and no other thread, is needed for them.
+            let first = poll_fn(|context| Poll::Ready(run.as_mut().poll(context)));
+            if unconstrained(first).await.is_pending() {
+                tokio::spawn(run);
+                running.push(young);
+            }
+            self.shared.sign();
         }
+        self.wait(running, until).await;
+        Ok(true)
+    }
+
+    /// Starts a request, whose capacity is taken; `None` if it is not plain.
+    fn launch(&mut self, raw: &[u8], arm: &Arm) -> Result<Option<(Arc<Young>, RunFuture)>, Seized> {
         self.jobs += 1;
         // Unlike the serials of the dispatcher and of other lanes.
-        let serial = 1 << 63 | (self.parts.queue as u64) << 48 | self.jobs;
+        let serial = 1 << 63 | (self.queue as u64) << 48 | self.jobs;
+        let Parts { job, capacity, .. } = &self.parts;
         let young = Arc::new(Young::new(self.shared.wake().clone(), capacity.clone()));
-        let Parts { keys, job, .. } = &self.parts;
-        let launcher = Launcher { keys, mapping: &arm.mapping, shared: job };
+        let launcher = Launcher { keys: &self.own, mapping: &arm.mapping, shared: job };
         let Some((launched, run)) = launcher.launch_young(raw, serial, young.clone()) else {
-            capacity.give_back();
-            return Ok(Err(Why::Special));
+            return Ok(None);
         };
-        let Some(job) = launched.job.upgrade() else { return Ok(Err(Why::Special)) };
-        let id = job.request.id.clone();
+        let id = launched.job.upgrade().map(|job| job.request.id.clone()).unwrap_or_default();
         let started = Started { id, serial, young: young.clone(), launched };
         if self.shared.start(self.generation, started)? {
             self.send(Event::Active);
         }
-        Ok(Ok((young, run)))
+        Ok(Some((young, run)))
     }
 
-    /// Runs a job until it has ended, needs a real lease, or is no longer young.
-    async fn run_young(&mut self, young: &Young, mut run: RunFuture) {
-        let until = Instant::now() + YOUNG;
-        // Most end at once: no other task, and no other thread, is needed for them.
-        let first = poll_fn(|context| Poll::Ready(run.as_mut().poll(context)));
-        if unconstrained(first).await.is_ready() {
-            return;
-        }
-        tokio::spawn(run);
+    /// Waits until these jobs have ended, one needs a real lease, or they are no longer young.
+    async fn wait(&self, mut running: Vec<Arc<Young>>, until: Instant) {
         loop {
             self.shared.sign();
-            if !young.runs_in_lane() {
+            running.retain(|young| !young.has_ended());
+            if running.is_empty() || running.iter().any(|young| young.needs_lease()) {
                 return;
             }
             tokio::select! {
@@ -230,22 +337,27 @@ impl Task {
         }
     }
 
-    fn hand_over(
-        &mut self,
-        why: Why,
-        length: Option<usize>,
-        outcome: Option<Box<redcall_store::Outcome>>,
-        cut: bool,
-    ) -> Ended {
+    fn rest(&mut self, why: Why, length: Option<usize>) -> Ended {
+        self.shared.rest(self.generation)?;
+        Ok(End { why, length, inbox: None })
+    }
+
+    fn hand_over(&mut self, why: Why, length: Option<usize>, cut: bool) -> Ended {
         if cut {
             self.pop.close();
         }
-        let inbox = Some(self.shared.hand_over(self.generation, outcome, cut)?);
+        let inbox = Some(self.shared.hand_over(self.generation, cut)?);
         Ok(End { why, length, inbox })
     }
 
     /// Gives up the connection: the commands in flight may have been executed.
     fn fail(&mut self, error: StoreError) -> Ended {
-        self.hand_over(Why::Failed(error), None, None, true)
+        self.hand_over(Why::Failed(error), None, true)
     }
+}
+
+fn poll_of<'a>(keys: &'a LaneKeys, settling: Option<&'a Settling>, take: usize) -> LanePoll<'a> {
+    let (outcomes, serial) =
+        settling.map_or((&[][..], 0), |settling| (&settling.outcomes, settling.serial));
+    LanePoll { keys, outcomes, serial, take }
 }

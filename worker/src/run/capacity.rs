@@ -21,6 +21,16 @@ impl Capacity {
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
     }
 
+    /// Takes the capacity of up to `count` jobs; returns of how many.
+    pub(crate) fn take_up_to(&self, count: usize) -> usize {
+        (0..count).take_while(|_| self.take()).count()
+    }
+
+    /// Gives the capacity of some jobs back that did not start.
+    pub(crate) fn give_back_many(&self, count: usize) {
+        self.used.fetch_sub(count, Ordering::AcqRel);
+    }
+
     /// Gives the capacity of one job back; returns `true` if there was none left.
     pub(crate) fn give_back(&self) -> bool {
         self.used.fetch_sub(1, Ordering::AcqRel) >= self.max.load(Ordering::Acquire)
@@ -53,6 +63,9 @@ mod tests {
         assert_eq!((capacity.used(), capacity.free()), (2, 0));
         assert!(capacity.give_back(), "it was used up");
         assert!(!capacity.give_back());
+        assert_eq!(capacity.take_up_to(5), 2);
+        capacity.give_back_many(2);
+        assert_eq!(capacity.used(), 0);
         capacity.close();
         assert!(!capacity.take());
     }

@@ -93,8 +93,8 @@ async fn check_start(job: &Job) -> Result<(), NotRun> {
         note_start(job, ttl_ms).await?;
     }
     if job.attempt() > 1 {
-        // Tells subscribers of the stream that earlier frames may come again. Any other error loses
-        // the frame, not the job.
+        // Notifies subscribers of the stream that earlier frames may come again. Any other error
+        // loses the frame, not the job.
         if let Err(ProgressError::NotOwned) = job.push(FrameType::Restarted, None).await {
             return Err(NotRun::Lost);
         }
@@ -246,8 +246,8 @@ fn refused(job: &Job, error: WireError, cause: Option<&str>) -> NotRun {
 pub(crate) async fn read_deadline(job: Arc<Job>) {
     let (call, id) = (job.request.call().unwrap_or_default(), &job.request.id);
     let link = &job.shared.link;
-    let asking = link.wanted_until(&job.keys.queue, &call, id, DEADLINE_TIMEOUT);
-    let until = timeout(DEADLINE_TIMEOUT, asking).await.ok().and_then(Result::ok).flatten();
+    let query = link.wanted_until(&job.keys.queue, &call, id, DEADLINE_TIMEOUT);
+    let until = timeout(DEADLINE_TIMEOUT, query).await.ok().and_then(Result::ok).flatten();
     let at = |ms| Instant::now().checked_add(link.left_until(ms));
     job.set_deadline(match (job.context().deadline, until) {
         (None, _) | (_, Some(0)) => None,

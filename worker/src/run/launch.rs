@@ -113,7 +113,7 @@ impl Launcher<'_> {
             let message = "the call was cancelled before the job started";
             return refuse(Code::Cancelled, message, false);
         }
-        // Other callers may have joined the call with later deadlines: `execute` asks.
+        // Other callers may have joined the call with later deadlines: `execute` checks.
         let is_shared = request.idempotency_key.is_some();
         let now_ms = self.shared.link.now_ms();
         let left = if is_shared { None } else { budget_left(&request, now_ms) };

@@ -1,6 +1,6 @@
 //! One request to an instance of a service: the input of its task and the change of its state.
 //!
-//! Requests of one instance are leased one at a time, in call order (`poll.lua` sorts them by
+//! Requests of one instance are leased one at a time, in call order (`poll.lua` partitions them by
 //! instance, as it does the requests of limited names). So the state is read after the lease,
 //! and no other run changes it. If it changes nevertheless, its version does not match: the
 //! settlement is refused, and the request runs again.

@@ -44,18 +44,6 @@ enum Phase {
     Leased,
 }
 
-/// The present state of a job in its lane.
-pub(crate) enum InLane {
-    /// It runs.
-    Runs,
-    /// It has ended.
-    Ended(Box<Outcome>),
-    /// It needs a real lease, or its run was dropped.
-    NeedsLease,
-    /// The dispatcher has it.
-    Gone,
-}
-
 /// The receiver of the end of a run.
 pub(crate) enum Receiver {
     /// The job was in a lane, and has given its capacity back. `true`: there was none left.
@@ -128,32 +116,28 @@ impl Young {
         leased.await;
     }
 
-    /// Returns `true` while it runs in its lane, and needs no real lease.
-    pub(crate) fn runs_in_lane(&self) -> bool {
+    /// Returns `true` if it no longer runs in its lane.
+    pub(crate) fn has_ended(&self) -> bool {
         let state = self.state();
-        let has_ended = state.outcome.is_some() || state.released;
-        state.phase == Phase::InLane && !has_ended && !state.needs_lease
+        state.phase != Phase::InLane || state.outcome.is_some()
     }
 
-    /// Returns the present state, for its lane. Takes the outcome.
-    pub(crate) fn in_lane(&self) -> InLane {
-        let mut state = self.state();
-        match (state.phase, state.outcome.take()) {
-            (Phase::InLane, Some(outcome)) => InLane::Ended(outcome),
-            (Phase::InLane, None) if state.needs_lease || state.released => InLane::NeedsLease,
-            (Phase::InLane, None) => InLane::Runs,
-            (Phase::Adopting | Phase::Leased, outcome) => {
-                state.outcome = outcome;
-                InLane::Gone
-            }
-        }
+    /// Returns `true` if it needs a real lease now, or its run was dropped.
+    pub(crate) fn needs_lease(&self) -> bool {
+        let state = self.state();
+        state.needs_lease || state.released
     }
 
-    /// Begins its adoption: from now on the lane has no part in it. `outcome`: as taken from it.
-    pub(crate) fn adopt(&self, outcome: Option<Box<Outcome>>) {
+    /// Takes the outcome, if the lane may settle it.
+    pub(crate) fn take_plain_outcome(&self) -> Option<Box<Outcome>> {
         let mut state = self.state();
-        state.phase = Phase::Adopting;
-        state.outcome = state.outcome.take().or(outcome);
+        let is_in_lane = state.phase == Phase::InLane;
+        state.outcome.take_if(|outcome| is_in_lane && outcome.is_plain())
+    }
+
+    /// Begins its adoption: from now on the lane has no part in it.
+    pub(crate) fn adopt(&self) {
+        self.state().phase = Phase::Adopting;
     }
 
     /// Ends its adoption: the job is the dispatcher's.

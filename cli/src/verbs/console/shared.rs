@@ -10,7 +10,7 @@ use redcall_common::signals::until_interrupted;
 use crate::verb::ClientVerb;
 use crate::verbs::all_verbs;
 
-/// Makes these verbs from the rows of the table that say `console`.
+/// Makes these verbs from the rows of the table that have `console`.
 macro_rules! shared {
     ($($(#[$attribute:meta])* $name:ident($verb:ty)
         $(console($help:tt $(, $interrupted:tt)?))?;)*) => {

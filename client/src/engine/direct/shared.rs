@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use redcall_common::keys::QueueKeys;
-use redcall_store::{DirectPush, DirectWrite, PushForm, PushQuestions, PushReply, StoreError};
+use redcall_store::{DirectPush, DirectWrite, PushChecks, PushForm, PushReply, StoreError};
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -55,7 +55,7 @@ struct Expected {
     form: PushForm,
     written_at: Instant,
     /// `None` if only response keys are deleted.
-    request: Option<(Outgoing, PushQuestions)>,
+    request: Option<(Outgoing, PushChecks)>,
 }
 
 /// A push on which the sender has to decide: its request may have to be removed.
@@ -113,12 +113,12 @@ impl DirectShared {
             return None;
         }
         let forget = take_of(&mut line.forgotten, &route.keys);
-        let questions = route.room.questions(waited);
+        let checks = route.room.checks(waited);
         let elements = &[outgoing.element().envelope];
         let keys = &route.keys;
-        let form = conn.add(&DirectWrite { keys, elements, questions, forget: &forget, now_ms });
+        let form = conn.add(&DirectWrite { keys, elements, checks, forget: &forget, now_ms });
         outgoing.route.set_counts(false);
-        let request = Some((outgoing, questions));
+        let request = Some((outgoing, checks));
         line.expected.push_back(Expected { form, written_at: now, request });
         line.write();
         None
@@ -192,8 +192,8 @@ impl DirectShared {
         while let Some((keys, _)) = line.forgotten.first() {
             let keys = &keys.clone();
             let forget = take_of(&mut line.forgotten, keys);
-            let (elements, questions) = (&[], PushQuestions::NONE);
-            let write = DirectWrite { keys, elements, questions, forget: &forget, now_ms: 0 };
+            let (elements, checks) = (&[], PushChecks::NONE);
+            let write = DirectWrite { keys, elements, checks, forget: &forget, now_ms: 0 };
             let (form, written_at) = (conn.add(&write), Instant::now());
             line.expected.push_back(Expected { form, written_at, request: None });
         }
@@ -216,9 +216,9 @@ impl DirectShared {
 
     fn note(&self, expected: Expected, reply: PushReply) {
         let Expected { written_at, request, .. } = expected;
-        let Some((mut outgoing, questions)) = request else { return };
+        let Some((mut outgoing, checks)) = request else { return };
         let room = &outgoing.route.room;
-        room.note_push(written_at, questions, &reply);
+        room.note_push(written_at, checks, &reply);
         if outgoing.element().is_queued(&reply, room) {
             return outgoing.confirm(None);
         }

@@ -199,7 +199,7 @@ async fn sender_gets_the_requests_that_a_caller_must_not_write() {
 #[tokio::test]
 async fn sender_writes_behind_the_push_of_a_caller() {
     let mut setup = Setup::new(0).await;
-    let held = setup.proxy.hold_request(|exchange| exchange.asks("RPUSH"));
+    let held = setup.proxy.hold_request(|exchange| exchange.request_contains("RPUSH"));
     let first = setup.push("a");
     let held = held.await;
     let (second, confirmed) = setup.forgotten("b");
@@ -271,9 +271,9 @@ async fn refusals_of_redis_end_a_push_as_one_of_the_sender() {
 #[tokio::test]
 async fn push_without_its_reply_may_be_queued() {
     let mut setup = Setup::new(0).await;
-    // The reply to the push itself, and to a question behind it.
+    // The reply to the push itself, and to a check behind it.
     for command in ["RPUSH", "ZCOUNT"] {
-        let lost = setup.proxy.lose_reply(move |exchange| exchange.asks(command));
+        let lost = setup.proxy.lose_reply(move |exchange| exchange.request_contains(command));
         let error = setup.waited_failure("a").await;
         lost.await;
         assert!(error.may_be_queued(), "{error}");
@@ -283,7 +283,7 @@ async fn push_without_its_reply_may_be_queued() {
         setup.ready().await;
     }
     // The request itself is lost: the caller knows as little.
-    let held = setup.proxy.hold_request(|exchange| exchange.asks("RPUSH"));
+    let held = setup.proxy.hold_request(|exchange| exchange.request_contains("RPUSH"));
     let pushed = setup.push("b");
     drop(held.await);
     assert!(pushed.await.unwrap().unwrap_err().may_be_queued());
@@ -318,7 +318,7 @@ fn push_ends_with_the_runtime() {
     let [own, other] = [(), ()].map(|()| tokio::runtime::Runtime::new().unwrap());
     let (setup, pushed) = own.block_on(async {
         let setup = Setup::new(0).await;
-        let held = setup.proxy.hold_reply(|exchange| exchange.asks("RPUSH"));
+        let held = setup.proxy.hold_reply(|exchange| exchange.request_contains("RPUSH"));
         let pushed = setup.push("a");
         let _held = held.await;
         (setup, pushed)

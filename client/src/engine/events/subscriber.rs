@@ -57,7 +57,7 @@ pub(crate) struct Subscriber {
 }
 
 impl Subscriber {
-    /// Returns a subscriber, its queue, and the flag that says that the queue is full.
+    /// Returns a subscriber, its queue, and the flag that is set while the queue is full.
     pub(crate) fn new(
         kinds: Kinds,
         after: EventId,

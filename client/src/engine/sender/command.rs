@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use redcall_common::keys::QueueKeys;
-use redcall_store::Placement;
+use redcall_store::EnqueueExt;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -50,7 +50,7 @@ pub(crate) enum Payload {
     /// Its envelope, pushed with others in one command.
     Push(String),
     /// Arguments of a script call of its own.
-    Scripted(Box<Placement>),
+    Scripted(Box<EnqueueExt>),
     /// Already taken to be written.
     Taken,
 }
@@ -106,7 +106,7 @@ impl Outgoing {
     pub(super) fn size(&self) -> usize {
         match &self.payload {
             Payload::Push(envelope) => envelope.len(),
-            Payload::Scripted(placement) => placement.envelope.len(),
+            Payload::Scripted(extended) => extended.envelope.len(),
             Payload::Taken => 0,
         }
     }

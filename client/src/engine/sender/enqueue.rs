@@ -1,6 +1,6 @@
 //! Enqueuing: by plain commands while the room of the queue is known, else by a script.
 //!
-//! A plain push checks nothing before. Its questions follow it in the same write, and a request
+//! A plain push checks nothing before. Its checks follow it in the same write, and a request
 //! that the script would have refused is removed again. The script then decides on it, by the clock
 //! of Redis, and names the reason. Only a large request passes no script: Lua reads each byte of
 //! its arguments several times.
@@ -35,7 +35,7 @@ enum Verdict {
     Queued,
     /// The request is in the queue and must be removed from it.
     Wrong(Outcome),
-    /// As before; a question was refused.
+    /// As before; a check was refused.
     WrongUnknown,
     Refused(StoreError),
 }
@@ -66,13 +66,13 @@ impl Enqueue<'_> {
     /// Pushes the requests. The script gets those on which it has to decide.
     async fn push(&self, elements: &[Element<'_>], forget: &[String]) -> Outcomes {
         let Self { link, route, timeout } = *self;
-        let questions = route.room.questions(elements.iter().any(|element| element.waited));
+        let checks = route.room.checks(elements.iter().any(|element| element.waited));
         let envelopes: Vec<&str> = elements.iter().map(|element| element.envelope).collect();
         let written_at = Instant::now();
-        let pushing = link.push(&route.keys, &envelopes, questions, forget, timeout);
+        let pushing = link.push(&route.keys, &envelopes, checks, forget, timeout);
         match pushing.await {
             Ok(reply) => {
-                route.room.note_push(written_at, questions, &reply);
+                route.room.note_push(written_at, checks, &reply);
                 self.decide(elements, &reply).await
             }
             Err(error) => {
@@ -92,8 +92,8 @@ impl Enqueue<'_> {
         };
         let undecided: Vec<usize> = (0..elements.len()).filter(is_undecided).collect();
         if !undecided.is_empty() {
-            let asked: Vec<Element<'_>> = undecided.iter().map(|at| elements[*at]).collect();
-            let decided = self.by_script(&asked, &[]).await;
+            let remaining: Vec<Element<'_>> = undecided.iter().map(|at| elements[*at]).collect();
+            let decided = self.by_script(&remaining, &[]).await;
             for (at, outcome) in undecided.into_iter().zip(decided) {
                 outcomes[at] = outcome.map(Some);
             }
@@ -102,11 +102,11 @@ impl Enqueue<'_> {
         outcomes.into_iter().map(|outcome| outcome.map(known)).collect()
     }
 
-    /// Pushes requests too large for a script. First asks whether they will be taken, so that they
-    /// are rarely removed again.
+    /// Pushes requests too large for a script. First checks whether they will be taken, so that
+    /// they are rarely removed again.
     async fn push_large(&self, elements: &[Element<'_>]) -> Outcomes {
         let Self { link, route, timeout } = *self;
-        let asked_at = Instant::now();
+        let checked_at = Instant::now();
         let serving = async {
             match elements.iter().any(|element| element.waited) {
                 true => link.is_served(&route.keys, timeout).await,
@@ -118,7 +118,7 @@ impl Enqueue<'_> {
             (Ok(served), Ok(held)) => (served, held),
             (Err(error), _) | (_, Err(error)) => return vec![Err(error); elements.len()],
         };
-        route.room.note_held(asked_at, held);
+        route.room.note_held(checked_at, held);
         let mut free = route.room.free(held);
         let mut outcomes: Outcomes = Vec::with_capacity(elements.len());
         let mut pushed = Vec::new();
@@ -191,18 +191,18 @@ impl Enqueue<'_> {
         let Self { link, route, timeout } = *self;
         let item = |one: &Element<'_>| Item { waited: one.waited, envelope: one.envelope.into() };
         let items: Vec<Item> = elements.iter().map(item).collect();
-        let asked_at = Instant::now();
+        let checked_at = Instant::now();
         let enqueuing = link.enqueue(&route.keys, route.room.cap(), &items, forget, timeout);
-        // Behind the script, in the same write.
-        let asking = async {
-            match route.room.is_asked(asked_at) {
+        // After the script, in the same write.
+        let counting = async {
+            match route.room.is_check_due(checked_at) {
                 true => link.held_by(&route.keys, timeout).await.ok(),
                 false => None,
             }
         };
-        let (enqueued, held) = join(enqueuing, asking).await;
+        let (enqueued, held) = join(enqueuing, counting).await;
         if let Some(held) = held {
-            route.room.note_held(asked_at, held);
+            route.room.note_held(checked_at, held);
         }
         let enqueued = match enqueued {
             Ok(enqueued) => enqueued,

@@ -23,8 +23,8 @@ use redcall_common::error::Code;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::{COMMAND_BYTES, batch_len};
 use redcall_store::{
-    AnswerOps as _, CancelRequest, Connection, Placed, Placement, SendOps as _, Session as _,
-    StoreError,
+    AnswerOps as _, CancelRequest, Connection, EnqueueExt, EnqueueExtResult, SendOps as _,
+    Session as _, StoreError,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -104,7 +104,7 @@ struct Batch {
     pushed: Vec<Pushed>,
     batches: Vec<OutgoingBatch>,
     requests: Vec<Outgoing>,
-    placed: Vec<Outgoing>,
+    extended: Vec<Outgoing>,
     withdrawn: Vec<Withdrawal>,
     forget: Vec<String>,
 }
@@ -120,7 +120,7 @@ impl Batches {
             pushed: Vec::new(),
             batches: Vec::new(),
             requests: Vec::new(),
-            placed: Vec::new(),
+            extended: Vec::new(),
             withdrawn: Vec::new(),
             forget: Vec::new(),
         };
@@ -130,7 +130,7 @@ impl Batches {
     fn push(&mut self, outgoing: Outgoing) {
         let batch = self.of(&outgoing.route.keys);
         match outgoing.payload {
-            Payload::Scripted(_) => batch.placed.push(outgoing),
+            Payload::Scripted(_) => batch.extended.push(outgoing),
             Payload::Push(_) | Payload::Taken => batch.requests.push(outgoing),
         }
     }
@@ -206,11 +206,11 @@ impl Sender {
     async fn check_served(&self, unserved: Batches) -> (Batches, Batches) {
         let now = Instant::now();
         let checks = unserved.0.into_iter().map(async |(queue, mut batch)| {
-            for requests in [&mut batch.requests, &mut batch.placed] {
+            for requests in [&mut batch.requests, &mut batch.extended] {
                 let all = std::mem::take(requests).into_iter();
                 requests.extend(all.filter_map(|one| self.within_grace(one, now)));
             }
-            let wanted = !batch.requests.is_empty() || !batch.placed.is_empty();
+            let wanted = !batch.requests.is_empty() || !batch.extended.is_empty();
             let served = wanted && self.is_served(&batch.keys).await;
             (served, wanted, queue, batch)
         });
@@ -247,7 +247,7 @@ impl Sender {
 
     /// Writes the batch of one queue; returns the requests to be retried.
     async fn write(&mut self, batch: Batch) -> Vec<Outgoing> {
-        let Batch { keys, pushed, batches, mut requests, mut placed, withdrawn, mut forget } =
+        let Batch { keys, pushed, batches, mut requests, mut extended, withdrawn, mut forget } =
             batch;
         let mut again = Vec::new();
         for pushed in pushed {
@@ -262,9 +262,9 @@ impl Sender {
             let batch = take_batch(&mut requests);
             again.extend(self.enqueue(&keys, batch, &std::mem::take(&mut forget)).await);
         }
-        while !placed.is_empty() {
-            let batch = take_batch(&mut placed);
-            again.extend(self.place(&keys, batch).await);
+        while !extended.is_empty() {
+            let batch = take_batch(&mut extended);
+            again.extend(self.enqueue_ext(&keys, batch).await);
         }
         // After the requests, so that each cancelled request is written already.
         self.withdraw(&keys, withdrawn).await;
@@ -389,51 +389,52 @@ impl Sender {
         }
     }
 
-    async fn place(&self, keys: &QueueKeys, requests: Vec<Outgoing>) -> Vec<Outgoing> {
+    async fn enqueue_ext(&self, keys: &QueueKeys, requests: Vec<Outgoing>) -> Vec<Outgoing> {
         let mut requests = self.claim(requests).await;
         if requests.is_empty() {
             return Vec::new();
         }
-        let placements = requests.iter_mut().filter_map(|outgoing| {
+        let elements = requests.iter_mut().filter_map(|outgoing| {
             match std::mem::replace(&mut outgoing.payload, Payload::Taken) {
-                Payload::Scripted(placement) => Some(*placement),
+                Payload::Scripted(element) => Some(*element),
                 Payload::Push(_) | Payload::Taken => None, // not in this batch
             }
         });
-        let placements: Vec<Placement> = placements.collect();
-        let placed =
-            self.link.place(keys, self.caps.of(keys.name()), &placements, ATTEMPT_TIMEOUT).await;
-        let placed = match placed {
-            Ok(placed) => placed,
-            Err(error) => placements.iter().map(|_| Err(error.clone())).collect(),
+        let elements: Vec<EnqueueExt> = elements.collect();
+        let results = self
+            .link
+            .enqueue_ext(keys, self.caps.of(keys.name()), &elements, ATTEMPT_TIMEOUT)
+            .await;
+        let results = match results {
+            Ok(results) => results,
+            Err(error) => elements.iter().map(|_| Err(error.clone())).collect(),
         };
         let mut again = Vec::new();
         let now = Instant::now();
-        for ((mut outgoing, placement), placed) in requests.into_iter().zip(placements).zip(placed)
-        {
-            let error = match placed {
-                Ok(Placed::Queued) => {
+        for ((mut outgoing, element), result) in requests.into_iter().zip(elements).zip(results) {
+            let error = match result {
+                Ok(EnqueueExtResult::Queued) => {
                     outgoing.confirm(None);
                     continue;
                 }
-                Ok(Placed::Deduplicated(id) | Placed::Replayed(id)) => {
+                Ok(EnqueueExtResult::Deduplicated(id) | EnqueueExtResult::Replayed(id)) => {
                     outgoing.confirm(Some(id));
                     continue;
                 }
-                Ok(Placed::NoWorkers) => {
-                    outgoing.payload = Payload::Scripted(Box::new(placement));
+                Ok(EnqueueExtResult::NoWorkers) => {
+                    outgoing.payload = Payload::Scripted(Box::new(element));
                     again.extend(self.unserved(outgoing, now));
                     continue;
                 }
-                Ok(Placed::Conflict) => {
+                Ok(EnqueueExtResult::Conflict) => {
                     let message = "the idempotency key is in use with other data";
                     CallError::rejected(Code::Conflict, message)
                 }
-                Ok(Placed::TooManyWaiters) => CallError::overloaded(
+                Ok(EnqueueExtResult::TooManyWaiters) => CallError::overloaded(
                     "100 callers already wait for the call of this idempotency key; retry later",
                 ),
-                Ok(Placed::Full) => full(),
-                Ok(Placed::AnswersFull) => answers_full(keys.name()),
+                Ok(EnqueueExtResult::Full) => full(),
+                Ok(EnqueueExtResult::AnswersFull) => answers_full(keys.name()),
                 Err(error) => error.into(),
             };
             outgoing.fail(&self.in_flight, error);

@@ -34,7 +34,7 @@ impl Setup {
         Self { redis, conn, link, route }
     }
 
-    /// The queue is said to be empty, for the next hour, and to have a worker.
+    /// The queue is noted as empty, for the next hour, and to have a worker.
     fn trust(&self) {
         let later = Instant::now() + Duration::from_secs(3600);
         self.route.room.note_held(later, HeldRequests { queued: 0, outside: 0 });
@@ -83,7 +83,7 @@ async fn known_room_and_worker_allow_a_push_without_a_script() {
     assert_eq!(setup.outcomes(&[("a", true)]).await, [Outcome::Queued]);
     assert_eq!(setup.outcomes(&[("b", true)]).await, [Outcome::Queued]);
     let by_script = setup.scripts().await;
-    assert_eq!(by_script, 2, "the first call tells nothing of the room, the second asks for it");
+    assert_eq!(by_script, 2, "the first call reports nothing about the room, the second reads it");
     setup.trust();
     assert_eq!(setup.outcomes(&[("c", true), ("d", false)]).await, [Outcome::Queued; 2]);
     assert_eq!(setup.scripts().await, by_script);

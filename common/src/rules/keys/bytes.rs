@@ -5,7 +5,7 @@
 /// `limits.max_length` (or the queue's own), `R` `limits.request`, `A` `limits.answer`, `F`
 /// `limits.frame`, `C` `worker.concurrency`.
 const BYTES: &[(&str, &str)] = &[
-    ("queue", "L × R, including scheduled, sorted, parked and deferred requests"),
+    ("queue", "L × R, including scheduled, partitioned, parked and deferred requests"),
     (
         "response:<id>",
         "`answers_max_bytes` for all of them; while it runs 64 MiB and 2 F of frames",
@@ -41,12 +41,12 @@ const BYTES: &[(&str, &str)] = &[
     ("permits", "300 × leases of limited names"),
     ("limited", "220 × limited names"),
     ("limited:<name>:<key>", "counts as `queue`"),
-    ("limit_keys:<name>", "130 × keys with sorted requests"),
-    ("rotation:<name>", "130 × keys with sorted requests"),
-    ("held:<name>", "130 × keys with sorted requests"),
+    ("limit_keys:<name>", "130 × keys with partitioned requests"),
+    ("rotation:<name>", "130 × keys with partitioned requests"),
+    ("held:<name>", "130 × keys with partitioned requests"),
     ("running:<name>:<key>", "120 × leases of that key"),
     ("rate:<name>:<key>", "300"),
-    ("throttled", "350 × keys with sorted requests"),
+    ("throttled", "350 × keys with partitioned requests"),
     ("answers", "150 per 64 KiB of answers"),
     ("answers_full", "100"),
     ("state", "1 MiB"),

@@ -106,8 +106,8 @@ fn foreign_key_is_not_a_response_key() {
         assert_eq!(keys.parse_response(foreign), None, "{foreign}");
     }
     let q = keys.of("q");
-    let sorted = keys.parse_limited("redcall:{q}:limited:a:b:c");
-    assert_eq!(sorted, Some(("q", "a:b", "c")));
+    let partitioned = keys.parse_limited("redcall:{q}:limited:a:b:c");
+    assert_eq!(partitioned, Some(("q", "a:b", "c")));
     assert_eq!(keys.parse_limited("redcall:{q}:limited"), None);
     let service = keys.of("service:s");
     for instance in ["", "a@b.c"] {

@@ -24,14 +24,14 @@ pub(crate) fn find(
     env: &BTreeMap<String, String>,
 ) -> Result<Option<PathBuf>, SettingsError> {
     if let Some(path) = path {
-        return Ok(Some(within(cwd, path)));
+        return Ok(Some(relative_to(cwd, path)));
     }
     if let Some(named) = env.get(VARIABLE) {
         if named.is_empty() {
             let help = "give it the path of a settings file, or unset it";
             return Err(SettingsError::invalid(VARIABLE, "", "is empty", help));
         }
-        return Ok(Some(within(cwd, Path::new(named))));
+        return Ok(Some(relative_to(cwd, Path::new(named))));
     }
     // Not `exists`: a file that exists but cannot be reached has to be reported, not skipped.
     let is_there = |file: &PathBuf| match file.symlink_metadata() {
@@ -43,7 +43,7 @@ pub(crate) fn find(
 
 /// Returns `path` relative to `cwd`, without `./`. Links and `..` stay: if the file is a link (as
 /// in mounted configuration), its named directory counts.
-fn within(cwd: &Path, path: &Path) -> PathBuf {
+fn relative_to(cwd: &Path, path: &Path) -> PathBuf {
     let joined = cwd.join(path);
     std::path::absolute(&joined).unwrap_or(joined)
 }

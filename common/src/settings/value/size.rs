@@ -20,8 +20,8 @@ const HELP: &str = "write bytes as a whole number, or text such as \"512KiB\" or
 impl Entry {
     /// Reads a number of bytes within `range`.
     pub(crate) fn size(&self, range: RangeInclusive<u64>) -> Result<usize, SettingsError> {
-        let within = u64::try_from(self.bytes()?).ok().filter(|bytes| range.contains(bytes));
-        within.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| {
+        let in_range = u64::try_from(self.bytes()?).ok().filter(|bytes| range.contains(bytes));
+        in_range.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| {
             let (low, high) = (shown(*range.start()), shown(*range.end()));
             self.wrong(format!("must be from {low} to {high}, but is {}", self.shown()), HELP)
         })
@@ -29,8 +29,8 @@ impl Entry {
 
     /// Reads a limit in bytes: 0 for none.
     pub(crate) fn bound(&self) -> Result<u64, SettingsError> {
-        let within = u64::try_from(self.bytes()?).ok();
-        within.filter(|bytes| *bytes == 0 || BOUNDS.contains(bytes)).ok_or_else(|| {
+        let in_range = u64::try_from(self.bytes()?).ok();
+        in_range.filter(|bytes| *bytes == 0 || BOUNDS.contains(bytes)).ok_or_else(|| {
             let (low, high) = (shown(*BOUNDS.start()), shown(*BOUNDS.end()));
             let shown = self.shown();
             self.wrong(

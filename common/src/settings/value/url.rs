@@ -127,8 +127,8 @@ fn sentinels(url: &str) -> Option<&'static str> {
         Ok(url) => url?,
         Err(problem) => return Some(problem),
     };
-    let behind = |address: &String| address.split_once("://").and_then(|(_, rest)| server(rest));
-    url.nodes.iter().chain([&url.like]).find_map(behind)
+    let server_of = |address: &String| address.split_once("://").and_then(|(_, rest)| server(rest));
+    url.nodes.iter().chain([&url.like]).find_map(server_of)
 }
 
 fn is_scheme(text: &str) -> bool {

@@ -5,7 +5,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use redcall_bench_inner::calls::{Batch, Calls, Elements, With};
-use redcall_bench_inner::polls::{self, Answers, Ending, FAILED_ONCE, Leases, WorkerPoll};
+use redcall_bench_inner::polls::{self, Answers, FAILED_ONCE, Leases, OutcomeKind, WorkerPoll};
 use redcall_bench_inner::waits::{Announcement, Callers, Frames};
 
 fn calls(criterion: &mut Criterion) {
@@ -24,8 +24,8 @@ fn calls(criterion: &mut Criterion) {
 fn polls(criterion: &mut Criterion) {
     let answers = Answers::new();
     bench(criterion, "frame_encode/result", |b| b.iter(|| answers.encode()));
-    for (name, ending) in Ending::ALL {
-        let poll = WorkerPoll::new(ending);
+    for (name, kind) in OutcomeKind::ALL {
+        let poll = WorkerPoll::new(kind);
         bench(criterion, &format!("poll_command/{name}"), |b| b.iter(|| poll.command()));
     }
     for (name, record) in [("first", ""), ("again", FAILED_ONCE)] {

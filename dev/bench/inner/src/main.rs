@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use redcall_bench_inner::calls::{Batch, Calls, Elements, With};
-use redcall_bench_inner::polls::{self, Answers, Ending, FAILED_ONCE, Leases, WorkerPoll};
+use redcall_bench_inner::polls::{self, Answers, FAILED_ONCE, Leases, OutcomeKind, WorkerPoll};
 use redcall_bench_inner::waits::{Announcement, Callers, Frames};
 
 /// A part by its name: sets up, and then runs measured.
@@ -64,9 +64,9 @@ fn parts() -> Vec<Part> {
         let answers = Answers::new();
         warm(|| answers.encode());
     }));
-    for (variant, ending) in Ending::ALL {
+    for (variant, kind) in OutcomeKind::ALL {
         parts.push(part("poll_command", variant, move || {
-            let poll = WorkerPoll::new(ending);
+            let poll = WorkerPoll::new(kind);
             warm(|| poll.command());
         }));
     }

@@ -30,7 +30,7 @@ impl Answers {
         Self { ids, response_keys, data }
     }
 
-    /// Measured: writes the ending frames.
+    /// Measured: writes the final frames.
     #[must_use]
     pub fn encode(&self) -> Vec<String> {
         let answers = self.ids.iter().zip(&self.response_keys);
@@ -44,7 +44,7 @@ impl Answers {
 
 /// How the calls that a poll settles have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum OutcomeKind {
     /// Fire and forget.
     Done,
     /// Answered.
@@ -57,7 +57,7 @@ pub enum Ending {
     Retried,
 }
 
-impl Ending {
+impl OutcomeKind {
     /// All of them, by name.
     pub const ALL: [(&str, Self); 5] = [
         ("done", Self::Done),
@@ -78,14 +78,14 @@ pub struct WorkerPoll {
 impl WorkerPoll {
     /// A poll that settles calls that have ended so.
     #[must_use]
-    pub fn new(ending: Ending) -> Self {
+    pub fn new(kind: OutcomeKind) -> Self {
         let dead_age = Duration::from_secs(30 * 86_400);
         let keys = WorkerKeys::new(queue(), "0199a2b47c1e70008000", 10_000, dead_age);
         let frames = ids().into_iter().zip(Answers::new().encode());
-        let outcomes = frames.map(|(id, frame)| outcome(ending, id, frame)).collect();
+        let outcomes = frames.map(|(id, frame)| outcome(kind, id, frame)).collect();
         let limit = Limit { key: None, concurrency: Some(10), rate: None };
         let rule = LimitRule { name: "add".to_owned(), limit, room: None };
-        let is_limited = ending == Ending::Limited;
+        let is_limited = kind == OutcomeKind::Limited;
         Self { keys, rules: is_limited.then_some(rule).into_iter().collect(), outcomes }
     }
 
@@ -98,7 +98,7 @@ impl WorkerPoll {
     }
 }
 
-fn outcome(ending: Ending, id: String, frame: String) -> Outcome {
+fn outcome(kind: OutcomeKind, id: String, frame: String) -> Outcome {
     let queue = queue();
     let reply = ReplyTo {
         response_key: queue.response(&id),
@@ -110,13 +110,15 @@ fn outcome(ending: Ending, id: String, frame: String) -> Outcome {
         keep: Some(Duration::from_secs(86_400)),
         frame: frame.clone(),
     };
-    match ending {
-        Ending::Done => Outcome::new(id, Settlement::Done),
-        Ending::Answered | Ending::Limited => Outcome::new(id, Settlement::Answer { reply, frame }),
-        Ending::Kept => {
+    match kind {
+        OutcomeKind::Done => Outcome::new(id, Settlement::Done),
+        OutcomeKind::Answered | OutcomeKind::Limited => {
+            Outcome::new(id, Settlement::Answer { reply, frame })
+        }
+        OutcomeKind::Kept => {
             Outcome { call: Some(call), ..Outcome::new(id, Settlement::Answer { reply, frame }) }
         }
-        Ending::Retried => {
+        OutcomeKind::Retried => {
             let run = r#"{"attempt":1,"worker":"0199a2b47c1e70008000","code":"handler_failed"}"#;
             let delay = Duration::from_millis(500);
             let settlement = Settlement::Retry { delay, notice: Some((reply, frame)) };
@@ -132,7 +134,7 @@ pub struct Leases {
 
 impl Leases {
     /// Every outcome took effect, and as many calls were leased, each with this record. Without a
-    /// record, the script for plain polls answers.
+    /// record, `poll_fast.lua` answers.
     #[must_use]
     pub fn new(record: &str) -> Self {
         let text = |text: &str| format!("${}\r\n{text}\r\n", text.len());

@@ -63,7 +63,7 @@ impl Announcement {
     }
 }
 
-/// Ending frames at response keys.
+/// Final frames at response keys.
 pub struct Frames(Vec<String>);
 
 impl Frames {

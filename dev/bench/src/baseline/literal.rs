@@ -83,7 +83,7 @@ pub(crate) fn answer(address: &str) -> io::Result<()> {
     let mut requests = Vec::new();
     loop {
         if requests.is_empty() {
-            let request = wire.ask(&[b"BLMOVE", QUEUE, OWN, b"LEFT", b"RIGHT", b"0"])?;
+            let request = wire.request(&[b"BLMOVE", QUEUE, OWN, b"LEFT", b"RIGHT", b"0"])?;
             requests.extend(request.text());
         }
         for request in &requests {

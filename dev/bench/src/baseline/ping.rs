@@ -22,8 +22,8 @@ pub(crate) fn call(
     let mut wire = Wire::connect(address)?;
     let mut round = || -> io::Result<Duration> {
         let began = Instant::now();
-        wire.ask(&[b"LPUSH", THERE, &element])?;
-        wire.ask(&[b"BLPOP", BACK, b"0"])?;
+        wire.request(&[b"LPUSH", THERE, &element])?;
+        wire.request(&[b"BLPOP", BACK, b"0"])?;
         Ok(began.elapsed())
     };
     let warm = Instant::now();
@@ -48,7 +48,7 @@ pub(crate) fn answer(address: &str, size: usize) -> io::Result<()> {
     let element = vec![b'x'; size];
     let mut wire = Wire::connect(address)?;
     loop {
-        wire.ask(&[b"BLPOP", THERE, b"0"])?;
-        wire.ask(&[b"LPUSH", BACK, &element])?;
+        wire.request(&[b"BLPOP", THERE, b"0"])?;
+        wire.request(&[b"LPUSH", BACK, &element])?;
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Receiving(BufReader<TcpStream>);
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// A status.
-    Said,
+    Status,
     Number(i64),
     Nothing,
     Text(Vec<u8>),
@@ -35,7 +35,7 @@ impl Reply {
         match self {
             Self::Text(text) => Some(text),
             Self::Many(replies) => replies.into_iter().next_back()?.text(),
-            Self::Said | Self::Number(_) | Self::Nothing => None,
+            Self::Status | Self::Number(_) | Self::Nothing => None,
         }
     }
 
@@ -51,7 +51,7 @@ impl Reply {
         match self {
             Self::Text(text) => text.len(),
             Self::Many(replies) => replies.iter().map(Self::length).sum(),
-            Self::Said | Self::Number(_) | Self::Nothing => 0,
+            Self::Status | Self::Number(_) | Self::Nothing => 0,
         }
     }
 }
@@ -82,7 +82,7 @@ impl Wire {
     }
 
     /// Sends one command and returns its reply.
-    pub(crate) fn ask(&mut self, command: &[&[u8]]) -> io::Result<Reply> {
+    pub(crate) fn request(&mut self, command: &[&[u8]]) -> io::Result<Reply> {
         self.add(command);
         self.send()?;
         self.reply()
@@ -127,7 +127,7 @@ fn read(from: &mut BufReader<TcpStream>) -> io::Result<Reply> {
         text.parse().map_err(io::Error::other)
     };
     match line[0] {
-        b'+' => Ok(Reply::Said),
+        b'+' => Ok(Reply::Status),
         b':' => number().map(Reply::Number),
         b'$' => {
             let Ok(size) = usize::try_from(number()?) else { return Ok(Reply::Nothing) };

@@ -50,11 +50,11 @@ impl Adapter {
 
     /// Its versions and its setting.
     pub(super) fn about(&self) -> miette::Result<String> {
-        let mut said = printed(Command::new(self.folder.join("run")).arg("about"))?;
+        let mut text = printed(Command::new(self.folder.join("run")).arg("about"))?;
         if let Some(server) = self.server() {
-            said = format!("{}{said}", printed(Command::new(server).arg("--version"))?);
+            text = format!("{}{text}", printed(Command::new(server).arg("--version"))?);
         }
-        Ok(said)
+        Ok(text)
     }
 
     fn server(&self) -> Option<PathBuf> {
@@ -91,9 +91,9 @@ impl Running<'_> {
         let mut caller = pinned(OTHERS, &self.adapter.folder.join("run"))?;
         caller.arg("call").args(numbers).envs(self.urls.clone());
         self.send(Signal::CONT)?;
-        let said = printed(&mut caller)?;
+        let text = printed(&mut caller)?;
         self.send(Signal::STOP)?;
-        serde_json::from_str(said.trim()).into_diagnostic().wrap_err(said)
+        serde_json::from_str(text.trim()).into_diagnostic().wrap_err(text)
     }
 
     fn send(&self, signal: Signal) -> miette::Result<()> {
@@ -122,9 +122,9 @@ fn quiet(command: &mut Command) -> miette::Result<Process> {
 
 fn printed(command: &mut Command) -> miette::Result<String> {
     let output = command.stdin(Stdio::null()).output().into_diagnostic()?;
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match output.status.success() {
-        true => Ok(said(&output.stdout)),
-        false => Err(miette!("{command:?} ended with {}: {}", output.status, said(&output.stderr))),
+        true => Ok(text(&output.stdout)),
+        false => Err(miette!("{command:?} ended with {}: {}", output.status, text(&output.stderr))),
     }
 }

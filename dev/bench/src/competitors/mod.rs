@@ -63,7 +63,7 @@ const ALL: &[Competitor] = &[
 ];
 
 /// Of a slow competitor.
-const MOST_ROUNDS: usize = 3;
+const MAX_ROUNDS: usize = 3;
 const LONGEST_MS: u64 = 1000;
 
 impl Args {
@@ -81,7 +81,7 @@ impl Args {
         for Competitor { name, slow } in ALL.iter().filter(chosen) {
             match Adapter::find(&self.installed, name) {
                 Some(adapter) => present.push((adapter, *slow)),
-                None => say!(
+                None => report_line!(
                     "{name} is not installed: run cargo xtask bench competitors {name} --install"
                 ),
             }
@@ -89,8 +89,8 @@ impl Args {
         if present.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        say!(
-            "{} rounds of {} ms each (slow competitors: at most {MOST_ROUNDS} of {LONGEST_MS} ms), \
+        report_line!(
+            "{} rounds of {} ms each (slow competitors: at most {MAX_ROUNDS} of {LONGEST_MS} ms), \
              in turns, each after {} ms of warm-up; median (least to most). {}, without \
              persistence; one process each. Redcall's worker with a capacity of {}.",
             self.rounds,
@@ -103,7 +103,7 @@ impl Args {
         for (adapter, slow) in &present {
             // After a failure, the others are still measured.
             if let Err(error) = self.compare(adapter, *slow) {
-                say!("\n{} cannot be measured: {error:?}", adapter.name());
+                report_line!("\n{} cannot be measured: {error:?}", adapter.name());
                 failed = true;
             }
         }
@@ -113,7 +113,7 @@ impl Args {
     fn compare(&self, adapter: &Adapter, slow: bool) -> miette::Result<()> {
         let rig = Rig::start(Placement::Own, Persistence::None, self.concurrency)?;
         let (rounds, lasts) = match slow {
-            true => (self.rounds.min(MOST_ROUNDS), self.lasts.min(LONGEST_MS)),
+            true => (self.rounds.min(MAX_ROUNDS), self.lasts.min(LONGEST_MS)),
             false => (self.rounds, self.lasts),
         };
         table::head(&adapter.about()?)?;

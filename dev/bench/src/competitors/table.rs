@@ -21,8 +21,8 @@ struct Seen {
 }
 
 pub(super) fn head(about: &str) -> miette::Result<()> {
-    say!("\n{}\n", about.trim());
-    say!(
+    report_line!("\n{}\n", about.trim());
+    report_line!(
         "| callers | | per s | p50 us | p99 us | Redcall / competitor |\n|---|---|---|---|---|---|"
     );
     Ok(())
@@ -36,8 +36,8 @@ impl Pair {
     }
 
     pub(super) fn print(&self, name: &str, callers: usize) -> miette::Result<()> {
-        say!("| {callers} | {name} | {} | |", self.theirs.text());
-        say!("| | Redcall | {} | {} |", self.ours.text(), self.ratio.text());
+        report_line!("| {callers} | {name} | {} | |", self.theirs.text());
+        report_line!("| | Redcall | {} | {} |", self.ours.text(), self.ratio.text());
         Ok(())
     }
 }

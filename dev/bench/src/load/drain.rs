@@ -27,7 +27,7 @@ pub struct Drain {
     /// minute after the time limit of the drain.
     pub answers: bool,
     /// How long the draining may take.
-    pub within: Duration,
+    pub timeout: Duration,
 }
 
 /// Why there are no figures.
@@ -63,14 +63,14 @@ pub enum DrainError {
         source: CallError,
     },
     /// It was not empty in time.
-    #[error("queue `{queue}` still has {left} jobs after {within:?}")]
+    #[error("queue `{queue}` still has {left} jobs after {timeout:?}")]
     TooSlow {
         /// The queue.
         queue: String,
         /// The number of waiting and running jobs.
         left: u64,
         /// How long it had.
-        within: Duration,
+        timeout: Duration,
     },
     /// Redis does not answer.
     #[error(transparent)]
@@ -107,8 +107,8 @@ pub async fn drain(client: &Client, plan: &Drain) -> Result<JobFigures, DrainErr
         if left == 0 {
             return Ok(JobFigures::of(plan.jobs as u64, 0, took));
         }
-        if took > plan.within {
-            return Err(DrainError::TooSlow { queue: queue(), left, within: plan.within });
+        if took > plan.timeout {
+            return Err(DrainError::TooSlow { queue: queue(), left, timeout: plan.timeout });
         }
         sleep(CHECK_PAUSE).await;
     }
@@ -121,7 +121,7 @@ async fn fill(client: &Client, plan: &Drain) -> Result<(), CallError> {
         left -= batch;
         let requests = (0..batch).map(|_| plan.job.request(client).queue(&plan.queue));
         if plan.answers {
-            let submitting = requests.map(|request| request.timeout(plan.within).submit());
+            let submitting = requests.map(|request| request.timeout(plan.timeout).submit());
             try_join_all(submitting).await?;
         } else {
             for receipt in client.call_many(requests).await {

@@ -17,7 +17,7 @@ pub(crate) struct Commands(BTreeMap<String, u64>);
 impl Commands {
     /// Since the server began.
     pub(super) fn read(wire: &mut Wire) -> io::Result<Self> {
-        let text = wire.ask(&[b"INFO", b"commandstats"])?.text().unwrap_or_default();
+        let text = wire.request(&[b"INFO", b"commandstats"])?.text().unwrap_or_default();
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
 
@@ -101,7 +101,7 @@ impl Shares {
     /// How many of `commands` were sent.
     pub(crate) fn sent(&self, commands: &Commands) -> f64 {
         let sent = commands.0.iter().map(|(name, calls)| match self.0.get(name) {
-            Some((sent, within)) => *calls as f64 * *sent as f64 / (sent + within) as f64,
+            Some((sent, timeout)) => *calls as f64 * *sent as f64 / (sent + timeout) as f64,
             // Too rare to have been seen.
             None => *calls as f64,
         });

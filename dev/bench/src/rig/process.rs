@@ -49,7 +49,7 @@ pub(crate) struct Memory {
     /// At present.
     pub(crate) now: u64,
     /// At most so far.
-    pub(crate) most: u64,
+    pub(crate) max: u64,
 }
 
 impl Memory {
@@ -60,7 +60,7 @@ impl Memory {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             line.trim_start_matches(':').split_whitespace().next()?.parse().ok()
         };
-        Some(Self { now: kb("VmRSS")?, most: kb("VmHWM")? })
+        Some(Self { now: kb("VmRSS")?, max: kb("VmHWM")? })
     }
 }
 
@@ -74,11 +74,11 @@ pub(crate) fn memory_left() -> Option<u64> {
 /// Runs a command and returns its output, parsed as JSON.
 pub(super) fn printed<T: DeserializeOwned>(command: &mut Command) -> miette::Result<T> {
     let output = command.stderr(std::process::Stdio::inherit()).output().into_diagnostic()?;
-    let said = String::from_utf8_lossy(&output.stdout);
+    let stdout = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
-        return Err(miette!("{command:?} ended with {}: {said}", output.status));
+        return Err(miette!("{command:?} ended with {}: {stdout}", output.status));
     }
-    serde_json::from_str(said.trim()).into_diagnostic().wrap_err_with(|| said.into_owned())
+    serde_json::from_str(stdout.trim()).into_diagnostic().wrap_err_with(|| stdout.into_owned())
 }
 
 /// Of all its threads, as the scheduler counts it: to the ns, unlike the ticks of /proc/PID/stat.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::rig::{Persistence, Placement, Rig};
 
 /// The time limit of each step that waits for the jobs of a measurement.
-pub(super) const WITHIN: Duration = Duration::from_secs(60);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The scenarios to run.
 #[derive(clap::Args)]

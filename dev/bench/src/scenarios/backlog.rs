@@ -7,7 +7,7 @@ use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::Envelope;
 use serde_json::value::RawValue;
 
-use super::args::{Args, WITHIN};
+use super::args::{Args, TIMEOUT};
 use super::compare::{Load, Row, Side, compare};
 use super::jobs::{ASIDE, WAYS, enqueue};
 use crate::baseline::wire::Wire;
@@ -37,13 +37,13 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     for amount in amounts {
         backlogs.push(Backlog::start(args, placement, amount)?);
     }
-    say!("{}\n\nOne caller, and a backlog in a queue without workers:\n", placement.text());
+    report_line!("{}\n\nOne caller, and a backlog in a queue without workers:\n", placement.text());
     let rows = std::array::from_fn(|at| {
         let Backlog { rig, amount, .. } = &backlogs[at];
         Row::new(format!("{amount} jobs"), rig, Side::Redcall(Load::of(1, args)))
     });
     let [none, some, many] = compare(args, rows)?;
-    say!(
+    report_line!(
         "p50: {:.3} x none with {}, {:.3} x none with {}\n",
         some.p50.median() / none.p50.median(),
         amounts[1],
@@ -51,8 +51,8 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         amounts[2]
     );
     backlogs.remove(1);
-    say!("Jobs per s, on the queue that holds them:\n\n| | {} | {} | |", 0, amounts[2]);
-    say!("|---|---|---|---|");
+    report_line!("Jobs per s, on the queue that holds them:\n\n| | {} | {} | |", 0, amounts[2]);
+    report_line!("|---|---|---|---|");
     for (label, callers, batch) in WAYS {
         in_turns(args, &format!("enqueue, {label}"), &mut backlogs, |backlog| {
             backlog.check(backlog.amount)?;
@@ -85,7 +85,7 @@ fn in_turns(
     }
     let [empty, full] = &all;
     let ratio = full.median() / empty.median();
-    say!("| {label} | {} | {} | {ratio:.3} x |", empty.text(), full.text());
+    report_line!("| {label} | {} | {} | {ratio:.3} x |", empty.text(), full.text());
     Ok(())
 }
 
@@ -110,8 +110,9 @@ impl Backlog {
     }
 
     fn length(&mut self) -> miette::Result<usize> {
-        let said = self.wire.ask(&[b"LLEN", self.keys.queue().as_bytes()]).into_diagnostic()?;
-        Ok(said.number().and_then(|count| usize::try_from(count).ok()).unwrap_or_default())
+        let reply =
+            self.wire.request(&[b"LLEN", self.keys.queue().as_bytes()]).into_diagnostic()?;
+        Ok(reply.number().and_then(|count| usize::try_from(count).ok()).unwrap_or_default())
     }
 
     /// Pushes envelopes at the tail until there are `wanted`: the bytes that our client would
@@ -158,7 +159,7 @@ impl Backlog {
             0 => &[b"DEL", queue.as_bytes()],
             _ => &[b"LTRIM", queue.as_bytes(), b"0", last.as_bytes()],
         };
-        self.wire.ask(cut).map(drop).into_diagnostic()
+        self.wire.request(cut).map(drop).into_diagnostic()
     }
 
     /// Adds `jobs`, lets the worker take as many, and returns its rate per second since it was last
@@ -177,8 +178,8 @@ impl Backlog {
                 let since = full_at.ok_or_else(|| miette!("the queue was not paused"))?;
                 break (full - length) as f64 / (now - since).as_secs_f64();
             }
-            if began.elapsed() > WITHIN {
-                return Err(miette!("{length} jobs are still queued after {WITHIN:?}"));
+            if began.elapsed() > TIMEOUT {
+                return Err(miette!("{length} jobs are still queued after {TIMEOUT:?}"));
             }
             std::thread::sleep(Duration::from_millis(1));
         };

@@ -190,7 +190,7 @@ pub(super) fn compare<const N: usize>(
 }
 
 fn print(all: &[Measured]) -> miette::Result<()> {
-    say!(
+    report_line!(
         "| | per s | p50 us | p99 us | p99.9 us | commands (sent) | CPU us: Redis | client | \
          worker |\n|---|---|---|---|---|---|---|---|---|"
     );
@@ -203,8 +203,8 @@ fn print(all: &[Measured]) -> miette::Result<()> {
                 format!("{commands:.1} ({sent:.2}) | {redis:.1} | {client:.1} | {worker:.1}")
             },
         );
-        say!("| {label} | {rate} | {p50} | {p99} | {p999} | {costs} |");
+        report_line!("| {label} | {rate} | {p50} | {p99} | {p999} | {costs} |");
     }
-    say!("");
+    report_line!("");
     Ok(())
 }

@@ -44,9 +44,9 @@ pub(super) fn enqueued(args: &Args) -> miette::Result<()> {
             rates.note(enqueue_alone(args, args.persistence, callers, batch)?.jobs_per_s);
         }
     }
-    say!("| | jobs per s |\n|---|---|");
+    report_line!("| | jobs per s |\n|---|---|");
     for ((label, ..), rates) in WAYS.into_iter().zip(&rates) {
-        say!("| {label} | {} |", rates.text());
+        report_line!("| {label} | {} |", rates.text());
     }
     Ok(())
 }
@@ -64,9 +64,9 @@ pub(super) fn drained(args: &Args) -> miette::Result<()> {
             rates.note(figures.jobs_per_s);
         }
     }
-    say!("{jobs} jobs\n\n| | jobs per s |\n|---|---|");
+    report_line!("{jobs} jobs\n\n| | jobs per s |\n|---|---|");
     for ((label, _), rates) in ways.into_iter().zip(&rates) {
-        say!("| {label} | {} |", rates.text());
+        report_line!("| {label} | {} |", rates.text());
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ const WORKERS: usize = 4;
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {
     let (placement, delay) = (Placement::Own, Duration::from_millis(args.latency));
-    say!(
+    report_line!(
         "Callers: {}; {}. The latency is that of a TCP relay in the process of this program, \
          on whatever CPU is free: in each direction it passes bytes on {} ms later.\n",
         args.fewer(CALLERS),
@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         Row::new(format!("the same with {} ms each way", args.latency), &far, load()),
     ];
     let [near, synced, relayed, far] = compare(args, rows)?;
-    say!(
+    report_line!(
         "per s: {:.2} x S2 with as many callers ({:.2} without the latency, {:.2} with only the \
          relay); CPU us per call of the relay: {:.1}\n",
         far.rate.median() / near.rate.median(),

@@ -14,7 +14,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let placement = Placement::Own;
         let mut rig = args.rig(placement)?;
         rig.worker(NARROW, DEFAULT_SLOTS)?;
-        say!("Callers: {}; {}\n", args.fewer(callers), placement.text());
+        report_line!("Callers: {}; {}\n", args.fewer(callers), placement.text());
         let load = || Load::of(callers, args);
         let rows = [
             Row::new("F1, one caller", &rig, Side::f1(args.lasts, 0, 0, 0)),
@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
             measured.rate.median() / baseline.rate.median()
         };
         let tail = redcall.p99.median() / redcall.p50.median();
-        say!(
+        report_line!(
             "per s: {:.2} x F2, {:.2} x F1; p99: {tail:.2} x p50; \
              with a capacity of {DEFAULT_SLOTS} {:.2} x F2, {:.2} x F1\n",
             to(&redcall, &two),

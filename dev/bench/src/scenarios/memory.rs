@@ -7,7 +7,7 @@ use miette::{IntoDiagnostic as _, miette};
 use redcall_bench::CHECK_PAUSE;
 use redcall_common::keys::Keys;
 
-use super::args::{Args, WITHIN};
+use super::args::{Args, TIMEOUT};
 use super::compare::Load;
 use super::jobs::{ASIDE, enqueue};
 use crate::baseline::wire::Wire;
@@ -31,21 +31,20 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         note(&mut loaded, under_load(args, &rig)?);
     }
     let calls = args.fewer(CALLS);
-    say!("| | bytes |\n|---|---|");
-    say!("| envelope | {} |", envelope.text());
-    say!("| beyond it, by `used_memory` | {} |", per_job.text());
-    say!("| beyond it, by `MEMORY USAGE` of the queue | {} |\n", of_queue.text());
-    say!("{} jobs, queued in batches of 1,000\n", jobs.text());
-    say!("| RSS, MB | client | at most | worker | at most so far |\n|---|---|---|---|---|");
-    for (label, [client, most, worker, worker_most]) in [
+    report_line!("| | bytes |\n|---|---|");
+    report_line!("| envelope | {} |", envelope.text());
+    report_line!("| beyond it, by `used_memory` | {} |", per_job.text());
+    report_line!("| beyond it, by `MEMORY USAGE` of the queue | {} |\n", of_queue.text());
+    report_line!("{} jobs, queued in batches of 1,000\n", jobs.text());
+    report_line!("| RSS, MB | client | at most | worker | at most so far |\n|---|---|---|---|---|");
+    for (label, [client, max, worker, worker_max]) in [
         (format!("{calls} calls in flight"), &flying),
         (format!("{calls} callers, the load of S2"), &loaded),
     ] {
-        let [client, most, worker, worker_most] =
-            [client, most, worker, worker_most].map(Rounds::text);
-        say!("| {label} | {client} | {most} | {worker} | {worker_most} |");
+        let [client, max, worker, worker_max] = [client, max, worker, worker_max].map(Rounds::text);
+        report_line!("| {label} | {client} | {max} | {worker} | {worker_max} |");
     }
-    say!("\n`sleep` with {} ms keeps the calls in flight.", nap_ms(args));
+    report_line!("\n`sleep` with {} ms keeps the calls in flight.", nap_ms(args));
     Ok(())
 }
 
@@ -53,7 +52,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
 type Both = [Memory; 2];
 
 fn note(rounds: &mut [Rounds; 4], [client, worker]: Both) {
-    let all = [client.now, client.most, worker.now, worker.most];
+    let all = [client.now, client.max, worker.now, worker.max];
     for (rounds, kb) in rounds.iter_mut().zip(all) {
         rounds.note(kb as f64 / 1024.0);
     }
@@ -79,13 +78,13 @@ fn queued(args: &Args, rig: &Rig) -> miette::Result<Queued> {
     enqueue(args, rig, 1, 1000)?;
     let memory = held(&mut wire, &mut connections)? - before;
     let usage: &[&[u8]] = &[b"MEMORY", b"USAGE", queue, b"SAMPLES", b"0"];
-    let usage = wire.ask(usage).into_diagnostic()?.number().unwrap_or_default();
-    let length = wire.ask(&[b"LLEN", queue]).into_diagnostic()?.number().unwrap_or_default();
+    let usage = wire.request(usage).into_diagnostic()?.number().unwrap_or_default();
+    let length = wire.request(&[b"LLEN", queue]).into_diagnostic()?.number().unwrap_or_default();
     let mut envelopes = 0;
     for from in (1..length).step_by(1000) {
         let (from, to) = (from.to_string(), (from + 999).to_string());
         let range = [b"LRANGE", queue, from.as_bytes(), to.as_bytes()];
-        envelopes += wire.ask(&range).into_diagnostic()?.length();
+        envelopes += wire.request(&range).into_diagnostic()?.length();
     }
     let queue = usage as f64;
     Ok(Queued { jobs: (length - 1) as f64, envelopes: envelopes as f64, memory, queue })
@@ -94,7 +93,7 @@ fn queued(args: &Args, rig: &Rig) -> miette::Result<Queued> {
 /// Returns the memory of Redis once it has as many connections as before: each has buffers.
 fn held(wire: &mut Wire, connections: &mut Option<i64>) -> miette::Result<f64> {
     let began = Instant::now();
-    while began.elapsed() < WITHIN {
+    while began.elapsed() < TIMEOUT {
         let now = info(wire, "connected_clients")?;
         if now <= *connections.get_or_insert(now) {
             return Ok(info(wire, "used_memory")? as f64);
@@ -105,7 +104,8 @@ fn held(wire: &mut Wire, connections: &mut Option<i64>) -> miette::Result<f64> {
 }
 
 fn info(wire: &mut Wire, name: &str) -> miette::Result<i64> {
-    let info = wire.ask(&[b"INFO", b"everything"]).into_diagnostic()?.text().unwrap_or_default();
+    let info =
+        wire.request(&[b"INFO", b"everything"]).into_diagnostic()?.text().unwrap_or_default();
     let info = String::from_utf8_lossy(&info);
     let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     value.and_then(|value| value.parse().ok()).ok_or_else(|| miette!("Redis reports no {name}"))
@@ -125,18 +125,18 @@ fn in_flight(args: &Args, rig: &Rig) -> miette::Result<Both> {
     let wanted = args.fewer(CALLS).min(args.concurrency) as i64;
     let began = Instant::now();
     loop {
-        let running = wire.ask(&[b"HLEN", live.as_bytes()]).into_diagnostic()?.number();
+        let running = wire.request(&[b"HLEN", live.as_bytes()]).into_diagnostic()?.number();
         if running.is_some_and(|running| running >= wanted) {
             break;
         }
-        if client.ended()?.is_some() || began.elapsed() > WITHIN {
+        if client.ended()?.is_some() || began.elapsed() > TIMEOUT {
             return Err(miette!("{running:?} of {wanted} calls were in flight at once"));
         }
         std::thread::sleep(CHECK_PAUSE);
     }
     let [flying, worker] = both(rig, &client)?;
     let [ended, worker_ended] = to_the_end(rig, &mut client)?;
-    Ok([Memory { most: ended.most, ..flying }, Memory { most: worker_ended.most, ..worker }])
+    Ok([Memory { max: ended.max, ..flying }, Memory { max: worker_ended.max, ..worker }])
 }
 
 fn under_load(args: &Args, rig: &Rig) -> miette::Result<Both> {
@@ -153,7 +153,7 @@ fn start(rig: &Rig, load: &Load) -> miette::Result<Process> {
 fn to_the_end(rig: &Rig, client: &mut Process) -> miette::Result<Both> {
     let mut seen = both(rig, client)?;
     let began = Instant::now();
-    while began.elapsed() < WITHIN {
+    while began.elapsed() < TIMEOUT {
         match client.ended()? {
             Some(true) => return Ok(seen),
             Some(false) => return Err(miette!("the callers have failed")),
@@ -161,7 +161,7 @@ fn to_the_end(rig: &Rig, client: &mut Process) -> miette::Result<Both> {
         }
         std::thread::sleep(CHECK_PAUSE);
     }
-    Err(miette!("the callers have not ended within {WITHIN:?}"))
+    Err(miette!("the callers have not ended within {TIMEOUT:?}"))
 }
 
 fn both(rig: &Rig, client: &Process) -> miette::Result<Both> {

@@ -11,7 +11,7 @@ pub(super) fn at_once(args: &Args) -> miette::Result<()> {
 /// Each call follows a quiet time in which all processes go idle.
 pub(super) fn after_quiet(args: &Args) -> miette::Result<()> {
     let each = args.samples.div_ceil(args.rounds).max(1);
-    say!("{each} calls a round, each after {} ms of quiet\n", args.quiet);
+    report_line!("{each} calls a round, each after {} ms of quiet\n", args.quiet);
     // One ms less than the last pause would begin at: neither side makes one more.
     both(args, each as u64 * args.quiet - 1, args.quiet)
 }
@@ -20,11 +20,11 @@ fn both(args: &Args, lasts_ms: u64, pause_ms: u64) -> miette::Result<()> {
     for placement in [Placement::One, Placement::Own] {
         let rig = args.rig(placement)?;
         let load = Load { lasts_ms, pause_ms, ..Load::of(1, args) };
-        say!("{}\n", placement.text());
+        report_line!("{}\n", placement.text());
         let baseline = Row::new("F1", &rig, Side::f1(lasts_ms, pause_ms, 0, 0));
         let redcall = Row::new("Redcall", &rig, Side::Redcall(load));
         let [baseline, redcall] = compare(args, [baseline, redcall])?;
-        say!("p50: {:.2} x F1\n", redcall.p50.median() / baseline.p50.median());
+        report_line!("p50: {:.2} x F1\n", redcall.p50.median() / baseline.p50.median());
     }
     Ok(())
 }

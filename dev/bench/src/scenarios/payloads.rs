@@ -10,14 +10,14 @@ const AROUND: usize = 187;
 pub(super) fn run(args: &Args) -> miette::Result<()> {
     let placement = Placement::Own;
     let rig = args.rig(placement)?;
-    say!(
+    report_line!(
         "`add` takes data of so many bytes and answers 12, `echo` answers with its data. F1 has \
          one caller and elements as long. {}\n",
         placement.text()
     );
     // Bounds the bytes in flight to 8 MB.
     for (size, name, many) in [(100, "100 B", 64), (10_000, "10 kB", 64), (1_000_000, "1 MB", 8)] {
-        say!("{name}\n");
+        report_line!("{name}\n");
         let (text, at_once) = (size.to_string(), args.fewer(many));
         let load = |callers, job| {
             Side::Redcall(Load::of(callers, args).with(&["--job", job, "--size", &text]))
@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
             Row::new(format!("echo, {at_once} at once"), &rig, load(many, "echo")),
         ];
         let [small, large, add, echo, ..] = compare(args, rows)?;
-        say!(
+        report_line!(
             "p50 of one caller: add {:.2} x F1, echo {:.2} x F1\n",
             add.p50.median() / small.p50.median(),
             echo.p50.median() / large.p50.median()

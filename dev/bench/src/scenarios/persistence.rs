@@ -16,7 +16,7 @@ fn name(persistence: Persistence) -> String {
 
 pub(super) fn run(args: &Args) -> miette::Result<()> {
     let placement = Placement::Own;
-    say!("{}\n", placement.text());
+    report_line!("{}\n", placement.text());
     for callers in [1, 1000] {
         let start = |persistence| Rig::start(placement, persistence, args.concurrency);
         let [none, second, always] = ALL.map(start);
@@ -24,10 +24,10 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         let row = |rig, persistence| {
             Row::new(name(persistence), rig, Side::Redcall(Load::of(callers, args)))
         };
-        say!("Callers: {}\n", args.fewer(callers));
+        report_line!("Callers: {}\n", args.fewer(callers));
         let rows = [row(&none, ALL[0]), row(&second, ALL[1]), row(&always, ALL[2])];
         let [none, second, always] = compare(args, rows)?;
-        say!(
+        report_line!(
             "per s: everysec {:.2} x none, always {:.2} x none\n",
             second.rate.median() / none.rate.median(),
             always.rate.median() / none.rate.median()
@@ -41,9 +41,9 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
             }
         }
     }
-    say!("| enqueued per s | {} | {} |\n|---|---|---|", WAYS[0].0, WAYS[1].0);
+    report_line!("| enqueued per s | {} | {} |\n|---|---|---|", WAYS[0].0, WAYS[1].0);
     for (persistence, [tasks, batches]) in ALL.into_iter().zip(&rates) {
-        say!("| {} | {} | {} |", name(persistence), tasks.text(), batches.text());
+        report_line!("| {} | {} | {} |", name(persistence), tasks.text(), batches.text());
     }
     Ok(())
 }

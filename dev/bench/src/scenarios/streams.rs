@@ -11,7 +11,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
     let placement = Placement::Own;
     let rig = args.rig(placement)?;
     for callers in [1, 64] {
-        say!("Callers: {}; {}\n", args.fewer(callers), placement.text());
+        report_line!("Callers: {}; {}\n", args.fewer(callers), placement.text());
         let count = |size: u16| {
             let data = format!(r#"{{"to":{PARTS},"size":{size}}}"#);
             let more = ["--job", "count", "--data", &data, "--stream"];
@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
                 of.rate.median() * parts as f64
             )
         };
-        say!(
+        report_line!(
             "A call: {}. A part: {}; of 1 kB: {}. The us are of CPU, all processes together.\n",
             line(&plain, 1),
             line(&small, PARTS),

@@ -40,13 +40,13 @@ pub(super) struct Run {
 }
 
 impl Case {
-    pub(super) fn add_call(&mut self, said: CallLine) {
-        let op = self.ops.entry(said.op).or_default();
-        match said.what {
-            CallResult::Begins { kind, within_ms } => {
+    pub(super) fn add_call(&mut self, line: CallLine) {
+        let op = self.ops.entry(line.op).or_default();
+        match line.what {
+            CallResult::Begins { kind, timeout_ms } => {
                 op.kind = Some(kind);
-                op.began = said.at;
-                op.by = said.at + within_ms.saturating_mul(1000);
+                op.began = line.at;
+                op.by = line.at + timeout_ms.saturating_mul(1000);
             }
             CallResult::Received { attempt, percent } => {
                 if op.last.is_some_and(|last| last >= (attempt, percent)) {
@@ -56,7 +56,7 @@ impl Case {
                 op.last = Some((attempt, percent));
             }
             CallResult::FoundLater { run } => op.found_later.push(run),
-            end => op.ended = Some((said.at, end)),
+            end => op.ended = Some((line.at, end)),
         }
     }
 
@@ -93,8 +93,8 @@ impl Case {
     /// otherwise.
     pub(super) fn is_lost(&self) -> bool {
         let queued = self.ends().any(|end| *end == CallResult::Queued);
-        let told = self.ends().any(|end| matches!(end, CallResult::Failed { .. }));
-        queued && !told && self.effects() == 0
+        let is_reported = self.ends().any(|end| matches!(end, CallResult::Failed { .. }));
+        queued && !is_reported && self.effects() == 0
     }
 
     fn is_answered(&self) -> bool {
@@ -178,17 +178,17 @@ impl Case {
         }
         let refused = |end: &CallResult| matches!(end, CallResult::Refused { .. });
         if !self.runs.is_empty() && !self.is_open() && self.ends().all(refused) {
-            found.push("said not to be queued, and run".to_owned());
+            found.push("reported as not queued, and run".to_owned());
         }
         found
     }
 
     /// Returns `true` if the caller received no outcome.
     pub(super) fn unended(&self) -> bool {
-        let told = |end: &CallResult| {
+        let is_reported = |end: &CallResult| {
             matches!(end, CallResult::Answered { .. } | CallResult::Failed { .. })
         };
-        !self.ends().any(told) && !self.runs.values().any(|run| run.settled)
+        !self.ends().any(is_reported) && !self.runs.values().any(|run| run.settled)
     }
 
     /// Returns `true` if its caller may have withdrawn it, so that a later run belongs to another

@@ -58,8 +58,8 @@ impl Judge {
         for done in self.effects.more::<EffectLine>()? {
             self.cases.entry(done.job.clone()).or_default().see(done);
         }
-        for said in calls {
-            self.cases.entry(said.job.clone()).or_default().add_call(said);
+        for line in calls {
+            self.cases.entry(line.job.clone()).or_default().add_call(line);
         }
         self.struck.extend(self.blows.more::<AttackLine>()?);
         Ok(())

@@ -143,7 +143,8 @@ impl<'a> Recoveries<'a> {
                 || was_hit(next, next.started)
         };
         let pairs = runs.windows(2).filter(|pair| !explained(pair[0].1, pair[1].1));
-        let said = pairs.map(|pair| format!("{} ran after {} for no reason", pair[1].0, pair[0].0));
-        if case.was_withdrawn() { Vec::new() } else { said.collect() }
+        let messages =
+            pairs.map(|pair| format!("{} ran after {} for no reason", pair[1].0, pair[0].0));
+        if case.was_withdrawn() { Vec::new() } else { messages.collect() }
     }
 }

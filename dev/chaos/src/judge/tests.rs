@@ -21,14 +21,14 @@ impl Made {
     }
 
     fn log_result(&self, at: u64, job: &str, op: u64, result: CallResult) -> &Self {
-        let said = CallLine { at: at * 1000, job: job.to_owned(), op, what: result };
-        Log::open(&self.files.calls).unwrap().write(&said);
+        let line = CallLine { at: at * 1000, job: job.to_owned(), op, what: result };
+        Log::open(&self.files.calls).unwrap().write(&line);
         self
     }
 
     /// A call that begins at `at` and has 10 s.
     fn call(&self, at: u64, job: &str, op: u64, kind: Kind) -> &Self {
-        self.log_result(at, job, op, CallResult::Begins { kind, within_ms: 10_000 })
+        self.log_result(at, job, op, CallResult::Begins { kind, timeout_ms: 10_000 })
     }
 
     /// The events of process `pid` in its run `<pid>-1`.
@@ -136,8 +136,13 @@ fn two_accepted_runs_are_settled_twice() {
 #[test]
 fn another_answer_at_the_key_than_was_taken_is_settled_twice() {
     let made = Made::new();
-    let not_told = [RunEvent::Started, RunEvent::Effect];
-    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &not_told).log_result(5, "a", 1, answered(7));
+    let unsettled = [RunEvent::Started, RunEvent::Effect];
+    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &unsettled).log_result(
+        5,
+        "a",
+        1,
+        answered(7),
+    );
     let found = |run: &str| CallResult::FoundLater { run: run.to_owned() };
     made.log_result(9000, "a", 1, found("7-1"));
     assert_eq!(made.judge().found.settled_twice, 0);
@@ -145,7 +150,12 @@ fn another_answer_at_the_key_than_was_taken_is_settled_twice() {
     assert_eq!(made.judge().found.settled_twice, 1);
     // The same answer twice at one key is one too many as well.
     let made = Made::new();
-    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &not_told).log_result(5, "a", 1, answered(7));
+    made.call(0, "a", 1, Kind::Waited).run(1, "a", 7, &unsettled).log_result(
+        5,
+        "a",
+        1,
+        answered(7),
+    );
     made.log_result(9000, "a", 1, found("7-1")).log_result(9000, "a", 1, found("7-1"));
     assert_eq!(made.judge().found.settled_twice, 1);
 }

@@ -31,11 +31,11 @@ impl CallLog {
     }
 
     /// Logs the start of an operation on `job`, which has to end in time.
-    pub(crate) fn begins(&self, job: &str, kind: Kind, within: Duration) -> Op {
+    pub(crate) fn begins(&self, job: &str, kind: Kind, timeout: Duration) -> Op {
         let number = self.ops.fetch_add(1, Ordering::Relaxed);
         let op = Op { log: self.clone(), job: job.to_owned(), number };
-        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        op.log_result(CallResult::Begins { kind, within_ms });
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        op.log_result(CallResult::Begins { kind, timeout_ms });
         self.progress.send_modify(|progress| progress.calls += 1);
         op
     }
@@ -71,8 +71,8 @@ impl Op {
         }
     }
 
-    /// Records the result of an operation that fetches an answer. Returns `true` if asking again is
-    /// useless.
+    /// Records the result of an operation that fetches an answer. Returns `true` if fetching again
+    /// is useless.
     pub(crate) fn answered(self, result: Result<Response, CallError>) -> bool {
         let response = match result {
             Ok(response) => response,

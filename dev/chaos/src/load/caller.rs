@@ -126,8 +126,8 @@ impl Caller {
         let request = self.request(NAMES[0], &task).delay(delay);
         let op = self.log.begins(&task.job, Kind::Scheduled, self.timeout);
         let Some(ticket) = op.sent(request.submit().await) else { return };
-        let (client, log, within) = (self.client.clone(), self.log.clone(), self.timeout + delay);
-        later.spawn(async move { fetch(&client, &log, &task.job, ticket, within).await });
+        let (client, log, timeout) = (self.client.clone(), self.log.clone(), self.timeout + delay);
+        later.spawn(async move { fetch(&client, &log, &task.job, ticket, timeout).await });
     }
 
     /// Two callers make the same call, and make it again until they have an answer.
@@ -168,10 +168,10 @@ async fn follow(request: RequestBuilder, op: &Op) -> Result<Response, CallError>
 }
 
 /// Fetches the answer of a request that is queued for certain.
-async fn fetch(client: &Client, log: &CallLog, job: &str, ticket: Ticket, within: Duration) {
+async fn fetch(client: &Client, log: &CallLog, job: &str, ticket: Ticket, timeout: Duration) {
     for _ in 0..AGAIN {
-        let op = log.begins(job, Kind::Scheduled, within);
-        if op.answered(client.fetch_timeout(&ticket.response_key, within).await) {
+        let op = log.begins(job, Kind::Scheduled, timeout);
+        if op.answered(client.fetch_timeout(&ticket.response_key, timeout).await) {
             return;
         }
         sleep(PAUSE).await;

@@ -77,7 +77,7 @@ impl ResultsPoller {
     }
 }
 
-/// Which run an ending frame is of; `None` of any other.
+/// Which run a final frame is of; `None` of any other.
 fn ended_by(frame: &str) -> Option<String> {
     let frame: Value = serde_json::from_str(frame).ok()?;
     match frame["type"].as_str()? {

@@ -17,7 +17,7 @@ pub(crate) const VARIABLE: &str = "REDCALL_LIBFAKETIME";
 const PLACES: [&str; 4] = ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/homebrew/lib"];
 
 /// The time limit for the server to print its version.
-const WITHIN: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A clock, and the program that runs a server by it.
 pub(crate) struct SteppingClock {
@@ -56,7 +56,7 @@ impl SteppingClock {
     async fn works(&self) -> bool {
         let mut server = Command::new(&self.program);
         server.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let ended = timeout(WITHIN, server.kill_on_drop(true).status()).await;
+        let ended = timeout(TIMEOUT, server.kill_on_drop(true).status()).await;
         matches!(ended, Ok(Ok(status)) if status.success())
     }
 

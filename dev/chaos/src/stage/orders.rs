@@ -12,10 +12,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Sends one command and returns the reply as text. Arrays are not read.
 pub(super) async fn order(socket: &Path, words: &[&str]) -> io::Result<String> {
-    timeout(PATIENCE, ask(socket, words)).await?
+    timeout(PATIENCE, request(socket, words)).await?
 }
 
-async fn ask(socket: &Path, words: &[&str]) -> io::Result<String> {
+async fn request(socket: &Path, words: &[&str]) -> io::Result<String> {
     let mut stream = BufReader::new(UnixStream::connect(socket).await?);
     let count = words.len();
     let words: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
@@ -30,7 +30,7 @@ async fn ask(socket: &Path, words: &[&str]) -> io::Result<String> {
             stream.read_exact(&mut text).await?;
             Ok(String::from_utf8_lossy(&text).into_owned())
         }
-        Some((_, said)) => Ok(said.to_owned()),
+        Some((_, reply)) => Ok(reply.to_owned()),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }

@@ -1,11 +1,11 @@
-//! The callers' scripts: `enqueue.lua`, `place.lua`, `cancel.lua`, `pause.lua`, `tick.lua`,
+//! The callers' scripts: `enqueue.lua`, `enqueue_ext.lua`, `cancel.lua`, `pause.lua`, `tick.lua`,
 //! `unique.lua`, `revive.lua`; and `frame.lua`, by which a worker sends frames before the end.
 
 use super::state::{Frame, Id, Letter, Registered, Store, UNREADABLE, WorkerId};
 
-/// The result of `place.lua` for a request.
+/// The result of `enqueue_ext.lua` for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Placed {
+pub enum EnqueueExtResult {
     /// Queued or scheduled, now or before.
     Queued,
     /// A caller waits, and no worker listens.
@@ -14,9 +14,9 @@ pub enum Placed {
     Full,
 }
 
-/// A request without an idempotency key, for `place.lua`.
+/// A request without an idempotency key, for `enqueue_ext.lua`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct EnqueueExt {
     /// Which.
     pub id: Id,
     /// `true` if a caller waits for it.
@@ -81,18 +81,18 @@ impl Store {
         (live, accepted)
     }
 
-    /// `place.lua`.
-    pub fn place(&mut self, cap: usize, place: &Place) -> Placed {
-        let Place { id, waited, later, pending } = *place;
+    /// `enqueue_ext.lua`.
+    pub fn enqueue_ext(&mut self, cap: usize, request: &EnqueueExt) -> EnqueueExtResult {
+        let EnqueueExt { id, waited, later, pending } = *request;
         let marked = !self.frames[usize::from(id)].is_empty();
         if pending.is_some() && marked || later && self.scheduled(id) {
-            return Placed::Queued;
+            return EnqueueExtResult::Queued;
         }
         if !later && waited && !self.is_served() {
-            return Placed::NoWorkers;
+            return EnqueueExtResult::NoWorkers;
         }
         if self.room(cap) == 0 {
-            return Placed::Full;
+            return EnqueueExtResult::Full;
         }
         if let Some(pending) = pending {
             self.push_frame_of(id, pending);
@@ -104,7 +104,7 @@ impl Store {
             self.queue.push(id);
         }
         self.ran();
-        Placed::Queued
+        EnqueueExtResult::Queued
     }
 
     pub(super) fn schedule(&mut self, id: Id) {

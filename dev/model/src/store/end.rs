@@ -1,6 +1,6 @@
 //! How a run ends: the first half of `poll.lua`.
 
-use super::state::{Fault, Frame, Id, Letter, Said, Store, WorkerId};
+use super::state::{Fault, Frame, Id, Letter, SettleResult, Store, WorkerId};
 
 /// The end of one request's run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +14,7 @@ pub struct RunOutcome {
 /// The operation on a request whose lease is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Op {
-    /// Push the ending frame.
+    /// Push the final frame.
     Answer(Frame),
     /// No caller waits.
     Done,
@@ -32,32 +32,33 @@ pub enum Op {
 
 impl Store {
     /// Settles one request: stores its end, removes its lease, then its other keys.
-    pub(super) fn settle(&mut self, worker: WorkerId, outcome: RunOutcome) -> Said {
+    pub(super) fn settle(&mut self, worker: WorkerId, outcome: RunOutcome) -> SettleResult {
         let RunOutcome { id, op } = outcome;
         let leased = self.holder(worker).leases.contains(&id);
         if !leased && !self.is(Fault::NoFence) {
-            return Said::LeaseLost;
+            return SettleResult::LeaseLost;
         }
-        let mut said = Said::Yes;
+        let mut results = SettleResult::Yes;
         let remove = |store: &mut Self| {
             store.holder_mut(worker).leases.retain(|one| *one != id);
         };
-        self.moves(remove, |store| said = store.store_end(id, op));
-        let stays = matches!(op, Op::Back | Op::Rerun(_) | Op::Retry(..)) || said == Said::Parked;
+        self.moves(remove, |store| results = store.store_end(id, op));
+        let stays = matches!(op, Op::Back | Op::Rerun(_) | Op::Retry(..))
+            || results == SettleResult::Parked;
         if !stays {
             self.forget(id);
             self.ran();
         }
-        said
+        results
     }
 
     /// Writes an end.
-    pub(super) fn store_end(&mut self, id: Id, op: Op) -> Said {
+    pub(super) fn store_end(&mut self, id: Id, op: Op) -> SettleResult {
         let frame = match op {
             Op::Unknown(_) if self.mapped => {
                 self.parked.push(id);
                 self.names_parked = true;
-                return Said::Parked;
+                return SettleResult::Parked;
             }
             Op::Back | Op::Rerun(_) => {
                 if let Op::Rerun(attempt) = op {
@@ -96,7 +97,7 @@ impl Store {
             self.ran();
             self.push_frame_of(id, frame);
         }
-        Said::Yes
+        SettleResult::Yes
     }
 
     /// Removes the other keys of a request that has ended.

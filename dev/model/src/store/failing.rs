@@ -5,7 +5,7 @@
 //! leave the effects of the commands before the failing one.
 
 use super::poll::{PollStep, Reply, State};
-use super::state::{Fault, Said, Store};
+use super::state::{Fault, SettleResult, Store};
 
 impl Store {
     /// A command of a script has run.
@@ -63,19 +63,19 @@ impl Store {
         }
         for at in 0..poll.outcomes.len() {
             let mut left = self.clone();
-            let said = left.settle_all(poll, Some(at));
+            let results = left.settle_all(poll, Some(at));
             // If the poll repeats its reply, or the lease is gone, no command fails.
             let held = self.holder(poll.worker).leases.contains(&poll.outcomes[at].id);
-            if held && said.get(at) == Some(&Said::Kept) {
-                let reply = left.lease_all(poll, said);
+            if held && results.get(at) == Some(&SettleResult::Kept) {
+                let reply = left.lease_all(poll, results);
                 ways.push((left, Some(reply)));
             }
         }
         if !poll.outcomes.is_empty() {
             let mut left = self.clone();
-            let said = left.settle_all(poll, None);
+            let results = left.settle_all(poll, None);
             let (length, parked) = (left.queue.len(), left.names_parked);
-            let reply = Reply { said, leased: Vec::new(), length, parked, state: State::Open };
+            let reply = Reply { results, leased: Vec::new(), length, parked, state: State::Open };
             ways.push((left, Some(reply)));
         }
         ways

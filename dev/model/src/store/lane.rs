@@ -1,18 +1,18 @@
-//! A worker's lane: `BLMOVE` to a lane inbox and the gate behind it, `lane_settle.lua`,
+//! A worker's lane: `BLMOVE` to a lane inbox and the gate after it, `lane_settle.lua`,
 //! `lane_poll.lua` and `adopt.lua`.
 //!
 //! A request in a lane inbox is *young*: its place there is its lease.
 
 use super::end::{Op, RunOutcome};
 use super::poll::Leased;
-use super::state::{Fault, Id, Inbox, LaneEntry, Registered, Said, Store, WorkerId};
+use super::state::{Fault, Id, Inbox, LaneEntry, Registered, SettleResult, Store, WorkerId};
 
 /// The state of the queue for a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Gate {
     /// Requests may start.
     Open,
-    /// The queue has more than plain requests, or is paused: `poll.lua` has to look at them.
+    /// The queue has more than plain requests, or is paused: `poll.lua` has to check them.
     Closed,
     /// The worker's own lease has ended.
     Expired,
@@ -37,7 +37,7 @@ pub struct LanePoll {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneReply {
     /// One per outcome.
-    pub said: Vec<Said>,
+    pub results: Vec<SettleResult>,
     /// The requests that are in the inbox now.
     pub taken: Vec<Id>,
     /// The state of the queue; `None` if the poll took nothing because of the inbox.
@@ -65,7 +65,7 @@ pub struct Adopt {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Adopted {
     /// One per outcome.
-    pub said: Vec<Said>,
+    pub results: Vec<SettleResult>,
     /// The requests that have a real lease now.
     pub leased: Vec<Leased>,
     /// How many went back to the head of the queue.
@@ -94,7 +94,7 @@ impl Store {
         Some(id)
     }
 
-    /// The gate behind a pop, and in front of a take.
+    /// The gate after a pop, and in front of a take.
     #[must_use]
     pub fn gate(&self, worker: WorkerId) -> Gate {
         let records = self.records.iter().any(Option::is_some);
@@ -108,8 +108,8 @@ impl Store {
 
     /// `lane_poll.lua`.
     pub fn lane_poll(&mut self, poll: &LanePoll) -> LaneReply {
-        let said = self.lane_settle(poll);
-        let mut reply = LaneReply { said, taken: Vec::new(), gate: None };
+        let results = self.lane_settle(poll);
+        let mut reply = LaneReply { results, taken: Vec::new(), gate: None };
         if poll.take > 0 && self.young(poll.worker, poll.inbox).is_empty() {
             let gate = self.gate(poll.worker);
             if gate == Gate::Open {
@@ -122,7 +122,7 @@ impl Store {
 
     /// The first half, and the whole of `lane_settle.lua`: settles an inbox whose requests have all
     /// ended. The fence is the number of its elements.
-    pub fn lane_settle(&mut self, poll: &LanePoll) -> Vec<Said> {
+    pub fn lane_settle(&mut self, poll: &LanePoll) -> Vec<SettleResult> {
         let LanePoll { worker, inbox, serial, ref outcomes, .. } = *poll;
         let held = self.young(worker, inbox).len();
         let counted = held == outcomes.len() || self.is(Fault::RefilledFirst);
@@ -130,12 +130,12 @@ impl Store {
             return Vec::new();
         }
         if held == 0 && !self.is(Fault::NoFence) {
-            return vec![Said::LeaseLost; outcomes.len()];
+            return vec![SettleResult::LeaseLost; outcomes.len()];
         }
         if !counted && !self.is(Fault::NoFence) {
-            return vec![Said::Kept; outcomes.len()];
+            return vec![SettleResult::Kept; outcomes.len()];
         }
-        let said = vec![Said::Yes; outcomes.len()];
+        let results = vec![SettleResult::Yes; outcomes.len()];
         let remove = |store: &mut Self| store.young(worker, inbox).clear();
         self.moves(remove, |store| {
             for outcome in outcomes {
@@ -143,13 +143,20 @@ impl Store {
                 store.ran();
             }
         });
-        self.record_lane(worker, inbox, serial, &said);
-        said
+        self.record_lane(worker, inbox, serial, &results);
+        results
     }
 
-    fn record_lane(&mut self, worker: WorkerId, inbox: Inbox, serial: u8, said: &[Said]) {
-        if !said.is_empty() && !self.is(Fault::PollForgotten) {
-            self.holder_mut(worker).lane_polls[usize::from(inbox)] = Some((serial, said.to_vec()));
+    fn record_lane(
+        &mut self,
+        worker: WorkerId,
+        inbox: Inbox,
+        serial: u8,
+        results: &[SettleResult],
+    ) {
+        if !results.is_empty() && !self.is(Fault::PollForgotten) {
+            self.holder_mut(worker).lane_polls[usize::from(inbox)] =
+                Some((serial, results.to_vec()));
             self.ran();
         }
     }
@@ -175,8 +182,10 @@ impl Store {
     pub(super) fn adopt_but(&mut self, adopt: &Adopt, fails: Option<usize>) -> Adopted {
         let Adopt { worker, inbox, serial, again, ref outcomes, ref started } = *adopt;
         let record = self.holder(worker).lane_polls[usize::from(inbox)].clone();
-        let known = record.filter(|(known, _)| again && *known == serial).map(|(_, said)| said);
-        let mut said = known.clone().unwrap_or_else(|| vec![Said::LeaseLost; outcomes.len()]);
+        let known =
+            record.filter(|(known, _)| again && *known == serial).map(|(_, results)| results);
+        let mut results =
+            known.clone().unwrap_or_else(|| vec![SettleResult::LeaseLost; outcomes.len()]);
         let mut open: Vec<usize> =
             if known.is_some() { Vec::new() } else { (0..outcomes.len()).collect() };
         let (mut started, mut back) = (started.clone(), Vec::new());
@@ -188,10 +197,10 @@ impl Store {
                 let place = open.iter().position(|at| outcomes[*at].id == id);
                 if let Some(at) = place.map(|place| open.remove(place)) {
                     if Some(at) == fails {
-                        said[at] = Said::Kept;
+                        results[at] = SettleResult::Kept;
                         leased.extend(store.lease(worker, id));
                     } else {
-                        said[at] = store.store_end(id, outcomes[at].op);
+                        results[at] = store.store_end(id, outcomes[at].op);
                     }
                     store.ran();
                 } else if let Some(place) = started.iter().position(|one| *one == id) {
@@ -216,9 +225,9 @@ impl Store {
         let remove = |store: &mut Self| drop(store.young(worker, inbox).drain(..many));
         self.moves(remove, store_all);
         if known.is_none() {
-            self.record_lane(worker, inbox, serial, &said);
+            self.record_lane(worker, inbox, serial, &results);
         }
-        Adopted { said, leased, back: back.len() }
+        Adopted { results, leased, back: back.len() }
     }
 
     /// The stores that a failing settlement of an inbox leaves; undone, it keeps all leases.
@@ -245,7 +254,7 @@ impl Store {
         for at in 0..adopt.outcomes.len() {
             let mut left = self.clone();
             let reply = left.adopt_but(adopt, Some(at));
-            if reply.said.get(at) == Some(&Said::Kept) {
+            if reply.results.get(at) == Some(&SettleResult::Kept) {
                 ways.push((left, Some(reply)));
             }
         }

@@ -1,7 +1,9 @@
 //! `poll.lua`, and the blocked pop before it.
 
 use super::end::RunOutcome;
-use super::state::{Fault, Id, Letter, Record, Registered, Said, Store, UNREADABLE, WorkerId};
+use super::state::{
+    Fault, Id, Letter, Record, Registered, SettleResult, Store, UNREADABLE, WorkerId,
+};
 
 /// The history of a request before it was leased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -53,7 +55,7 @@ pub struct PollStep {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reply {
     /// One per outcome.
-    pub said: Vec<Said>,
+    pub results: Vec<SettleResult>,
     /// The leased requests, in order.
     pub leased: Vec<Leased>,
     /// Length of the queue afterwards.
@@ -88,12 +90,12 @@ impl Store {
 
     /// `poll.lua`.
     pub fn poll(&mut self, poll: &PollStep) -> Reply {
-        let said = self.settle_all(poll, None);
-        self.lease_all(poll, said)
+        let results = self.settle_all(poll, None);
+        self.lease_all(poll, results)
     }
 
     /// The second half: leases as many requests as fit.
-    pub(super) fn lease_all(&mut self, poll: &PollStep, said: Vec<Said>) -> Reply {
+    pub(super) fn lease_all(&mut self, poll: &PollStep, results: Vec<SettleResult>) -> Reply {
         let worker = poll.worker;
         let state = match self.holder(worker).registered {
             _ if self.paused => State::Paused,
@@ -123,7 +125,7 @@ impl Store {
             _ => 0,
         };
         let parked = self.names_parked;
-        Reply { said, leased, length, parked, state }
+        Reply { results, leased, length, parked, state }
     }
 
     /// Returns `true` if a poll has taken effect already.
@@ -133,23 +135,27 @@ impl Store {
     }
 
     /// The first half: settles the ended runs, except one whose commands fail.
-    pub(super) fn settle_all(&mut self, poll: &PollStep, fails: Option<usize>) -> Vec<Said> {
-        if let Some((_, said)) = &self.holder(poll.worker).poll
+    pub(super) fn settle_all(
+        &mut self,
+        poll: &PollStep,
+        fails: Option<usize>,
+    ) -> Vec<SettleResult> {
+        if let Some((_, results)) = &self.holder(poll.worker).poll
             && self.repeats(poll)
         {
-            return said.clone();
+            return results.clone();
         }
         let outcomes = poll.outcomes.iter().enumerate();
         let settle = |(at, outcome): (usize, &RunOutcome)| match Some(at) == fails {
-            true => Said::Kept,
+            true => SettleResult::Kept,
             false => self.settle(poll.worker, *outcome),
         };
-        let said: Vec<Said> = outcomes.map(settle).collect();
-        if !said.is_empty() && !self.is(Fault::PollForgotten) {
-            self.holder_mut(poll.worker).poll = Some((poll.serial, said.clone()));
+        let results: Vec<SettleResult> = outcomes.map(settle).collect();
+        if !results.is_empty() && !self.is(Fault::PollForgotten) {
+            self.holder_mut(poll.worker).poll = Some((poll.serial, results.clone()));
             self.ran();
         }
-        said
+        results
     }
 
     /// Leases from the head of a list until `take` are leased: an element that is refused takes no

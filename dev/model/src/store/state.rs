@@ -25,7 +25,7 @@ pub struct Record {
 
 /// The result of one outcome in a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Said {
+pub enum SettleResult {
     /// It took effect.
     Yes,
     /// The lease was gone.
@@ -61,7 +61,7 @@ pub enum LaneEntry {
 }
 
 /// The number and the results of a settlement.
-pub type PollRecord = (u8, Vec<Said>);
+pub type PollRecord = (u8, Vec<SettleResult>);
 
 /// The keys of one worker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -131,7 +131,7 @@ pub struct Store {
 /// Faults to inject, to check that a property detects them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// `poll.lua` settles without looking for the lease.
+    /// `poll.lua` settles without a check of the lease.
     NoFence,
     /// `poll.lua` does not check tombstones.
     TombstonesIgnored,
@@ -166,9 +166,9 @@ pub enum Fault {
     ReplyMistaken,
     /// `adopt.lua` loses the requests that it should return.
     AdoptDrops,
-    /// The lane's worker does not look at the gate.
+    /// The lane's worker does not check the gate.
     GateIgnored,
-    /// `heartbeat.lua` does not look at the lane inboxes of workers that are not registered.
+    /// `heartbeat.lua` does not check the lane inboxes of workers that are not registered.
     LateIgnored,
     /// `release.lua` and `heartbeat.lua` leave the lane inboxes where they are.
     LanesNotReleased,

@@ -43,7 +43,7 @@ impl Store {
         }
         self.holder_mut(beat.worker).registered = Registered::Alive;
         self.mapped |= beat.maps;
-        self.look_at_lanes(beat.worker);
+        self.check_lanes(beat.worker);
         let of = |(worker, holder): (usize, &Holder)| {
             let ended = holder.registered == Registered::Ended;
             ended.then(|| WorkerId::try_from(worker).unwrap_or(WorkerId::MAX))
@@ -67,7 +67,7 @@ impl Store {
 
     /// Renews the worker's entry in the registry of lanes, and marks as expired each worker that
     /// has a request in a lane inbox but no registration. An entry whose last pop has ended goes.
-    fn look_at_lanes(&mut self, own: WorkerId) {
+    fn check_lanes(&mut self, own: WorkerId) {
         let ignored = self.is(Fault::LateIgnored) || self.is(Fault::LanesNotReleased);
         for (holder, at) in self.holders.iter_mut().zip(0..) {
             let holds = holder.young.iter().any(|inbox| !inbox.is_empty());

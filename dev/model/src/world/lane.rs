@@ -4,14 +4,14 @@
 //! |---|---|
 //! | empty | a blocked pop if both are, a take while requests wait |
 //! | its jobs run | adoption: after the first millisecond, or if one needs a real lease |
-//! | all of its jobs have ended | settled, and refilled behind that |
+//! | all of its jobs have ended | settled, and refilled after that |
 //! | in doubt: a reply was lost or refused | adopted: the ended are settled, the rest returns |
 
 mod steps;
 mod worker;
 
 use super::taken::Taken;
-use crate::store::{Gate, Id, Inbox, LaneReply, Op, RunOutcome, Said};
+use crate::store::{Gate, Id, Inbox, LaneReply, Op, RunOutcome, SettleResult};
 
 /// A request in a lane inbox, as its worker sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +42,7 @@ pub struct Slot {
     /// `true` if its settlement was sent before.
     pub again: bool,
     /// The results of that settlement: for the properties.
-    pub said: Option<Vec<Said>>,
+    pub results: Option<Vec<SettleResult>>,
 }
 
 /// A command on the lane's connection.
@@ -52,7 +52,7 @@ pub enum Cmd {
     Settle(Inbox, u8, Vec<RunOutcome>),
     /// Pops into an inbox, and blocks.
     Pop(Inbox),
-    /// The gate behind a pop, and the popped request.
+    /// The gate after a pop, and the popped request.
     Gate(Inbox, Id),
     /// Takes up to so many into an inbox.
     Take(Inbox, usize),
@@ -62,9 +62,9 @@ pub enum Cmd {
 
 /// A reply on it. Each names what it answers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Heard {
+pub enum Received {
     /// An inbox was settled, or keeps its requests.
-    Settled(Inbox, Vec<Said>),
+    Settled(Inbox, Vec<SettleResult>),
     /// Popped, with the gate.
     Popped(Inbox, Young, Gate),
     /// The pop ended without a request.
@@ -72,7 +72,7 @@ pub enum Heard {
     /// Taken; the gate, or an error.
     Took(Inbox, Vec<Young>, Option<Gate>),
     /// Adopted; `None`: an error, nothing has changed.
-    Adopted(Inbox, Option<(Vec<Said>, Vec<Taken>)>),
+    Adopted(Inbox, Option<(Vec<SettleResult>, Vec<Taken>)>),
 }
 
 /// The lane of a worker.
@@ -85,7 +85,7 @@ pub struct Lane {
     /// The commands that Redis has not run yet.
     pub out: Vec<Cmd>,
     /// The replies that the worker has not read yet.
-    pub back: Vec<Heard>,
+    pub back: Vec<Received>,
 }
 
 impl Slot {
@@ -164,7 +164,7 @@ impl Lane {
         }
     }
 
-    /// Returns `true` if a blocked pop has to end: an inbox is to be adopted behind it.
+    /// Returns `true` if a blocked pop has to end: an inbox is to be adopted after it.
     pub(super) fn ends_pop(&self) -> bool {
         self.is_blocked() && self.slots.iter().any(|slot| slot.adopts)
     }
@@ -183,6 +183,6 @@ pub(super) fn young(taken: Vec<Taken>, late: bool) -> Vec<Young> {
 }
 
 /// Reads a take's reply.
-pub(super) fn took(at: Inbox, reply: &LaneReply, taken: Vec<Taken>) -> Heard {
-    Heard::Took(at, young(taken, reply.gate != Some(Gate::Open)), reply.gate)
+pub(super) fn took(at: Inbox, reply: &LaneReply, taken: Vec<Taken>) -> Received {
+    Received::Took(at, young(taken, reply.gate != Some(Gate::Open)), reply.gate)
 }

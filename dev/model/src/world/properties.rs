@@ -8,7 +8,7 @@ use super::state::{Bounds, Faults, World, Wrong};
 pub const NOTHING_LOST: &str = "no request is lost";
 /// One that has not ended is in exactly one place, one that has ended in none.
 pub const ONE_PLACE: &str = "a request is in one place";
-/// A request gets one ending frame at most, and one dead letter.
+/// A request gets one final frame at most, and one dead letter.
 pub const SETTLED_ONCE: &str = "a request is settled at most once";
 /// Only the worker that has leased a request settles it.
 pub const FENCED: &str = "no worker settles after its lease is lost";
@@ -17,7 +17,7 @@ pub const CANCELLED_STAYS: &str = "a request cancelled before its start does not
 /// A request that has crashed too many workers is not started again.
 pub const POISON_STOPS: &str = "a request that kills its workers stops";
 /// A poll whose reply was lost gets the same reply when it is sent again.
-pub const SAYS_THE_SAME: &str = "a poll that is sent again gets the same reply";
+pub const SAME_REPLY: &str = "a poll that is sent again gets the same reply";
 /// A request whose pop was served after its worker's registration had ended is not started.
 pub const LATE_STAYS: &str = "no request starts from a pop after the take-over";
 /// An open request makes progress without new calls, faults, or the end of a stall.
@@ -44,9 +44,7 @@ pub(super) fn all() -> Vec<Property<Bounds>> {
         Property::always(POISON_STOPS, |_, world: &World| {
             world.wrong != Some(Wrong::StartedTooOften)
         }),
-        Property::always(SAYS_THE_SAME, |_, world: &World| {
-            world.wrong != Some(Wrong::SaidOtherwise)
-        }),
+        Property::always(SAME_REPLY, |_, world: &World| world.wrong != Some(Wrong::OtherReply)),
         Property::always(LATE_STAYS, |_, world: &World| world.wrong != Some(Wrong::StartedLate)),
         Property::always(EVERYTHING_ENDS, |bounds: &Bounds, world: &World| {
             let calls = world.called < bounds.requests;

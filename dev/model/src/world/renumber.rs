@@ -1,7 +1,7 @@
 //! Requests are alike: which of them has which number changes nothing. They are numbered by where
 //! they are met first, so that worlds that differ by numbers alone are one.
 
-use super::lane::{Cmd, Heard, Lane};
+use super::lane::{Cmd, Lane, Received};
 use super::state::World;
 use super::taken::Taken;
 use super::worker::{Pop, Send, Worker};
@@ -80,14 +80,14 @@ impl Numbers {
                 Cmd::Pop(_) | Cmd::Take(..) => {}
             }
         }
-        for heard in &mut lane.back {
-            match heard {
-                Heard::Popped(_, young, _) => self.change(&mut young.taken.leased.id),
-                Heard::Took(_, taken, _) => {
+        for received in &mut lane.back {
+            match received {
+                Received::Popped(_, young, _) => self.change(&mut young.taken.leased.id),
+                Received::Took(_, taken, _) => {
                     taken.iter_mut().for_each(|young| self.change(&mut young.taken.leased.id));
                 }
-                Heard::Adopted(_, Some((_, leased))) => self.taken(leased),
-                Heard::Adopted(_, None) | Heard::Settled(..) | Heard::Nothing(_) => {}
+                Received::Adopted(_, Some((_, leased))) => self.taken(leased),
+                Received::Adopted(_, None) | Received::Settled(..) | Received::Nothing(_) => {}
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::store::{Id, WorkerId};
 pub enum Script {
     /// A worker's poll.
     PollStep(WorkerId),
-    /// The one behind a blocked pop.
+    /// The one after a blocked pop.
     Leases(WorkerId),
     /// The script that moves due requests.
     Promote(Id),

@@ -50,7 +50,7 @@ pub enum Wrong {
     /// A request was started that had been given up.
     StartedTooOften,
     /// A poll that was sent again did not get its first reply.
-    SaidOtherwise,
+    OtherReply,
     /// A request was started from a pop that Redis served after its worker's registration had
     /// ended.
     StartedLate,
@@ -102,7 +102,7 @@ impl World {
         }
         for (worker, holder) in self.workers.iter_mut().zip(&mut self.store.holders) {
             if !worker.may_send_again() {
-                (worker.said, holder.poll) = (None, None);
+                (worker.results, holder.poll) = (None, None);
                 worker.serial = if worker.send == Send::No { 0 } else { worker.serial };
             }
             for (inbox, record) in holder.lane_polls.iter_mut().enumerate() {
@@ -112,7 +112,7 @@ impl World {
                 }
                 *record = None;
                 if let Some(slot) = slot {
-                    (slot.said, slot.serial) = (None, 0);
+                    (slot.results, slot.serial) = (None, 0);
                 }
             }
             let traceless = holder.registered == Registered::No

@@ -16,12 +16,12 @@ pub enum Step {
     Pop(WorkerId),
     /// Redis serves it.
     Moves(WorkerId),
-    /// The script behind it runs.
+    /// The script after it runs.
     Leases(WorkerId),
     /// It ends without an element.
     PopEnds(WorkerId),
     /// Its reply arrives.
-    HearPop(WorkerId),
+    ReceivePop(WorkerId),
     /// A worker sends a poll.
     Send(WorkerId),
     /// The worker's leases are read back before it.
@@ -29,7 +29,7 @@ pub enum Step {
     /// The script runs.
     PollStep(WorkerId),
     /// Its reply arrives.
-    HearPoll(WorkerId),
+    ReceivePoll(WorkerId),
     /// A handler begins.
     Begin(WorkerId, Id),
     /// It ends; `true` if it succeeds.
@@ -57,7 +57,7 @@ pub enum Step {
     /// Redis runs the next command of a lane.
     LaneRuns(WorkerId),
     /// The worker reads the next reply of its lane.
-    LaneHears(WorkerId),
+    LaneReceives(WorkerId),
     /// The lane's blocked pop ends without an element.
     LanePopEnds(WorkerId),
     /// The first millisecond of a job has passed: its inbox is adopted.
@@ -90,12 +90,12 @@ impl Step {
 
     /// Returns `true` if it is the effect of a command.
     pub(super) fn is_reply(self) -> bool {
-        use Step::{Begin, HearPoll, HearPop, Moves, PollStep, Pop, ReadBack, Send};
-        let own = matches!(self, Send(_) | ReadBack(_) | PollStep(_) | HearPoll(_) | Begin(..));
+        use Step::{Begin, Moves, PollStep, Pop, ReadBack, ReceivePoll, ReceivePop, Send};
+        let own = matches!(self, Send(_) | ReadBack(_) | PollStep(_) | ReceivePoll(_) | Begin(..));
         let lane = matches!(
             self,
-            Self::LaneSends(_) | Self::LaneRuns(_) | Self::LaneHears(_) | Self::LaneMoves(_)
+            Self::LaneSends(_) | Self::LaneRuns(_) | Self::LaneReceives(_) | Self::LaneMoves(_)
         );
-        own || lane || matches!(self, Pop(_) | Moves(_) | HearPop(_))
+        own || lane || matches!(self, Pop(_) | Moves(_) | ReceivePop(_))
     }
 }

@@ -12,8 +12,8 @@ use super::step::Step;
 use super::taken::{END, Taken};
 use super::worker::{Life, Pop, Send, Worker};
 use crate::store::{
-    Beat, Fault, Id, Leased, Op, Place, PollStep, Record, Registered, Reply, RunOutcome, Store,
-    WorkerId,
+    Beat, EnqueueExt, Fault, Id, Leased, Op, PollStep, Record, Registered, Reply, RunOutcome,
+    Store, WorkerId,
 };
 
 impl Bounds {
@@ -41,7 +41,7 @@ impl Bounds {
         }
         if let Some((worker, at)) = numbered().find(|(worker, _)| worker.is_talking()) {
             self.steps_at_redis(world, at, steps);
-            hearing(worker, at, steps);
+            receive_steps(worker, at, steps);
             return;
         }
         let waiting = !store.queue.is_empty();
@@ -137,7 +137,7 @@ impl Bounds {
             if moved || !worker.lane.out.is_empty() {
                 steps.push(Step::Crash(at, true));
             }
-            // Unregistered: only the script behind the pop finds its request, see decision 0008.
+            // Unregistered: only the script after the pop finds its request, see decision 0008.
             if !moved || registered != Registered::No {
                 steps.push(Step::Crash(at, false));
             }
@@ -158,13 +158,13 @@ impl Bounds {
             if lost > 0 && (follows || brings) {
                 steps.push(Step::LosePop(at));
             }
-            let says = match &worker.send {
+            let needs_resync = match &worker.send {
                 Send::Replied(poll, _, leased, ..) => {
                     !poll.outcomes.is_empty() || !leased.is_empty()
                 }
                 Send::No | Send::Sent(..) | Send::Read(..) => false,
             };
-            if lost > 0 && says {
+            if lost > 0 && needs_resync {
                 steps.push(Step::LosePoll(at));
             }
         }
@@ -174,7 +174,7 @@ impl Bounds {
     fn steps_of(&self, world: &World, at: WorkerId, steps: &mut Vec<Step>) {
         let worker = &world.workers[usize::from(at)];
         let holder = world.store.holder(at);
-        // Its timeout ends, or the worker ends it to read back its leases. The script behind it
+        // Its timeout ends, or the worker ends it to read back its leases. The script after it
         // leases requests that a failed one has left in the inbox.
         let wanted = worker.needs_resync || worker.mute || !holder.inbox.is_empty();
         if worker.pop == Pop::Blocked && wanted {
@@ -221,7 +221,7 @@ impl Bounds {
     pub(super) fn step(&self, mut world: World, step: Step) -> World {
         match step {
             Step::Call => self.call(&mut world),
-            Step::Cancel(id, heard) => world.cancel(id, heard),
+            Step::Cancel(id, received) => world.cancel(id, received),
             Step::Promote(id) => {
                 world.store.make_due(id);
                 world.store.promote();
@@ -232,7 +232,7 @@ impl Bounds {
                 world.worker(at).pop = Pop::Moved;
             }
             Step::Leases(at) | Step::PopEnds(at) => self.pop_leases(&mut world, at),
-            Step::HearPop(at) => world.worker(at).hear_pop(self.max_crashes),
+            Step::ReceivePop(at) => world.worker(at).receive_pop(self.max_crashes),
             Step::Send(at) => {
                 let waiting = !world.store.queue.is_empty();
                 let open = world.is_open_for(at);
@@ -246,7 +246,7 @@ impl Bounds {
                 }
             }
             Step::PollStep(at) => self.poll(&mut world, at),
-            Step::HearPoll(at) => world.worker(at).hear_poll(self.max_crashes),
+            Step::ReceivePoll(at) => world.worker(at).receive_poll(self.max_crashes),
             Step::Begin(at, id) => world.begin(at, id),
             Step::End(at, id, well) => world.end(at, id, well),
             Step::Beat(at) => world.beat(at, self.fault),
@@ -281,7 +281,9 @@ impl Bounds {
         let id = world.called;
         world.called += 1;
         if self.delayed && world.called == self.requests {
-            world.store.place(0, &Place { id, waited: false, later: true, pending: None });
+            world
+                .store
+                .enqueue_ext(0, &EnqueueExt { id, waited: false, later: true, pending: None });
         } else {
             world.store.enqueue(0, &[(id, false)]);
         }
@@ -325,21 +327,21 @@ impl Bounds {
         let at = poll.worker;
         let taken = self.note(world, reply.leased.clone());
         let worker = world.worker(at);
-        let said_before = worker.said.take().filter(|_| poll.again);
+        let results_before = worker.results.take().filter(|_| poll.again);
         let fenced = repeats || worker.settled(&poll, &reply);
         worker.owns.extend(reply.leased.iter().map(|leased| leased.id));
-        if said_before.as_ref().is_some_and(|before| *before != reply.said) {
-            world.wrong = Some(Wrong::SaidOtherwise);
+        if results_before.as_ref().is_some_and(|before| *before != reply.results) {
+            world.wrong = Some(Wrong::OtherReply);
         } else if !fenced {
             world.wrong = Some(Wrong::SettledWithoutLease);
         }
         let worker = world.worker(at);
         if !poll.outcomes.is_empty() {
-            worker.said = Some(reply.said.clone());
+            worker.results = Some(reply.results.clone());
         }
         // By which number it is known is the order's affair.
         poll.worker = 0;
-        worker.send = Send::Replied(poll, reply.said, taken, reply.state, held);
+        worker.send = Send::Replied(poll, reply.results, taken, reply.state, held);
     }
 }
 
@@ -359,15 +361,15 @@ fn steps_of_pops(world: &World, steps: &mut Vec<Step>) {
 }
 
 /// Returns the steps in which a worker receives a reply and starts jobs.
-fn hearing(worker: &Worker, at: WorkerId, steps: &mut Vec<Step>) {
+fn receive_steps(worker: &Worker, at: WorkerId, steps: &mut Vec<Step>) {
     if matches!(worker.pop, Pop::Replied(..)) {
-        steps.push(Step::HearPop(at));
+        steps.push(Step::ReceivePop(at));
     }
     if matches!(worker.send, Send::Replied(..)) {
-        steps.push(Step::HearPoll(at));
+        steps.push(Step::ReceivePoll(at));
     }
     if !worker.lane.back.is_empty() {
-        steps.push(Step::LaneHears(at));
+        steps.push(Step::LaneReceives(at));
     }
     let waiting = worker.jobs.iter().filter(|job| !job.begun);
     steps.extend(waiting.map(|job| Step::Begin(at, job.taken.leased.id)));
@@ -394,15 +396,15 @@ impl World {
         Some((poll, held))
     }
 
-    fn cancel(&mut self, id: Id, heard: bool) {
+    fn cancel(&mut self, id: Id, received: bool) {
         self.left.cancels -= 1;
         self.cancelled.push(id);
         self.cancelled.sort_unstable();
         let holder = self.store.live(id);
         self.store.cancel(id);
-        if let Some(at) = holder.filter(|at| heard && self.workers[usize::from(*at)].runs()) {
+        if let Some(at) = holder.filter(|at| received && self.workers[usize::from(*at)].runs()) {
             self.worker(at).cancel(id);
-        } else if heard {
+        } else if received {
             let running = self.workers.iter_mut().filter(|worker| worker.runs());
             running.for_each(|worker| _ = worker.lane.needs_lease(id));
         }

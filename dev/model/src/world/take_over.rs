@@ -32,8 +32,8 @@ impl World {
 
     fn forget_leases(&mut self, at: WorkerId) {
         let worker = self.worker(at);
-        worker.lane.slots.iter_mut().for_each(|slot| slot.said = None);
-        worker.said = None;
+        worker.lane.slots.iter_mut().for_each(|slot| slot.results = None);
+        worker.results = None;
         for id in std::mem::take(&mut worker.owns) {
             self.crashed[usize::from(id)] += 1;
         }

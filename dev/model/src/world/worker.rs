@@ -3,7 +3,9 @@
 
 use super::lane::Lane;
 use super::taken::{END, Taken};
-use crate::store::{Fault, Id, Leased, Op, PollStep, Reply, RunOutcome, Said, State, WorkerId};
+use crate::store::{
+    Fault, Id, Leased, Op, PollStep, Reply, RunOutcome, SettleResult, State, WorkerId,
+};
 
 /// How many handlers run at once in a worker.
 pub(super) const SLOTS: usize = 1;
@@ -22,7 +24,7 @@ pub enum Life {
     Unborn,
 }
 
-/// A blocked pop and the lease behind it.
+/// A blocked pop and the lease after it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Pop {
     /// None is out.
@@ -30,7 +32,7 @@ pub enum Pop {
     No,
     /// It waits at Redis.
     Blocked,
-    /// The element is in the inbox; the script behind it is next.
+    /// The element is in the inbox; the script after it is next.
     Moved,
     /// The reply is in flight.
     Replied(Vec<Taken>, State),
@@ -47,7 +49,7 @@ pub enum Send {
     /// The leases have been read.
     Read(PollStep, Vec<Taken>),
     /// The reply is in flight, with the leases read before.
-    Replied(PollStep, Vec<Said>, Vec<Taken>, State, Option<Vec<Taken>>),
+    Replied(PollStep, Vec<SettleResult>, Vec<Taken>, State, Option<Vec<Taken>>),
 }
 
 /// A request that holds a slot.
@@ -83,7 +85,7 @@ pub struct Worker {
     /// Its leases in Redis: for the properties, no worker reads it.
     pub owns: Vec<Id>,
     /// The reply to its last settling poll, while Redis stores it: for the properties.
-    pub said: Option<Vec<Said>>,
+    pub results: Option<Vec<SettleResult>>,
     /// Its lane.
     pub lane: Lane,
 }
@@ -95,8 +97,9 @@ impl Worker {
 
     /// Returns `true` if it runs, and a command or a reply of it is in flight.
     pub(super) fn is_talking(&self) -> bool {
-        let hears = matches!(self.pop, Pop::Replied(..)) || self.jobs.iter().any(|job| !job.begun);
-        self.runs() && (self.send != Send::No || hears || self.lane.is_talking())
+        let receives =
+            matches!(self.pop, Pop::Replied(..)) || self.jobs.iter().any(|job| !job.begun);
+        self.runs() && (self.send != Send::No || receives || self.lane.is_talking())
     }
 
     /// Returns `true` if stopping it here makes a difference: in a handler, or with a command or a
@@ -143,8 +146,8 @@ impl Worker {
 
     /// How many more it could start.
     pub(super) fn free(&self) -> usize {
-        let most = SLOTS + usize::from(self.lane.open);
-        most.saturating_sub(self.jobs.len() + self.lane.jobs().count())
+        let max = SLOTS + usize::from(self.lane.open);
+        max.saturating_sub(self.jobs.len() + self.lane.jobs().count())
     }
 
     /// Returns `true` if the next poll reads back its leases.
@@ -173,11 +176,13 @@ impl Worker {
     }
 
     /// A reply has come.
-    pub(super) fn hear_poll(&mut self, max_crashes: u8) {
-        let Send::Replied(poll, said, leased, state, held) = std::mem::take(&mut self.send) else {
+    pub(super) fn receive_poll(&mut self, max_crashes: u8) {
+        let Send::Replied(poll, results, leased, state, held) = std::mem::take(&mut self.send)
+        else {
             return;
         };
-        let kept = poll.outcomes.iter().zip(said).filter(|(_, said)| *said == Said::Kept);
+        let kept =
+            poll.outcomes.iter().zip(results).filter(|(_, results)| *results == SettleResult::Kept);
         let kept: Vec<RunOutcome> = kept.map(|(outcome, _)| *outcome).collect();
         if let Some(held) = held {
             self.needs_resync = false;
@@ -195,7 +200,7 @@ impl Worker {
         self.note(state);
     }
 
-    pub(super) fn hear_pop(&mut self, max_crashes: u8) {
+    pub(super) fn receive_pop(&mut self, max_crashes: u8) {
         if let Pop::Replied(leased, state) = std::mem::take(&mut self.pop) {
             self.note(state);
             self.start(leased, max_crashes);
@@ -262,8 +267,10 @@ impl Worker {
 
     /// Removes the leases that a poll settled. Returns `true` if it settled all of them.
     pub(super) fn settled(&mut self, poll: &PollStep, reply: &Reply) -> bool {
-        let done = poll.outcomes.iter().zip(&reply.said);
-        let done = done.filter(|(_, said)| !matches!(said, Said::LeaseLost | Said::Kept));
+        let done = poll.outcomes.iter().zip(&reply.results);
+        let done = done.filter(|(_, results)| {
+            !matches!(results, SettleResult::LeaseLost | SettleResult::Kept)
+        });
         let ids: Vec<Id> = done.map(|(outcome, _)| outcome.id).collect();
         let all_owned = ids.iter().all(|id| self.owns.contains(id));
         self.owns.retain(|id| !ids.contains(id));

@@ -7,7 +7,7 @@ use redcall_store::{CancelRequest, SendOps as _, Tick, UpkeepOps as _};
 use redcall_testkit::redis::{AsyncCommands, cmd, pipe};
 
 use super::moves::Move;
-use super::real::{NAME, Real, START, WITHIN, element, envelope, id_of, number_of, worker_of};
+use super::real::{NAME, Real, START, TIMEOUT, element, envelope, id_of, number_of, worker_of};
 use super::{REQUESTS, WORKERS};
 
 /// The commands that our scripts write with.
@@ -146,11 +146,15 @@ pub(crate) async fn lost(real: &mut Real, model: &Store, next: &Move, broken: &B
         *amount = amount.saturating_sub(1);
     }
     broken.set(real, true).await;
-    let said = send(real, next).await;
+    let reply = send(real, next).await;
     broken.set(real, false).await;
     let after = amounts_at_redis(real).await;
     let lost = before.iter().zip(&after).any(|(before, after)| after < before);
-    if lost { format!("{before:?} before, {after:?} now; it said {said}") } else { String::new() }
+    if lost {
+        format!("{before:?} before, {after:?} now; the reply was {reply}")
+    } else {
+        String::new()
+    }
 }
 
 /// Makes the move; its reply as text.
@@ -160,14 +164,14 @@ async fn send(real: &mut Real, next: &Move) -> String {
         Move::QueuePoll(poll) => format!("{:?}", real.send_poll(poll).await),
         Move::LanePoll(poll) => format!("{:?}", real.send_lane(poll).await),
         Move::Adopt(adopt) => format!("{:?}", real.send_adoption(adopt).await),
-        Move::Promote => format!("{:?}", real.link.promote(&keys, WITHIN).await),
+        Move::Promote => format!("{:?}", real.link.promote(&keys, TIMEOUT).await),
         Move::Release(worker, by_itself) => {
             let worker = worker_of(*worker);
-            format!("{:?}", real.link.release(&keys, &worker, *by_itself, WITHIN).await)
+            format!("{:?}", real.link.release(&keys, &worker, *by_itself, TIMEOUT).await)
         }
         Move::Cancel(id) => {
             let withdrawn = CancelRequest { id: id_of(*id), ttl_ms: 3_600_000, record: None };
-            format!("{:?}", real.link.cancel(&keys, &[withdrawn], WITHIN).await)
+            format!("{:?}", real.link.cancel(&keys, &[withdrawn], TIMEOUT).await)
         }
         Move::Revive(cap) => {
             let letters = real.inspector.dead("q", *cap as u64);
@@ -176,7 +180,7 @@ async fn send(real: &mut Real, next: &Move) -> String {
         Move::Tick(cap, at, id) => {
             let tick = Tick { at_ms: START + u64::from(*at), envelope: envelope(*id) };
             let ticks = [tick];
-            let ticking = real.link.tick(&keys, *cap as u64, "t", Some(START), &ticks, WITHIN);
+            let ticking = real.link.tick(&keys, *cap as u64, "t", Some(START), &ticks, TIMEOUT);
             format!("{:?}", ticking.await)
         }
         other => panic!("{other:?} does not move requests"),

@@ -36,11 +36,11 @@ async fn walk(real: &mut Real, seed: u64) {
     for _ in 0..MOVES {
         let next = Move::random(&mut rng, &model);
         made.push(next.clone());
-        let said = next.on_model(&mut model);
-        let heard = next.on_redis(real).await;
+        let by_model = next.on_model(&mut model);
+        let by_redis = next.on_redis(real).await;
         let moves: Vec<String> = made.iter().map(|made| format!("{made:?}\n")).collect();
         let at = format!("REDCALL_MODEL_SEED={seed}, after\n{}", moves.concat());
-        assert_eq!(heard, said, "Redis says (left) something else than the model: {at}");
+        assert_eq!(by_redis, by_model, "Redis (left) replies otherwise than the model: {at}");
         let seen = seen::read(real).await;
         assert_eq!(seen, model, "Redis holds (left) something else than the model: {at}");
     }
@@ -51,7 +51,7 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, it is `{text}`")))
 }
 
-async fn walks(most: u64, walk: impl AsyncFn(&mut Real, u64)) {
+async fn walks(max: u64, walk: impl AsyncFn(&mut Real, u64)) {
     let mut real = Real::new().await;
     if let Some(seed) = number("REDCALL_MODEL_SEED") {
         return walk(&mut real, seed).await;
@@ -59,7 +59,7 @@ async fn walks(most: u64, walk: impl AsyncFn(&mut Real, u64)) {
     let (walks, begun) = (number("REDCALL_MODEL_WALKS"), Instant::now());
     let first = fastrand::u64(..u64::MAX / 2);
     let mut done = 0;
-    while done < walks.unwrap_or(most) && (walks.is_some() || begun.elapsed() < LONGEST) {
+    while done < walks.unwrap_or(max) && (walks.is_some() || begun.elapsed() < LONGEST) {
         walk(&mut real, first + done).await;
         done += 1;
     }
@@ -85,8 +85,8 @@ async fn failing_walk(real: &mut Real, seed: u64) {
             break next;
         }
         made.push(format!("{next:?}\n"));
-        let said = next.on_model(&mut model);
-        assert_eq!(next.on_redis(real).await, said);
+        let by_model = next.on_model(&mut model);
+        assert_eq!(next.on_redis(real).await, by_model);
     };
     let broken = Broken::random(&mut rng, real);
     let lost = failing::lost(real, &model, &last, &broken).await;

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use redcall_model::store::{
-    Adopt, Beat, Frame, Id, Inbox, LaneEntry, LanePoll, Op, Place, PollStep, Registered,
+    Adopt, Beat, EnqueueExt, Frame, Id, Inbox, LaneEntry, LanePoll, Op, PollStep, Registered,
     RunOutcome, Store, UNREADABLE, WorkerId,
 };
 
@@ -14,8 +14,8 @@ use super::{REQUESTS, WORKERS};
 pub(crate) enum Move {
     /// Requests, each with `true` if a caller waits for it; the cap.
     Enqueue(usize, Vec<(Id, bool)>),
-    /// One by `place.lua`.
-    Place(usize, Place),
+    /// One by `enqueue_ext.lua`.
+    EnqueueExt(usize, EnqueueExt),
     /// An element, as foreign clients push it.
     Push(Id),
     /// A worker's blocked pop moves the head to its inbox.
@@ -86,7 +86,10 @@ impl Move {
             }
             6..11 => {
                 let pending = rng.bool().then_some(frame);
-                Self::Place(cap, Place { id, waited: rng.bool(), later: rng.bool(), pending })
+                Self::EnqueueExt(
+                    cap,
+                    EnqueueExt { id, waited: rng.bool(), later: rng.bool(), pending },
+                )
             }
             11 => Self::Push(if rng.bool() { UNREADABLE } else { id }),
             12..16 => Self::Pop(worker),
@@ -120,7 +123,7 @@ impl Move {
     pub(crate) fn on_model(&self, store: &mut Store) -> String {
         match self {
             Self::Enqueue(cap, items) => format!("{:?}", store.enqueue(*cap, items)),
-            Self::Place(cap, place) => format!("{:?}", store.place(*cap, place)),
+            Self::EnqueueExt(cap, request) => format!("{:?}", store.enqueue_ext(*cap, request)),
             Self::Push(id) => {
                 store.queue.push(*id);
                 String::new()
@@ -173,7 +176,9 @@ impl Move {
     pub(crate) async fn on_redis(&self, real: &mut Real) -> String {
         match self {
             Self::Enqueue(cap, items) => format!("{:?}", real.enqueue(*cap, items).await),
-            Self::Place(cap, place) => format!("{:?}", real.place(*cap, place).await),
+            Self::EnqueueExt(cap, request) => {
+                format!("{:?}", real.enqueue_ext(*cap, request).await)
+            }
             Self::Push(id) => real.push(*id).await,
             Self::Pop(worker) => format!("{:?}", real.pop(*worker).await),
             Self::QueuePoll(poll) => format!("{:?}", real.poll(poll).await),
@@ -215,11 +220,11 @@ fn poll(rng: &mut Rng, store: &Store, worker: WorkerId) -> PollStep {
     let again = rng.u8(..4) == 0;
     let serial = last.filter(|_| again && rng.bool()).unwrap_or_else(|| rng.u8(..));
     // A worker that sends a poll again has as many outcomes in it as it had at first.
-    if let Some((last, said)) = &store.holder(worker).poll
+    if let Some((last, results)) = &store.holder(worker).poll
         && again
         && *last == serial
     {
-        outcomes.resize_with(said.len(), || RunOutcome { id: rng.u8(..REQUESTS), op: op(rng) });
+        outcomes.resize_with(results.len(), || RunOutcome { id: rng.u8(..REQUESTS), op: op(rng) });
     }
     PollStep { worker, take: rng.usize(..4), parked: rng.bool(), outcomes, serial, again }
 }
@@ -264,11 +269,11 @@ fn adopt(rng: &mut Rng, store: &Store, worker: WorkerId, inbox: Inbox) -> Adopt 
             _ => {}
         }
     }
-    if let Some((last, said)) = last
+    if let Some((last, results)) = last
         && again
         && *last == adopt.serial
     {
-        adopt.outcomes.resize_with(said.len(), || plain(rng, 0));
+        adopt.outcomes.resize_with(results.len(), || plain(rng, 0));
     }
     adopt
 }

@@ -7,9 +7,9 @@ use redcall_common::error::Code;
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::ReplyTo;
 use redcall_model::store::{
-    Adopt, Adopted, Beat, Cancelled, Frame, Gate, HeartbeatReply, Id, Inbox, LanePoll, LaneReply,
-    LeaseInfo, Leased, Op, Place, Placed, PollStep, Pushed, Record, Reply, RunOutcome, Said, State,
-    UNREADABLE, WorkerId,
+    Adopt, Adopted, Beat, Cancelled, EnqueueExt, EnqueueExtResult, Frame, Gate, HeartbeatReply, Id,
+    Inbox, LanePoll, LaneReply, LeaseInfo, Leased, Op, PollStep, Pushed, Record, Reply, RunOutcome,
+    SettleResult, State, UNREADABLE, WorkerId,
 };
 use redcall_store::dead::DeadSelection;
 use redcall_store::inspect::Inspector;
@@ -24,7 +24,7 @@ use redcall_testkit::redis::{AsyncCommands, cmd};
 
 use super::WORKERS;
 
-pub(crate) const WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than a test.
 const LONG: Duration = Duration::from_secs(3600);
 /// The name that not every worker maps.
@@ -108,13 +108,17 @@ impl Real {
         let item =
             |(id, waited): &(Id, bool)| real::Item { waited: *waited, envelope: envelope(*id) };
         let items: Vec<_> = items.map(item).collect();
-        let done = self.link.enqueue(&self.keys, cap as u64, &items, &[], WITHIN).await.unwrap();
+        let done = self.link.enqueue(&self.keys, cap as u64, &items, &[], TIMEOUT).await.unwrap();
         (done.waited == real::Waited::Taken, done.accepted)
     }
 
-    pub(crate) async fn place(&mut self, cap: usize, place: &Place) -> Placed {
-        let Place { id, waited, later, pending } = *place;
-        let placement = real::Placement {
+    pub(crate) async fn enqueue_ext(
+        &mut self,
+        cap: usize,
+        request: &EnqueueExt,
+    ) -> EnqueueExtResult {
+        let EnqueueExt { id, waited, later, pending } = *request;
+        let extended = real::EnqueueExt {
             tracking: None,
             waited,
             id: id_of(id),
@@ -124,11 +128,12 @@ impl Real {
             pending: pending.map(|frame| frame.to_string()),
             idempotency: None,
         };
-        let placed = self.link.place(&self.keys, cap as u64, &[placement], WITHIN).await.unwrap();
-        match placed.into_iter().next().unwrap().unwrap() {
-            real::Placed::Queued => Placed::Queued,
-            real::Placed::NoWorkers => Placed::NoWorkers,
-            real::Placed::Full => Placed::Full,
+        let results =
+            self.link.enqueue_ext(&self.keys, cap as u64, &[extended], TIMEOUT).await.unwrap();
+        match results.into_iter().next().unwrap().unwrap() {
+            real::EnqueueExtResult::Queued => EnqueueExtResult::Queued,
+            real::EnqueueExtResult::NoWorkers => EnqueueExtResult::NoWorkers,
+            real::EnqueueExtResult::Full => EnqueueExtResult::Full,
             other => panic!("{other:?} without an idempotency key"),
         }
     }
@@ -161,7 +166,7 @@ impl Real {
             more: poll.serial % 2 == 1,
             ..QueuePoll::take(keys, poll.take)
         };
-        self.link.poll(&[poll], WITHIN).await?.remove(0)
+        self.link.poll(&[poll], TIMEOUT).await?.remove(0)
     }
 
     pub(crate) async fn poll(&mut self, poll: &PollStep) -> Reply {
@@ -172,7 +177,7 @@ impl Real {
             (false, false) => State::Open,
         };
         Reply {
-            said: said(&reply.settled),
+            results: results(&reply.settled),
             leased: reply.leased.iter().map(leased).collect(),
             length: reply.length.unwrap_or_default(),
             parked: reply.parked > 0,
@@ -182,7 +187,7 @@ impl Real {
 
     pub(crate) async fn open_lane(&mut self, worker: WorkerId) -> String {
         let keys = &self.workers[usize::from(worker)];
-        self.link.open_lane(keys, LONG, WITHIN).await.unwrap();
+        self.link.open_lane(keys, LONG, TIMEOUT).await.unwrap();
         String::new()
     }
 
@@ -212,7 +217,7 @@ impl Real {
         let keys = self.lane_keys(poll.worker, poll.inbox);
         let (serial, take) = (poll.serial.into(), poll.take);
         let poll = real::LanePoll { keys: &keys, outcomes: &outcomes, serial, take };
-        self.link.lane_poll(&poll, WITHIN).await
+        self.link.lane_poll(&poll, TIMEOUT).await
     }
 
     pub(crate) async fn lane_poll(&mut self, poll: &LanePoll) -> LaneReply {
@@ -223,7 +228,7 @@ impl Real {
             real::Gate::Expired => Gate::Expired,
         });
         let taken = reply.taken.iter().map(|raw| element(raw)).collect();
-        LaneReply { said: said(&reply.settled), taken, gate }
+        LaneReply { results: results(&reply.settled), taken, gate }
     }
 
     /// An adoption as the worker sends it.
@@ -238,13 +243,13 @@ impl Real {
             serial: adopt.serial.into(),
             again: adopt.again,
         };
-        self.link.adopt(&adoption, WITHIN).await
+        self.link.adopt(&adoption, TIMEOUT).await
     }
 
     pub(crate) async fn adopt(&mut self, adopt: &Adopt) -> Adopted {
         let reply = self.send_adoption(adopt).await.unwrap();
         let leased = reply.leased.iter().map(leased).collect();
-        Adopted { said: said(&reply.settled), leased, back: reply.back }
+        Adopted { results: results(&reply.settled), leased, back: reply.back }
     }
 
     fn outcome(&self, outcome: RunOutcome) -> Outcome {
@@ -274,7 +279,7 @@ impl Real {
     }
 
     pub(crate) async fn held(&mut self, worker: WorkerId) -> Vec<Leased> {
-        let held = self.link.held(&self.workers[usize::from(worker)], WITHIN).await.unwrap();
+        let held = self.link.held(&self.workers[usize::from(worker)], TIMEOUT).await.unwrap();
         held.iter().map(leased).collect()
     }
 
@@ -288,7 +293,7 @@ impl Real {
         let leases = &self.workers[usize::from(worker)].leases;
         let (reply, frame) = (self.reply(id), frame.to_string());
         let id = id_of(id);
-        let pushing = self.link.push_frame(leases, &id, &reply, &frame, window, WITHIN);
+        let pushing = self.link.push_frame(leases, &id, &reply, &frame, window, TIMEOUT);
         match pushing.await.unwrap() {
             real::Pushed::Yes => Pushed::Yes,
             real::Pushed::LeaseLost => Pushed::LeaseLost,
@@ -301,23 +306,24 @@ impl Real {
         let worker = worker_of(beat.worker);
         let beat =
             real::HeartbeatRequest { worker: &worker, lease: LONG, info: "{}", names: &names };
-        let heard = self.link.heartbeat(&self.keys, &beat, WITHIN).await.unwrap();
-        let mut dead: Vec<_> = heard.dead.iter().map(|worker| worker_number(worker)).collect();
+        let registry_reply = self.link.heartbeat(&self.keys, &beat, TIMEOUT).await.unwrap();
+        let mut dead: Vec<_> =
+            registry_reply.dead.iter().map(|worker| worker_number(worker)).collect();
         dead.sort_unstable();
         let mapped: bool =
             self.conn.zscore::<_, _, Option<f64>>(self.keys.names(), NAME).await.unwrap().is_some();
-        if let [(name, live)] = heard.parked.as_slice() {
+        if let [(name, live)] = registry_reply.parked.as_slice() {
             assert_eq!((name.as_str(), *live), (NAME, mapped));
         }
         HeartbeatReply {
             dead,
-            parked: !heard.parked.is_empty(),
+            parked: !registry_reply.parked.is_empty(),
             mapped,
-            held: heard.held,
-            known: heard.known,
-            paused: heard.paused,
-            due: heard.due_ms.is_some(),
-            cancelled: heard.cancelled.iter().map(|id| number_of(id)).collect(),
+            held: registry_reply.held,
+            known: registry_reply.known,
+            paused: registry_reply.paused,
+            due: registry_reply.due_ms.is_some(),
+            cancelled: registry_reply.cancelled.iter().map(|id| number_of(id)).collect(),
         }
     }
 
@@ -337,7 +343,7 @@ impl Real {
 
     pub(crate) async fn release(&mut self, worker: WorkerId, by_itself: bool) -> Option<usize> {
         let worker = worker_of(worker);
-        match self.link.release(&self.keys, &worker, by_itself, WITHIN).await.unwrap() {
+        match self.link.release(&self.keys, &worker, by_itself, TIMEOUT).await.unwrap() {
             real::Released::Back(count) => Some(count),
             real::Released::StillAlive => None,
         }
@@ -350,12 +356,12 @@ impl Real {
     }
 
     pub(crate) async fn promote(&mut self) -> usize {
-        self.link.promote(&self.keys, WITHIN).await.unwrap().moved
+        self.link.promote(&self.keys, TIMEOUT).await.unwrap().moved
     }
 
     pub(crate) async fn cancel(&mut self, id: Id) -> Cancelled {
         let withdrawn = real::CancelRequest { id: id_of(id), ttl_ms: 3_600_000, record: None };
-        let (found, _) = self.link.cancel(&self.keys, &[withdrawn], WITHIN).await.unwrap();
+        let (found, _) = self.link.cancel(&self.keys, &[withdrawn], TIMEOUT).await.unwrap();
         match found[0] {
             real::Cancellation::Running => Cancelled::Running,
             real::Cancellation::Delayed => Cancelled::Delayed,
@@ -373,18 +379,18 @@ impl Real {
     }
 
     pub(crate) async fn pause(&mut self, paused: bool) -> bool {
-        self.link.set_paused(&self.keys, paused, WITHIN).await.unwrap()
+        self.link.set_paused(&self.keys, paused, TIMEOUT).await.unwrap()
     }
 
     pub(crate) async fn tick(&mut self, cap: usize, at: u8, id: Id) -> bool {
         let tick = real::Tick { at_ms: START + u64::from(at), envelope: envelope(id) };
         let ticking =
-            self.link.tick(&self.keys, cap as u64, "t", Some(START), &[tick], WITHIN).await;
+            self.link.tick(&self.keys, cap as u64, "t", Some(START), &[tick], TIMEOUT).await;
         ticking.unwrap().enqueued == 1
     }
 
     pub(crate) async fn unique(&mut self, id: Id) -> bool {
-        self.link.is_first(&self.keys, "kind", &id_of(id), None, LONG, WITHIN).await.unwrap()
+        self.link.is_first(&self.keys, "kind", &id_of(id), None, LONG, TIMEOUT).await.unwrap()
     }
 
     /// The dead letters, by the script that reads them.
@@ -399,14 +405,14 @@ pub(crate) fn tick_of(at_ms: u64) -> u8 {
     u8::try_from(at_ms - START).unwrap()
 }
 
-fn said(settled: &[real::Settled]) -> Vec<Said> {
-    let said = settled.iter().map(|settled| match settled {
-        real::Settled::Yes => Said::Yes,
-        real::Settled::LeaseLost => Said::LeaseLost,
-        real::Settled::Failed => Said::Kept,
-        real::Settled::Parked => Said::Parked,
+fn results(settled: &[real::Settled]) -> Vec<SettleResult> {
+    let results = settled.iter().map(|settled| match settled {
+        real::Settled::Yes => SettleResult::Yes,
+        real::Settled::LeaseLost => SettleResult::LeaseLost,
+        real::Settled::Failed => SettleResult::Kept,
+        real::Settled::Parked => SettleResult::Parked,
     });
-    said.collect()
+    results.collect()
 }
 
 fn leased(leased: &real::Leased) -> Leased {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use redcall_model::store::{
-    Holder, Id, LaneEntry, Letter, Record, Registered, Said, Store, UNREADABLE,
+    Holder, Id, LaneEntry, Letter, Record, Registered, SettleResult, Store, UNREADABLE,
 };
 use redcall_testkit::redis::{FromRedisValue, Value, from_redis_value, pipe};
 
@@ -88,7 +88,7 @@ fn holder(values: &mut impl Iterator<Item = Value>, now: f64) -> Holder {
         Some(_) => Registered::Alive,
     };
     let (inbox, leases) = (elements(values), elements(values));
-    let poll = next::<Option<String>>(values).map(|poll| said(&poll));
+    let poll = next::<Option<String>>(values).map(|poll| settlement(&poll));
     let lane = match next::<Option<f64>>(values) {
         None => LaneEntry::No,
         Some(until) if until < now => LaneEntry::Past,
@@ -101,7 +101,7 @@ fn holder(values: &mut impl Iterator<Item = Value>, now: f64) -> Holder {
         holder.lane_polls[number] = record.map(|record| {
             let (inbox, poll) = record.split_once(' ').unwrap();
             assert_eq!(inbox, number.to_string());
-            said(poll)
+            settlement(poll)
         });
     }
     holder
@@ -115,13 +115,13 @@ fn elements(values: &mut impl Iterator<Item = Value>) -> Vec<Id> {
     next::<Vec<Vec<u8>>>(values).iter().map(|raw| element(raw)).collect()
 }
 
-fn said(poll: &str) -> (u8, Vec<Said>) {
+fn settlement(poll: &str) -> (u8, Vec<SettleResult>) {
     let (serial, results) = poll.split_once(' ').unwrap();
     let results = results.chars().map(|result| match result {
-        '1' => Said::Yes,
-        '0' => Said::LeaseLost,
-        'P' => Said::Parked,
-        'E' => Said::Kept,
+        '1' => SettleResult::Yes,
+        '0' => SettleResult::LeaseLost,
+        'P' => SettleResult::Parked,
+        'E' => SettleResult::Kept,
         other => panic!("{other} is not a result"),
     });
     (serial.parse().unwrap(), results.collect())

@@ -16,13 +16,13 @@ pub struct Exchange<'a> {
 impl Exchange<'_> {
     /// Returns `true` if the request contains `text`, as a whole argument or within one.
     #[must_use]
-    pub fn asks(&self, text: &str) -> bool {
+    pub fn request_contains(&self, text: &str) -> bool {
         contains(self.request, text)
     }
 
     /// Returns `true` if the reply contains `text`.
     #[must_use]
-    pub fn says(&self, text: &str) -> bool {
+    pub fn reply_contains(&self, text: &str) -> bool {
         contains(self.reply, text)
     }
 }
@@ -80,8 +80,8 @@ impl Catch {
         match self.then {
             Then::Hold(caught) => {
                 let (request, reply) = (exchange.request.to_vec(), exchange.reply.to_vec());
-                if let Err(unheard) = caught.send(Held { request, reply, decide }) {
-                    unheard.release();
+                if let Err(unsent) = caught.send(Held { request, reply, decide }) {
+                    unsent.release();
                 }
             }
             Then::Lose(caught) => {
@@ -105,7 +105,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Passes it on, with the replies behind it.
+    /// Passes it on, with the replies after it.
     pub fn release(self) {
         let _ = self.decide.send(Fate::Pass);
     }

@@ -25,9 +25,9 @@ type Open = (Vec<u8>, Option<Answered>);
 
 /// All of them. Written by the requests' way, read by the replies'.
 #[derive(Default)]
-struct Asked(Mutex<VecDeque<Open>>);
+struct OpenRequests(Mutex<VecDeque<Open>>);
 
-impl Asked {
+impl OpenRequests {
     fn push(&self, open: Open) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(open);
     }
@@ -64,7 +64,7 @@ pub(super) async fn serve(
 ) {
     // The proxy itself must not add a delay.
     let _ = client.set_nodelay(true);
-    let asked = Asked::default();
+    let open_requests = OpenRequests::default();
     // Outlives the loop that fills it: half a request may be in it when the replies end.
     let mut unsent = Vec::new();
     let phase = {
@@ -72,7 +72,7 @@ pub(super) async fn serve(
         let (from_server, to_server) = server.split();
         let (arrive, mut arrived) = mpsc::unbounded_channel();
         let listening = async {
-            let _ = listen(from_server, &asked, arrive).await;
+            let _ = listen(from_server, &open_requests, arrive).await;
             // Replies that Redis sent before it closed the connection still reach the client: the
             // task of the replies ends after the last.
             std::future::pending::<()>().await;
@@ -88,7 +88,7 @@ pub(super) async fn serve(
             // First: nothing that comes after the fault may pass.
             biased;
             phase = era.change() => phase,
-            _ = requests(from_client, to_server, &asked, &mut unsent, &faults) => return,
+            _ = requests(from_client, to_server, &open_requests, &mut unsent, &faults) => return,
             () = listening => return,
             () = bringing => return,
         }
@@ -100,10 +100,10 @@ pub(super) async fn serve(
             if detained == Phase::Delivered {
                 // Read to its end, so that the server has carried out all that it ever will.
                 let (mut from_server, mut to_server) = server.split();
-                let mut unheard = tokio::io::sink();
+                let mut discarded = tokio::io::sink();
                 let _ = to_server.write_all(&unsent).await;
                 let _ = to_server.shutdown().await;
-                let _ = tokio::io::copy(&mut from_server, &mut unheard).await;
+                let _ = tokio::io::copy(&mut from_server, &mut discarded).await;
             }
         }
         // The sockets stay open, but are not read.
@@ -112,11 +112,11 @@ pub(super) async fn serve(
             let _ = client.shutdown().await;
             let (from_client, _) = client.split();
             let (mut from_server, to_server) = server.split();
-            let mut unheard = tokio::io::sink();
+            let mut discarded = tokio::io::sink();
             tokio::select! {
                 _ = era.change() => {}
-                _ = requests(from_client, to_server, &asked, &mut unsent, &faults) => {}
-                _ = tokio::io::copy(&mut from_server, &mut unheard) => {}
+                _ = requests(from_client, to_server, &open_requests, &mut unsent, &faults) => {}
+                _ = tokio::io::copy(&mut from_server, &mut discarded) => {}
             }
         }
     }
@@ -139,7 +139,7 @@ async fn detain(client: &mut TcpStream, era: &mut Era, unsent: &mut Vec<u8>) -> 
 async fn requests(
     mut client: impl AsyncRead + Unpin,
     mut server: impl AsyncWrite + Unpin,
-    asked: &Asked,
+    open_requests: &OpenRequests,
     buffer: &mut Vec<u8>,
     faults: &Faults,
 ) -> io::Result<()> {
@@ -168,7 +168,7 @@ async fn requests(
             } else {
                 let mut whole = std::mem::take(&mut unanswered);
                 whole.extend_from_slice(&request);
-                asked.push((whole, answered));
+                open_requests.push((whole, answered));
                 server.write_all(&request).await?;
             }
         }
@@ -195,7 +195,7 @@ async fn hold_up(
 /// Splits the replies of Redis, however many of them are held later.
 async fn listen(
     mut server: impl AsyncRead + Unpin,
-    asked: &Asked,
+    open_requests: &OpenRequests,
     arrive: mpsc::UnboundedSender<Arrived>,
 ) -> io::Result<()> {
     let mut buffer = Vec::new();
@@ -204,7 +204,7 @@ async fn listen(
             return Ok(());
         }
         while let Some(bytes) = take(&mut buffer) {
-            let request = if resp::is_push(&bytes) { None } else { asked.pop() };
+            let request = if resp::is_push(&bytes) { None } else { open_requests.pop() };
             let arrived = Arrived { at: Instant::now(), request, bytes };
             if arrive.send(arrived).is_err() {
                 return Ok(());
@@ -281,10 +281,10 @@ async fn write(
     let throttle = faults.mode().throttle;
     let beat =
         throttle.map(|rate| NonZeroUsize::new(rate.get() / BEATS).unwrap_or(NonZeroUsize::MIN));
-    let Some(most) = piece.into_iter().chain(beat).min() else {
+    let Some(max) = piece.into_iter().chain(beat).min() else {
         return client.write_all(bytes).await;
     };
-    for piece in bytes.chunks(most.get()) {
+    for piece in bytes.chunks(max.get()) {
         client.write_all(piece).await?;
         match throttle {
             #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]

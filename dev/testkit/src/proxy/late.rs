@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::catch::{Exchange, Wanted};
-use crate::eventually::WITHIN;
+use crate::eventually::TIMEOUT;
 
 /// Raised when the server has answered; dropped when it will not.
 pub(super) type Answered = oneshot::Sender<()>;
@@ -40,7 +40,7 @@ impl RequestHold {
     }
 }
 
-/// A request that has left its client and not reached the server, with everything behind it on its
+/// A request that has left its client and not reached the server, with everything after it on its
 /// connection. The server never learns of the client's end. Dropping it loses the request and its
 /// connection.
 pub struct HeldRequest {
@@ -50,7 +50,7 @@ pub struct HeldRequest {
 }
 
 impl HeldRequest {
-    /// Delivers it to the server, with the requests behind it. Returns `true` if the server has
+    /// Delivers it to the server, with the requests after it. Returns `true` if the server has
     /// answered, `false` if it has closed the connection.
     ///
     /// # Panics
@@ -60,7 +60,7 @@ impl HeldRequest {
         if self.go.send(answered).is_err() {
             return false;
         }
-        let answer = timeout(WITHIN, answer).await;
+        let answer = timeout(TIMEOUT, answer).await;
         answer.expect("an answer to the late request, or the end of its connection").is_ok()
     }
 }

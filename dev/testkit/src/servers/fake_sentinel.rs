@@ -47,14 +47,14 @@ async fn serve(mut stream: TcpStream, epoch: u64, port: u16) {
     let fields = ["ip", "127.0.0.1", "port", &port.to_string(), "config-epoch", &epoch.to_string()];
     let bulk = |text: &&str| format!("${}\r\n{text}\r\n", text.len());
     let primary = format!("*{}\r\n{}", fields.len(), fields.iter().map(bulk).collect::<String>());
-    let mut asked = [0; 4096];
-    while let Ok(1..) = stream.read(&mut asked).await {
+    let mut request = [0; 4096];
+    while let Ok(1..) = stream.read(&mut request).await {
         // Commands begin with their number of words; a driver sends a greeting first.
-        let text = String::from_utf8_lossy(&asked).to_ascii_uppercase();
+        let text = String::from_utf8_lossy(&request).to_ascii_uppercase();
         let commands = text.matches("\r\n$").count().min(text.matches('*').count());
         let reply =
             if text.contains("SENTINEL") { primary.clone() } else { "+OK\r\n".repeat(commands) };
-        asked.fill(0);
+        request.fill(0);
         if stream.write_all(reply.as_bytes()).await.is_err() {
             return;
         }

@@ -63,8 +63,8 @@ impl ReplicatedRedis {
         let redis = Self { servers, sentinels, dir };
         for sentinel in &redis.sentinels {
             eventually("the Sentinels to know each other", async || {
-                let known = redis.said(sentinel, "num-other-sentinels").await?;
-                let replicas = redis.said(sentinel, "num-slaves").await?;
+                let known = redis.field_of(sentinel, "num-other-sentinels").await?;
+                let replicas = redis.field_of(sentinel, "num-slaves").await?;
                 (known == (SENTINELS - 1).to_string() && replicas == "1").then_some(())
             })
             .await;
@@ -129,17 +129,17 @@ impl ReplicatedRedis {
         let port = self.servers[which].port.to_string();
         for sentinel in &self.sentinels {
             eventually("the Sentinels to name another primary", async || {
-                (self.said(sentinel, "port").await? == port).then_some(())
+                (self.field_of(sentinel, "port").await? == port).then_some(())
             })
             .await;
         }
     }
 
     /// Returns a field of the primary, as a Sentinel reports it.
-    async fn said(&self, sentinel: &Process, field: &str) -> Option<String> {
+    async fn field_of(&self, sentinel: &Process, field: &str) -> Option<String> {
         let mut conn = connection(sentinel.port).await?;
-        let ask = redis::cmd("SENTINEL").arg("MASTER").arg(SERVICE).to_owned();
-        let fields: Vec<(String, String)> = ask.query_async(&mut conn).await.ok()?;
+        let query = redis::cmd("SENTINEL").arg("MASTER").arg(SERVICE).to_owned();
+        let fields: Vec<(String, String)> = query.query_async(&mut conn).await.ok()?;
         fields.into_iter().find(|(name, _)| name == field).map(|(_, value)| value)
     }
 }

@@ -67,7 +67,7 @@ async fn run() {
     let back = away.events(TOPIC).after(seen.id).subscribe().await.expect("follow");
     let kept = timeout(PATIENCE, catch_up(back)).await.expect("the kept events");
     println!(
-        "away for {:.0} s: told that some were missed, then the last {kept} without a hole",
+        "away for {:.0} s: notified that some were missed, then the last {kept} without a hole",
         took.as_secs_f64()
     );
     assert!(kept >= bench.settings.events.max, "fewer than the bound were kept");

@@ -13,7 +13,8 @@ fn main() {
     let settings = Settings::load(None).unwrap();
     let _log = init_log(&settings.log);
     let worker = Worker::from_settings(settings).unwrap();
-    let worker = worker.handler("caused", caused).handler("told", told).handler("late", late);
+    let worker =
+        worker.handler("caused", caused).handler("explained", explained).handler("late", late);
     let worker = worker.handler("panics", panics).handler("reserved", reserved);
     let runtime = handler_runtime().unwrap();
     runtime.block_on(worker.run()).unwrap();
@@ -48,7 +49,7 @@ async fn caused() -> Result<(), HandlerError> {
 }
 
 /// Fails with a message of its own, and a cause for the log.
-async fn told() -> Result<(), HandlerError> {
+async fn explained() -> Result<(), HandlerError> {
     Err(HandlerError::new("come again tomorrow").caused_by(&chain()))
 }
 
@@ -60,7 +61,7 @@ async fn late(request: Request) -> Result<(), HandlerError> {
 
 /// Panics.
 async fn panics() {
-    panic!("as it was told");
+    panic!("as requested");
 }
 
 /// Logs its data under every name that a line has itself, also twice, and in spans.

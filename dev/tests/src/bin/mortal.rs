@@ -125,7 +125,7 @@ async fn defers(_: Before, request: Request) -> Result<(), HandlerError> {
 
 /// Panics.
 async fn panics() {
-    panic!("as it was told");
+    panic!("as requested");
 }
 
 /// Keeps its thread until the process ends.

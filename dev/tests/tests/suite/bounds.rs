@@ -43,8 +43,8 @@ async fn second_stop_works_without_redis() {
     let worker = bench.worker().await;
     let stopped = Stopped::new(bench.redis.pid());
     let since = Instant::now();
-    worker.ask(Stop::Drain);
-    worker.ask(Stop::Now);
+    worker.request_stop(Stop::Drain);
+    worker.request_stop(Stop::Now);
     tokio::task::spawn_blocking(|| drop(worker)).await.unwrap();
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     drop(stopped);

@@ -6,6 +6,7 @@ mod deferred;
 mod delays;
 mod drains;
 mod idempotency;
+mod lanes;
 mod limits;
 mod messages;
 mod pauses;
@@ -29,7 +30,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 
-use crate::support::{DEAD, WITHIN};
+use crate::support::{DEAD, TIMEOUT};
 
 /// The settings of a job that the tests run.
 fn job<'a>(bench: &'a mut Bench, name: &str) -> &'a mut JobSettings {
@@ -62,7 +63,7 @@ async fn dies_with(bench: &Bench, name: &str, count: usize, rules: &[LimitRule])
     let mut conn = connection(bench).await;
     let () = conn.zadd(keys().workers(), name, crate::support::in_an_hour()).await.unwrap();
     let poll = QueuePoll { rules, ..QueuePoll::take(&own, count) };
-    let replies = link.poll(&[poll], WITHIN).await.unwrap();
+    let replies = link.poll(&[poll], TIMEOUT).await.unwrap();
     let () = conn.zadd(keys().workers(), name, link.now_ms() as f64 - 1.0).await.unwrap();
     replies[0].as_ref().unwrap().leased.len()
 }
@@ -96,7 +97,7 @@ fn runs(letter: &HashMap<String, String>) -> Vec<(u64, String)> {
 async fn nothing_is_left(conn: &mut MultiplexedConnection) {
     let keys = keys();
     let gone = [keys.attempts(), keys.schedule(), keys.scheduled(), keys.live(), keys.permits()];
-    eventually("nothing to lie beside requests", async || {
+    eventually("nothing to lie next to requests", async || {
         let left: usize = conn.exists(&gone).await.unwrap();
         (left == 0).then_some(())
     })

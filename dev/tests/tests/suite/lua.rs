@@ -6,9 +6,9 @@ mod callers;
 mod cancel;
 mod dead;
 mod deferred;
+mod enqueue_ext;
 mod events;
 mod failures;
-mod place;
 mod states;
 mod status;
 mod ticks;
@@ -41,7 +41,7 @@ mod upkeep {
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::{WITHIN, now_ms};
+use crate::support::{TIMEOUT, now_ms};
 use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::request::ReplyTo;
 use redcall_store::{
@@ -65,7 +65,7 @@ struct Store {
     link: Connection,
     connector: Connector,
     conn: MultiplexedConnection,
-    heard: mpsc::UnboundedReceiver<String>,
+    received: mpsc::UnboundedReceiver<String>,
     keys: QueueKeys,
     /// `true` if polls always use `poll.lua`; otherwise `poll_fast.lua` where it suffices.
     more: bool,
@@ -77,15 +77,15 @@ impl Store {
     async fn new() -> Self {
         let redis = TestRedis::start().await;
         let connector = Connector::new(&redis.settings(), "test").unwrap();
-        let (hear, heard) = mpsc::unbounded_channel();
+        let (receive, received) = mpsc::unbounded_channel();
         let sink = move |_: &[u8], payload: &[u8]| {
-            let _ = hear.send(String::from_utf8(payload.to_vec()).unwrap());
+            let _ = receive.send(String::from_utf8(payload.to_vec()).unwrap());
         };
         let link = Connection::connect(connector.clone(), Arc::new(sink)).await.unwrap();
-        link.subscribe(CHANNEL, WITHIN).await.unwrap();
+        link.subscribe(CHANNEL, TIMEOUT).await.unwrap();
         let conn = redis.connection().await;
         let keys = Keys::new("redcall").of("q");
-        Self { link, connector, conn, heard, keys, more: false, _redis: redis }
+        Self { link, connector, conn, received, keys, more: false, _redis: redis }
     }
 
     /// The keys of a worker, which keeps a hundred dead letters for an hour.
@@ -108,7 +108,7 @@ impl Store {
     async fn poll(&self, own: &WorkerKeys, take: usize, outcomes: &[Outcome]) -> PollReply {
         self.lives(own).await;
         let poll = QueuePoll { outcomes, more: self.more, ..QueuePoll::take(own, take) };
-        self.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap()
+        self.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap()
     }
 
     /// Puts a worker into the registry for longer than any test, unless it is there.
@@ -137,18 +137,18 @@ impl Store {
     async fn beat(&self, worker: &str, lease: Duration, names: &[&str]) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let beat = HeartbeatRequest { worker, lease, info: "{}", names: &names };
-        self.link.heartbeat(&self.keys, &beat, WITHIN).await.unwrap();
+        self.link.heartbeat(&self.keys, &beat, TIMEOUT).await.unwrap();
     }
 
     /// Returns the messages on the channel so far: up to a message of the test's own.
-    async fn heard(&mut self) -> Vec<String> {
+    async fn received(&mut self) -> Vec<String> {
         let publish = redis::cmd("SPUBLISH").arg(CHANNEL).arg("so far").to_owned();
         let () = publish.query_async(&mut self.conn).await.unwrap();
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         loop {
-            match self.heard.recv().await.unwrap().as_str() {
-                "so far" => return heard,
-                other => heard.push(other.to_owned()),
+            match self.received.recv().await.unwrap().as_str() {
+                "so far" => return received,
+                other => received.push(other.to_owned()),
             }
         }
     }

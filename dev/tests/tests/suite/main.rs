@@ -48,7 +48,7 @@ mod operation {
 mod requests {
     mod calls;
     mod costs;
-    mod placed;
+    mod extended;
     mod sharing;
     mod status;
     pub(crate) mod still;

@@ -15,11 +15,11 @@ mod wrong_server;
 
 /// The verbs about one job.
 mod calls {
-    mod asked;
     mod call;
     mod cancel;
     mod device;
     mod follow;
+    mod reads;
     mod status;
 }
 /// The verbs about queues.

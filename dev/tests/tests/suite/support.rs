@@ -40,7 +40,7 @@ pub(crate) const WORKERS: &str = "redcall:{default}:workers";
 pub(crate) const RESPONSE_KEY: &str = "redcall:{default}:response:x";
 
 /// How long a call may wait for its connection.
-pub(crate) const WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// The time limit for expected events, longer than any takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A fraction of a second, and all that a machine adds which stops its processes meanwhile.
@@ -69,7 +69,7 @@ pub(crate) fn response_key(id: &str) -> String {
     format!("redcall:{{default}}:response:{id}")
 }
 
-/// An envelope with a response key of its own, and `rest` (`,"field":…`) behind it.
+/// An envelope with a response key of its own, and `rest` (`,"field":…`) after it.
 pub(crate) fn waited(id: &str, name: &str, data: &str, rest: &str) -> String {
     let key = response_key(id);
     format!(r#"{{"id":"{id}","name":"{name}","data":{data},"response_key":"{key}"{rest}}}"#)
@@ -370,11 +370,11 @@ impl Ran {
 
     /// Checks that stderr has `text`, regardless of line breaks and frames.
     #[track_caller]
-    pub(crate) fn says(&self, text: &str) {
+    pub(crate) fn stderr_has(&self, text: &str) {
         let squeezed = |text: &str| text.replace(['×', '│', '├', '─', '▶', '╰', ' ', '\n'], "");
         let Self { code, stderr, .. } = self;
-        let says = squeezed(stderr).contains(&squeezed(text));
-        assert!(says, "exit code {code}; not said: {text}\n{stderr}");
+        let stderr_has = squeezed(stderr).contains(&squeezed(text));
+        assert!(stderr_has, "exit code {code}; not in stderr: {text}\n{stderr}");
     }
 }
 

@@ -153,9 +153,9 @@ impl Target {
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         // Where it failed, the whole story; else how far it came.
-        let told = |line: &&&str| line.starts_with("Done ") || (!passed && !line.starts_with('#'));
-        let told: Vec<&str> = lines.iter().filter(told).copied().collect();
-        for line in &told[told.len().saturating_sub(60)..] {
+        let shown = |line: &&&str| line.starts_with("Done ") || (!passed && !line.starts_with('#'));
+        let shown: Vec<&str> = lines.iter().filter(shown).copied().collect();
+        for line in &shown[shown.len().saturating_sub(60)..] {
             eprintln!("{line}");
         }
         if !passed {

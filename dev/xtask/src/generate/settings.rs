@@ -59,7 +59,7 @@ const SKIPPED: &[(&str, &str)] = &[
     ("ServiceSettings", "tasks"),
 ];
 
-/// Types that the type of a field does not tell, by key.
+/// Types that the type of a field does not show, by key.
 const TYPES: &[(&str, &str)] = &[
     ("answer", BYTES),
     ("answers_max_bytes", BYTES),
@@ -306,12 +306,12 @@ mod tests {
     #[test]
     fn row_has_key_type_range_default_and_meaning() {
         let text = "/// `[client]`.\npub struct ClientSettings {\n/// How long a call may take, \
-                    1 ms to 1 year. Default 30 s. A call\n/// may say otherwise.\n\
+                    1 ms to 1 year. Default 30 s. A call\n/// may set another.\n\
                     pub timeout: Duration, }";
         let file = SourceFile::new("common/src/settings/a.rs", text);
         let text = reference(&[file]);
         let row = "| `timeout` | time, such as `\"500ms\"` | 1 ms to 1 year | 30 s | How long a \
-                   call may take. A call may say otherwise. |";
+                   call may take. A call may set another. |";
         assert!(text.contains(row), "{text}");
     }
 

@@ -19,7 +19,7 @@ pub(crate) fn counts_of(record: &Value) -> Option<Counts> {
 }
 
 /// A larger increase is an error. Random differences are below 0.1 %.
-const MOST_PERCENT: u64 = 5;
+const MAX_PERCENT: u64 = 5;
 
 /// `dev/bench/instructions.json`.
 #[derive(Debug)]
@@ -94,10 +94,10 @@ impl Baseline {
                 continue;
             };
             // Integers, so that the bound is exact.
-            let mark = if now * 100 > before * (100 + MOST_PERCENT) {
+            let mark = if now * 100 > before * (100 + MAX_PERCENT) {
                 worse.push(name.as_str());
                 " worse"
-            } else if now * 100 < before * (100 - MOST_PERCENT) {
+            } else if now * 100 < before * (100 - MAX_PERCENT) {
                 better.push(name.as_str());
                 " better"
             } else {
@@ -118,14 +118,14 @@ impl Baseline {
         if !worse.is_empty() {
             let names = worse.join(", ");
             remarks.push(format!(
-                "Over {MOST_PERCENT} % more instructions than committed: {names}. If that is \
-                 meant, commit what {UPDATE} writes, and say why."
+                "Over {MAX_PERCENT} % more instructions than committed: {names}. If that is \
+                 meant, commit what {UPDATE} writes, and state why."
             ));
         }
         if !better.is_empty() {
             let names = better.join(", ");
             remarks.push(format!(
-                "Over {MOST_PERCENT} % fewer: {names}. Commit what {UPDATE} writes, or they may \
+                "Over {MAX_PERCENT} % fewer: {names}. Commit what {UPDATE} writes, or they may \
                  come back unnoticed."
             ));
         }

@@ -103,7 +103,7 @@ fn calm(run: &mut Run) -> miette::Result<()> {
             continue;
         }
         let rig = Rig::start(&run.worker, &rig::Setup { concurrency, ..Default::default() })?;
-        let row = rig.beside(&name, Bounds::default(), |_| {
+        let row = rig.with_callers(&name, Bounds::default(), |_| {
             std::thread::sleep(lasts);
             Ok(row::Figures::default())
         })?;

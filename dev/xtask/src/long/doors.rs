@@ -1,9 +1,9 @@
 //! `cargo xtask long doors`: the doors of the gateway, by the clients of the systems that they
 //! replace.
 //!
-//! First, calls per second and p50 through each door, beside the original system in the same run;
-//! then the memory of the gateway under hostile inputs, with a bound. Redis, worker and gateway are
-//! private to each protocol, in a release build.
+//! First, calls per second and p50 through each door, against the original system in the same
+//! run; then the memory of the gateway under hostile inputs, with a bound. Redis, worker and
+//! gateway are private to each protocol, in a release build.
 //!
 //! | file | holds |
 //! |---|---|

@@ -77,7 +77,7 @@ fn drain(program: &std::path::Path, settings: &[(&str, &str)]) -> miette::Result
         let words = words.map(|word| format!("${}\r\n{word}\r\n", word.len())).concat();
         format!("*3\r\n{words}")
     };
-    server.say(&(0..JOBS).map(push).collect::<String>())?;
+    server.run(&(0..JOBS).map(push).collect::<String>())?;
     let mut worker = Command::new(program);
     worker.env("REDIS_URL", server.url()).env("REDCALL__WORKER__QUEUES", "default");
     worker.env("REDCALL__WORKER__CONCURRENCY", "256").env("REDCALL__LOG__LEVEL", "off");
@@ -88,8 +88,8 @@ fn drain(program: &std::path::Path, settings: &[(&str, &str)]) -> miette::Result
     let since = Instant::now();
     let _worker = Killed::start(worker.stdin(Stdio::null()))?;
     let left = || -> miette::Result<bool> {
-        let asked = format!("EXISTS {queue} {} {}\r\n", keys.limited_names(), keys.live());
-        Ok(!server.say(&asked)?.starts_with(":0"))
+        let query = format!("EXISTS {queue} {} {}\r\n", keys.limited_names(), keys.live());
+        Ok(!server.run(&query)?.starts_with(":0"))
     };
     while left()? {
         if since.elapsed() > PATIENCE {
@@ -98,7 +98,7 @@ fn drain(program: &std::path::Path, settings: &[(&str, &str)]) -> miette::Result
         std::thread::sleep(Duration::from_millis(5));
     }
     let rate = JOBS as f64 / since.elapsed().as_secs_f64();
-    let stats = server.say("INFO commandstats\r\n")?;
+    let stats = server.run("INFO commandstats\r\n")?;
     let evalsha = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:"));
     let us = evalsha.and_then(|line| line.split(',').find_map(|part| part.strip_prefix("usec=")));
     let us: f64 = us.and_then(|us| us.parse().ok()).ok_or_else(|| miette!("no EVALSHA was run"))?;

@@ -30,7 +30,7 @@ use crate::instructions::baseline::{Counts, counts_of};
 use crate::workspace::{Workspace, verdict};
 
 /// The permitted increase. Runs differ by up to 1 %: Lua collects garbage at changing points.
-const MOST_PERCENT: u64 = 3;
+const MAX_PERCENT: u64 = 3;
 
 /// The arguments of `long polls`.
 #[derive(Parser)]
@@ -102,7 +102,7 @@ fn compare(before: &Counts, now: &Counts) -> bool {
             println!("{name:<28} {:>11} {now:>11}", "-");
             continue;
         };
-        let is_worse = now * 100 > before * (100 + MOST_PERCENT);
+        let is_worse = now * 100 > before * (100 + MAX_PERCENT);
         passed &= !is_worse;
         let mark = if is_worse { " worse" } else { "" };
         let ratio = *now as f64 / *before as f64;

@@ -22,7 +22,7 @@ const EXPIRED: usize = 3000;
 const SIGNED: &[(&str, &str)] =
     &[("REDCALL__AUTH__KEYS__WEB__SECRET", "0123456789abcdef0123456789abcdef")];
 
-/// One kind: its name, the fields of its elements behind the id, and the worker's settings.
+/// One kind: its name, the fields of its elements after the id, and the worker's settings.
 struct Kind {
     name: &'static str,
     rest: String,
@@ -88,7 +88,7 @@ impl Bench<'_> {
     /// How many of a backlog end per second.
     fn backlog(&self, count: usize) -> miette::Result<f64> {
         let server = Server::start()?;
-        server.say(&self.push(0, count))?;
+        server.run(&self.push(0, count))?;
         let since = Instant::now();
         let _worker = self.worker(&server)?;
         wait_until(since, || is_over(&server))?;
@@ -99,13 +99,13 @@ impl Bench<'_> {
     fn together(&self) -> miette::Result<f64> {
         let server = Server::start()?;
         let _worker = self.worker(&server)?;
-        let idle = || Ok(server.say("CLIENT LIST\r\n")?.contains("cmd=blmove"));
+        let idle = || Ok(server.run("CLIENT LIST\r\n")?.contains("cmd=blmove"));
         let mut took = Vec::new();
         for round in 0..9 {
             wait_until(Instant::now(), idle)?;
             let push = self.push(round * TOGETHER, TOGETHER);
             let since = Instant::now();
-            server.say(&push)?;
+            server.run(&push)?;
             wait_until(since, || is_over(&server))?;
             took.push(since.elapsed().as_secs_f64() * 1000.0);
         }
@@ -113,16 +113,16 @@ impl Bench<'_> {
         Ok(took[took.len() / 2])
     }
 
-    /// How long a fresh call takes behind expired ones, ms.
+    /// How long a fresh call takes after expired ones, ms.
     fn fresh(&self) -> miette::Result<f64> {
         let server = Server::start()?;
-        server.say(&self.push(0, EXPIRED))?;
+        server.run(&self.push(0, EXPIRED))?;
         let fresh = r#""name":"echo","data":1"#;
-        server.say(&element("fresh", fresh, true))?;
+        server.run(&element("fresh", fresh, true))?;
         let since = Instant::now();
         let _worker = self.worker(&server)?;
         let key = Keys::new("redcall").of("default").response("fresh");
-        wait_until(since, || Ok(server.say(&format!("EXISTS {key}\r\n"))?.starts_with(":1")))?;
+        wait_until(since, || Ok(server.run(&format!("EXISTS {key}\r\n"))?.starts_with(":1")))?;
         Ok(since.elapsed().as_secs_f64() * 1000.0)
     }
 
@@ -160,7 +160,7 @@ fn element(id: &str, rest: &str, answered: bool) -> String {
 /// Returns `true` if no request is queued or leased.
 fn is_over(server: &Server) -> miette::Result<bool> {
     let keys = Keys::new("redcall").of("default");
-    Ok(server.say(&format!("EXISTS {} {}\r\n", keys.queue(), keys.live()))?.starts_with(":0"))
+    Ok(server.run(&format!("EXISTS {} {}\r\n", keys.queue(), keys.live()))?.starts_with(":0"))
 }
 
 fn wait_until(

@@ -38,7 +38,7 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     println!("{} s, {WORKERS} workers, seed {seed}", LASTS.as_secs());
     // As if it had just ticked: the first expected tick is known before a worker makes one.
     let from = unix_ms()? / 1000 * 1000;
-    server.say(&format!("HSET {} {NAME} {from}\r\n", redis.keys.ticks()))?;
+    server.run(&format!("HSET {} {NAME} {from}\r\n", redis.keys.ticks()))?;
     crew.fill()?;
     let since = Instant::now();
     let (mut killed, mut alone) = (0, 0);
@@ -111,7 +111,7 @@ impl Redis<'_> {
     /// The ticks that were enqueued, by their time (ms), with how often each was.
     fn ticks(&self) -> miette::Result<BTreeMap<u64, usize>> {
         let mut ticks = BTreeMap::new();
-        for element in self.server.ask(&format!("LRANGE {} 0 -1", self.keys.queue()))? {
+        for element in self.server.query(&format!("LRANGE {} 0 -1", self.keys.queue()))? {
             let element: serde_json::Value = serde_json::from_str(&element).into_diagnostic()?;
             let time = element["id"].as_str().and_then(|id| id.rsplit('-').next()?.parse().ok());
             let time = time.ok_or_else(|| miette!("this is not a tick: {element}"))?;

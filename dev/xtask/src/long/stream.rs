@@ -43,7 +43,7 @@ pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     first.reads(1..=STOPS_AT)?;
     println!("{STOPS_AT} parts read in {:.1} s", since.elapsed().as_secs_f64());
 
-    let key = programs.server.ask("KEYS redcall:{default}:response:*")?;
+    let key = programs.server.query("KEYS redcall:{default}:response:*")?;
     let [key] = key.as_slice() else { return Err(miette!("not one response key: {key:?}")) };
     let (frames, bytes) = programs.unread(key)?;
     println!("stopped for {STOPS_FOR:?}: at most {frames} frames, {bytes} bytes at Redis");
@@ -97,19 +97,19 @@ impl Programs {
 
     /// Returns the most frames, and bytes, at `key` without a reader.
     fn unread(&self, key: &str) -> miette::Result<(u64, u64)> {
-        let (since, mut most) = (Instant::now(), (0, 0));
+        let (since, mut max) = (Instant::now(), (0, 0));
         while since.elapsed() < STOPS_FOR {
-            let said =
-                self.server.say(&format!("LLEN {key}\r\nMEMORY USAGE {key} SAMPLES 0\r\n"))?;
+            let reply =
+                self.server.run(&format!("LLEN {key}\r\nMEMORY USAGE {key} SAMPLES 0\r\n"))?;
             let mut numbers =
-                said.lines().filter_map(|line| line.strip_prefix(':')?.parse::<u64>().ok());
+                reply.lines().filter_map(|line| line.strip_prefix(':')?.parse::<u64>().ok());
             let (Some(frames), Some(bytes)) = (numbers.next(), numbers.next()) else {
-                return Err(miette!("the stream is gone: {said}"));
+                return Err(miette!("the stream is gone: {reply}"));
             };
-            most = (frames.max(most.0), bytes.max(most.1));
+            max = (frames.max(max.0), bytes.max(max.1));
             std::thread::sleep(Duration::from_millis(100));
         }
-        Ok(most)
+        Ok(max)
     }
 }
 
@@ -144,7 +144,7 @@ impl Reader {
         Ok(number - 1)
     }
 
-    /// Reads the answer, and nothing behind it.
+    /// Reads the answer, and nothing after it.
     fn ends(&mut self) -> miette::Result<()> {
         let answer = self.lines.next().transpose().into_diagnostic()?;
         let more = self.lines.next();

@@ -106,8 +106,8 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     }
     let arguments: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
     // Errors of pip are on stderr, those of venv partly on stdout, which begins with the cause.
-    let said = [output.stderr, output.stdout].concat();
-    let said = String::from_utf8_lossy(&said);
-    let cause = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    let text = [output.stderr, output.stdout].concat();
+    let text = String::from_utf8_lossy(&text);
+    let cause = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("it printed nothing");
     Err(format!("`{program} {}` failed: {cause}", arguments.join(" ")))
 }

@@ -12,10 +12,10 @@ use redcall_store::embedded::{
 use crate::programs::apt;
 use crate::programs::draft::{Draft, write_program};
 
-/// Tells the programs that we start which server to use.
+/// Names to the programs that we start which server to use.
 pub(crate) const VARIABLE: &str = "REDCALL_REDIS_SERVER";
 
-/// Tells the tests which server has `WAITAOF`.
+/// Names to the tests which server has `WAITAOF`.
 pub(crate) const NEWER: &str = "REDCALL_NEWER_SERVER";
 
 /// Starts the unpacked server with the libraries that were unpacked with it.

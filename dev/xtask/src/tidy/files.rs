@@ -31,7 +31,7 @@ impl SourceFile {
 }
 
 /// Reads all text files below `root`, in the order of their paths. Walks the folders instead of
-/// asking git: an unpacked archive has rules too.
+/// running git: an unpacked archive has rules too.
 pub(crate) fn read_all(root: &Path) -> miette::Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     read_folder(root, "", &mut files)?;

@@ -7,7 +7,7 @@ use super::files::SourceFile;
 use super::finding::Finding;
 
 /// The limit, about as many names as a reader takes in at once.
-const MOST_FILES: usize = 12;
+const MAX_FILES: usize = 12;
 
 /// Checks all folders that have files among `files`.
 pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
@@ -16,11 +16,11 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
         let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         *folders.entry(folder).or_default() += 1;
     }
-    let full = folders.into_iter().filter(|(_, count)| *count > MOST_FILES);
+    let full = folders.into_iter().filter(|(_, count)| *count > MAX_FILES);
     let finding = |(folder, count): (&str, usize)| Finding {
         path: folder.to_owned(),
         line: 1,
-        what: format!("{count} Rust files at one level, {MOST_FILES} are the limit"),
+        what: format!("{count} Rust files at one level, {MAX_FILES} are the limit"),
         fix: "group them in folders by subject",
     };
     full.map(finding).collect()
@@ -39,9 +39,9 @@ mod tests {
 
     #[test]
     fn full_folder_is_found_and_its_subfolders_do_not_count() {
-        assert_eq!(found("client/src", MOST_FILES, "rs"), [""; 0]);
+        assert_eq!(found("client/src", MAX_FILES, "rs"), [""; 0]);
         assert_eq!(
-            found("client/src", MOST_FILES + 1, "rs"),
+            found("client/src", MAX_FILES + 1, "rs"),
             ["client/src:1: 13 Rust files at one level, 12 are the limit – group them in folders \
               by subject"]
         );

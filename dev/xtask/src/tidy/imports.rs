@@ -32,7 +32,7 @@ impl<'a> Crate<'a> {
             }
             Some((module, file))
         });
-        // A program beside a library is a crate of its own: `lib.rs`, the first, is the root.
+        // A program next to a library is a crate of its own: `lib.rs`, the first, is the root.
         let mut all = BTreeMap::new();
         for (module, file) in own {
             all.entry(module).or_insert(file);

@@ -4,7 +4,7 @@ use super::files::SourceFile;
 use super::finding::Finding;
 
 /// Reason: a file that needs scrolling for its outline holds more than one noun.
-const MOST_LINES: usize = 500;
+const MAX_LINES: usize = 500;
 
 /// Reason: two files fit side by side on a screen; rustfmt does not wrap comments and strings.
 const WIDEST: usize = 100;
@@ -98,11 +98,11 @@ impl Findings<'_> {
 
 fn size(findings: &mut Findings) {
     let lines = findings.file.text.lines().count();
-    if lines > MOST_LINES {
+    if lines > MAX_LINES {
         findings.list.push(Finding {
             path: findings.file.path.clone(),
-            line: MOST_LINES + 1,
-            what: format!("{lines} lines, {MOST_LINES} are the limit"),
+            line: MAX_LINES + 1,
+            what: format!("{lines} lines, {MAX_LINES} are the limit"),
             fix: "split it by noun, or move its tests out",
         });
     }
@@ -175,9 +175,9 @@ fn printing_has_one_door(findings: &mut Findings) {
     }
     findings.on_lines("go through redcall_common::output, or log it", |line| {
         let code = line.split("//").next().unwrap_or_default();
-        let is_asked = code.contains("().is_terminal()");
+        let is_terminal_check = code.contains("().is_terminal()");
         let stream = STREAMS.iter().find(|stream| stands_alone(code, stream, in_name))?;
-        let stream = Some(stream).filter(|_| !is_asked)?;
+        let stream = Some(stream).filter(|_| !is_terminal_check)?;
         Some(format!("uses `{stream}`"))
     });
 }

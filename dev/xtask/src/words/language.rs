@@ -41,6 +41,36 @@ const BANNED: &[&[&str]] = &[
     &["onlooker", "onlookers"],
 ];
 
+/// Whole names that are not the field's word for a timeout, a maximum, a message or a request; such
+/// a word within a longer name, as of a test, is permitted.
+const BANNED_NAMES: &[&str] = &[
+    "within",
+    "most",
+    "told",
+    "heard",
+    "hear",
+    "hears",
+    "unheard",
+    "said",
+    "says",
+    "say",
+    "asked",
+    "asks",
+    "ask",
+    "asking",
+    "question",
+    "questions",
+    "look",
+    "looks",
+    "looked",
+    "desk",
+    "ending",
+    "endings",
+    "placed",
+    "beside",
+    "behind",
+];
+
 /// The name of the row for "`x` is no queue".
 const IS_NO: &str = "is no <noun>";
 
@@ -87,7 +117,7 @@ pub(crate) fn uses(passage: &Passage) -> Vec<Use> {
     let mut uses = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
         let mut add = |word| uses.push(Use { word, line: passage.line_at(token.start) });
-        if let Some(name) = banned(&tokens[at..]) {
+        if let Some(name) = banned(&tokens[at..]).or_else(|| banned_name(passage.kind, &tokens)) {
             add(Word::Banned(name));
         }
         if is_no(&tokens, at) {
@@ -161,6 +191,13 @@ fn banned(tokens: &[Token<'_>]) -> Option<&'static str> {
             })
     };
     BANNED.iter().find(|row| row.iter().any(|phrase| begins(phrase))).map(|row| row[0])
+}
+
+/// Returns the row of the banned names that the name `tokens` is.
+fn banned_name(kind: Kind, tokens: &[Token<'_>]) -> Option<&'static str> {
+    let [name] = tokens else { return None };
+    let banned = BANNED_NAMES.iter().find(|banned| **banned == name.lower);
+    banned.filter(|_| kind == Kind::Name).copied()
 }
 
 /// Returns `true` if the word at `at` is the "is" of `is no <noun>`. "There is no" is plain.

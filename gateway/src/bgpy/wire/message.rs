@@ -54,7 +54,7 @@ pub struct Call {
     pub awaits: bool,
 }
 
-/// Reads the token from a connection's first message. Nothing else of the message is looked at,
+/// Reads the token from a connection's first message. Nothing else of the message is read,
 /// beyond its type.
 ///
 /// # Errors
@@ -106,7 +106,7 @@ pub fn message(pickle: &[u8], bounds: &Bounds) -> Result<Message, Refused> {
     })
 }
 
-/// Refuses references beside the classes of the message itself and `places`.
+/// Refuses references next to the classes of the message itself and `places`.
 fn no_references(document: &Document<'_>, places: &[Node<'_>]) -> Result<(), Refused> {
     match document.has_references_beside(places) {
         true => Err(Refused::Object("a reference outside of the tasks of INIT")),

@@ -16,8 +16,8 @@ async fn connection_over_the_limit_is_closed_at_once() {
     let mut opened = open("connections = 2").await;
     let _serving = opened.serve();
     let (mut first, mut second) = (opened.connect().await, opened.connect().await);
-    assert_eq!(first.ask("a").await.as_deref(), Some("a"));
-    assert_eq!(second.ask("b").await.as_deref(), Some("b"));
+    assert_eq!(first.request("a").await.as_deref(), Some("a"));
+    assert_eq!(second.request("b").await.as_deref(), Some("b"));
     assert_eq!(opened.connect().await.read().await, None);
     assert_eq!((opened.metric(OPEN), opened.metric(REFUSED)), (Some(2.0), Some(1.0)));
     drop(second);
@@ -27,7 +27,7 @@ async fn connection_over_the_limit_is_closed_at_once() {
         third.read().await
     };
     assert_eq!(eventually("a place", place).await, "c");
-    assert_eq!(first.ask("still here").await.as_deref(), Some("still here"));
+    assert_eq!(first.request("still here").await.as_deref(), Some("still here"));
 }
 
 #[tokio::test]
@@ -35,10 +35,10 @@ async fn panic_in_one_connection_leaves_the_others() {
     let mut opened = open("").await;
     let _serving = opened.serve();
     let (mut one, mut other) = (opened.connect().await, opened.connect().await);
-    assert_eq!(other.ask("a").await.as_deref(), Some("a"));
-    assert_eq!(one.ask("panic").await, None);
-    assert_eq!(other.ask("b").await.as_deref(), Some("b"));
-    assert_eq!(opened.connect().await.ask("c").await.as_deref(), Some("c"));
+    assert_eq!(other.request("a").await.as_deref(), Some("a"));
+    assert_eq!(one.request("panic").await, None);
+    assert_eq!(other.request("b").await.as_deref(), Some("b"));
+    assert_eq!(opened.connect().await.request("c").await.as_deref(), Some("c"));
     let panics = r#"redcall_gateway_refused_total{gateway="g",why="panic"}"#;
     let counted = async || (opened.metric(panics) == Some(1.0)).then_some(());
     eventually("the panic to be counted", counted).await;
@@ -54,14 +54,14 @@ async fn silent_connection_ends_at_idle_and_an_active_one_does_not() {
         assert_eq!(silent.read().await, None);
         assert!(begun.elapsed() > Duration::from_millis(300), "{:?}", begun.elapsed());
     };
-    let asking = async {
+    let requests = async {
         loop {
-            assert_eq!(active.ask("a").await.as_deref(), Some("a"));
+            assert_eq!(active.request("a").await.as_deref(), Some("a"));
         }
     };
     tokio::select! {
         () = ended => {}
-        () = asking => {}
+        () = requests => {}
     }
     let idle = r#"redcall_gateway_refused_total{gateway="g",why="idle"}"#;
     assert_eq!(opened.metric(idle), Some(1.0));
@@ -85,7 +85,7 @@ async fn draining_door_accepts_nothing_and_ends_with_its_connections() {
     let mut opened = open("").await;
     let serving = opened.serve();
     let mut line = opened.connect().await;
-    assert_eq!(line.ask("a").await.as_deref(), Some("a"));
+    assert_eq!(line.request("a").await.as_deref(), Some("a"));
     opened.draining.cancel();
     assert_eq!(line.read().await, None);
     timeout(Duration::from_secs(10), serving).await.unwrap().unwrap();
@@ -96,7 +96,7 @@ async fn draining_door_accepts_nothing_and_ends_with_its_connections() {
 async fn thousand_connections_are_served_at_once() {
     // Both ends are in this process.
     let mut files = getrlimit(Resource::Nofile);
-    files.current = files.maximum.map(|most| most.min(8192)).or(Some(8192));
+    files.current = files.maximum.map(|max| max.min(8192)).or(Some(8192));
     setrlimit(Resource::Nofile, files).unwrap();
     let mut opened = open("idle = '5m'").await;
     let _serving = opened.serve();

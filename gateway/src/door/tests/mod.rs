@@ -89,7 +89,7 @@ async fn lines(door: Arc<Door>, connection: Connection) {
     let mut line = String::new();
     while let Ok(Ok(1..)) = door.next(reader.read_line(&mut line)).await {
         match line.trim_end() {
-            "panic" => panic!("asked by {peer}"),
+            "panic" => panic!("requested by {peer}"),
             "flood" => loop {
                 if writer.write_all(&[b'x'; 1 << 16]).await.is_err() {
                     return door.refuse(&peer, "slow");
@@ -123,7 +123,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Line<S> {
     }
 
     /// Sends a line and reads the answer.
-    async fn ask(&mut self, line: &str) -> Option<String> {
+    async fn request(&mut self, line: &str) -> Option<String> {
         self.send(line).await;
         self.read().await
     }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::{Opened, open_as};
 use crate::door::{Failure, ForeignJob, Peer};
 
-const WITHIN: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Acts on the data of each job.
 struct Actor {
@@ -52,9 +52,9 @@ impl Peer for Actor {
                 }
                 _ => {
                     let left = job.left() <= Duration::from_secs(3);
-                    let told = json!({"name": job.name(), "id": job.id(), "short": left,
+                    let state = json!({"name": job.name(), "id": job.id(), "short": left,
                         "header": job.headers().get("sid")});
-                    Ok(to_raw_value(&told).unwrap())
+                    Ok(to_raw_value(&state).unwrap())
                 }
             }
         })
@@ -96,7 +96,7 @@ async fn running() -> Running {
 
 async fn call(opened: &Opened, data: &str) -> Result<Value, CallError> {
     let request = opened.door.client().request("out").queue("foreign").data(data);
-    request.header("sid", "s").timeout(WITHIN).wait().await?.json()
+    request.header("sid", "s").timeout(TIMEOUT).wait().await?.json()
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn foreign_side_that_does_not_answer_ends_with_deadline_exceeded() {
     let Running { opened, end: _end, mut drops, .. } = running().await;
     let CallError::Failed(error) = call(&opened, "hang").await.unwrap_err() else { panic!() };
     assert_eq!(error.code, Code::DeadlineExceeded);
-    assert_eq!(timeout(WITHIN, drops.recv()).await.unwrap(), Some("dropped"));
+    assert_eq!(timeout(TIMEOUT, drops.recv()).await.unwrap(), Some("dropped"));
 }
 
 #[tokio::test]

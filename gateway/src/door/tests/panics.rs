@@ -21,7 +21,7 @@ use crate::protocols;
 use crate::zmtp::wire::{SocketType, encode};
 
 /// Only ever used up by a test that fails.
-const WITHIN: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A door that is served.
 struct Served {
@@ -64,7 +64,7 @@ impl Drop for Served {
 async fn ended(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     // A connection that is reset has ended as well.
-    let _ = timeout(WITHIN, stream.read_to_end(&mut bytes)).await.expect("the connection ends");
+    let _ = timeout(TIMEOUT, stream.read_to_end(&mut bytes)).await.expect("the connection ends");
     bytes
 }
 
@@ -76,7 +76,7 @@ async fn reads(stream: &mut TcpStream, text: &str) {
             assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the connection has ended");
         }
     };
-    timeout(WITHIN, reading).await.unwrap_or_else(|_| panic!("no {text}"));
+    timeout(TIMEOUT, reading).await.unwrap_or_else(|_| panic!("no {text}"));
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn panic_ends_one_zmtp_subscription_of_a_device() {
     let address = device.local_addr().unwrap();
     let door = serve(&format!("protocol = 'zmtp'\nconnect_events = ['{address}']")).await;
     let subscribed = async || {
-        let (mut stream, _) = timeout(WITHIN, device.accept()).await.unwrap().unwrap();
+        let (mut stream, _) = timeout(TIMEOUT, device.accept()).await.unwrap().unwrap();
         stream.write_all(&encode::opening(SocketType::Pub)).await.unwrap();
         reads(&mut stream, "SUBSCRIBE").await;
         stream
@@ -155,7 +155,7 @@ async fn panic_ends_one_link_to_pipeline_manager() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap();
         let door = serve(&format!("protocol = 'pm'\nconnect = '{address}'")).await;
-        let link = async || timeout(WITHIN, server.accept()).await.expect("it dials").unwrap().0;
+        let link = async || timeout(TIMEOUT, server.accept()).await.expect("it dials").unwrap().0;
         let mut one = link().await;
         door.panic_next();
         one.write_all(&pm(message)).await.unwrap();
@@ -207,7 +207,7 @@ async fn panic_ends_one_grpc_connection() {
     let (mut of_one, mut of_other) = (first(&mut one).await, first(&mut other).await);
     door.panic_next();
     assert!(call(&mut one, "/a/unknown").await.is_err(), "it was answered");
-    let ended = timeout(WITHIN, of_one.frame()).await.expect("the connection ends");
+    let ended = timeout(TIMEOUT, of_one.frame()).await.expect("the connection ends");
     assert!(ended.is_none_or(|frame| frame.is_err()));
     door.has_panicked_once().await;
     // The streams of other connections go on, and others begin.

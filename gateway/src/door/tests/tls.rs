@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 use super::{Line, Opened, open};
 use crate::door::acceptor;
 
-/// Opens a door with the server's certificate; `client_ca`: it asks for those of clients.
+/// Opens a door with the server's certificate; `client_ca`: it requires those of clients.
 async fn with_tls(certificates: &Certificates, client_ca: bool) -> Opened {
     let file = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
     let (cert, key) = (file(certificates.server()), file(certificates.server_key()));
@@ -49,7 +49,7 @@ async fn connect(
 }
 
 /// Sends a line; with TLS 1.3 a client notices a rejection only when it reads.
-async fn asked(line: std::io::Result<Line<TlsStream<TcpStream>>>) -> Option<String> {
+async fn answer_of(line: std::io::Result<Line<TlsStream<TcpStream>>>) -> Option<String> {
     let mut line = line.ok()?;
     line.send("a").await;
     line.read().await
@@ -60,8 +60,8 @@ async fn tls_door_serves_over_tls_and_nothing_else() {
     let certificates = Certificates::create();
     let mut opened = with_tls(&certificates, false).await;
     let _serving = opened.serve();
-    assert_eq!(asked(connect(&opened, &certificates, false).await).await.as_deref(), Some("a"));
-    assert_ne!(opened.connect().await.ask("plain text").await.as_deref(), Some("plain text"));
+    assert_eq!(answer_of(connect(&opened, &certificates, false).await).await.as_deref(), Some("a"));
+    assert_ne!(opened.connect().await.request("plain text").await.as_deref(), Some("plain text"));
     let refused = r#"redcall_gateway_refused_total{gateway="g",why="tls"}"#;
     let counted = async || (opened.metric(refused) == Some(1.0)).then_some(());
     eventually("the plain connection to be counted", counted).await;
@@ -72,8 +72,8 @@ async fn client_without_a_certificate_of_the_authority_is_rejected() {
     let certificates = Certificates::create();
     let mut opened = with_tls(&certificates, true).await;
     let _serving = opened.serve();
-    assert_eq!(asked(connect(&opened, &certificates, true).await).await.as_deref(), Some("a"));
-    assert_eq!(asked(connect(&opened, &certificates, false).await).await, None);
+    assert_eq!(answer_of(connect(&opened, &certificates, true).await).await.as_deref(), Some("a"));
+    assert_eq!(answer_of(connect(&opened, &certificates, false).await).await, None);
     let others = Certificates::create();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(certificates.ca()).unwrap()).unwrap();
@@ -86,7 +86,7 @@ async fn client_without_a_certificate_of_the_authority_is_rejected() {
     let stream = TcpStream::connect(opened.address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let line = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map(Line::new);
-    assert_eq!(asked(line).await, None);
+    assert_eq!(answer_of(line).await, None);
 }
 
 #[test]
@@ -97,14 +97,14 @@ fn certificate_that_cannot_be_used_is_named() {
         key_file,
         client_ca_file: None,
     };
-    let told = |cert_file, key_file| {
+    let error_of = |cert_file, key_file| {
         acceptor(&settings(cert_file, key_file), &[]).map(drop).unwrap_err().to_string()
     };
     let missing = certificates.ca().with_file_name("missing.pem");
-    let error = told(missing.clone(), certificates.server_key());
+    let error = error_of(missing.clone(), certificates.server_key());
     assert!(error.starts_with(missing.to_str().unwrap()), "{error}");
-    let error = told(certificates.server_key(), certificates.server_key());
+    let error = error_of(certificates.server_key(), certificates.server_key());
     assert!(error.ends_with("it holds no certificate in PEM form"), "{error}");
-    let error = told(certificates.server(), certificates.client_key());
+    let error = error_of(certificates.server(), certificates.client_key());
     assert!(error.starts_with(certificates.server().to_str().unwrap()), "{error}");
 }

@@ -59,7 +59,7 @@ impl From<Fault> for SchemaError {
 }
 
 impl SchemaError {
-    fn within(mut self, name: &str) -> Self {
+    fn in_field(mut self, name: &str) -> Self {
         self.path.insert(0, name.to_owned());
         self
     }
@@ -160,7 +160,7 @@ impl Parser {
         }
         let space = full.rsplit_once('.').map_or("", |(space, _)| space);
         let parsed = match kind {
-            "record" => self.record(json, space, level).map_err(|error| error.within(&name))?,
+            "record" => self.record(json, space, level).map_err(|error| error.in_field(&name))?,
             "enum" => (symbols(json)?, 1),
             _ => (fixed(json)?, 1),
         };
@@ -177,7 +177,7 @@ impl Parser {
                 return Err(Fault::Twice(name).into());
             }
             let (field, below) =
-                self.field(json, &name, space, level).map_err(|error| error.within(&name))?;
+                self.field(json, &name, space, level).map_err(|error| error.in_field(&name))?;
             levels = levels.max(below + 1);
             fields.push(field);
         }
@@ -227,7 +227,7 @@ impl Parser {
 fn branch_name(schema: &Schema, json: &str, space: &str) -> String {
     let is_named = matches!(schema, Schema::Record(_) | Schema::Enum(_) | Schema::Fixed(_));
     let mut json = json;
-    // `{"type": {"type": …}}` says nothing more than its inner object.
+    // `{"type": {"type": …}}` means the same as its inner object.
     while let Some(inner) = member(json, "type").filter(|inner| kind(inner) == Kind::Object) {
         json = inner;
     }

@@ -69,7 +69,7 @@ pub enum Fault {
     #[error("the enum has no such symbol")]
     Symbol,
     /// The size of a block of items is wrong.
-    #[error("a block of items has another size than it says")]
+    #[error("a block of items has another size than it states")]
     Block,
     /// Two values of a map have the same key.
     #[error("a map has a key twice")]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 /// A schema without references: every named type stands where it is used. Not recursive, and
-/// nested at most as deep as its parser was told, so that walking it needs bounded stack.
+/// nested at most as deep as its parser permits, so that walking it needs bounded stack.
 #[derive(Debug, Clone)]
 pub enum Schema {
     /// The value `null`, in no bytes.

@@ -105,7 +105,7 @@ fn faults_of_a_datum_are_named() {
             &[4, 2, 97, 2, 97, 0],
             "byte 5: a map has a key twice",
         ),
-        (r#"{"type":"array","items":"int"}"#, &[1, 4, 2, 0], "another size than it says"),
+        (r#"{"type":"array","items":"int"}"#, &[1, 4, 2, 0], "another size than it states"),
         (r#"{"type":"array","items":"int"}"#, &[1, 1, 2, 0], "byte 2: a length is negative"),
         (r#"{"type":"array","items":"int"}"#, &[1, 8, 2, 0], "byte 2: the datum ends here"),
     ] {

@@ -83,7 +83,7 @@ impl WriteError {
         matches!(self.fault, Fault::TooLarge(_) | Fault::Readings)
     }
 
-    fn within(mut self, name: &str) -> Self {
+    fn in_field(mut self, name: &str) -> Self {
         self.path.insert(0, name.to_owned());
         self
     }
@@ -201,7 +201,7 @@ impl Writer {
             match position {
                 Some(position) => found[position] = Some(place),
                 None if self.unknown == Unknown::Ignored => {}
-                None => return Err(WriteError::from(Fault::Unknown).within(&name)),
+                None => return Err(WriteError::from(Fault::Unknown).in_field(&name)),
             }
         }
         for (field, place) in fields.iter().zip(found) {
@@ -210,7 +210,7 @@ impl Writer {
                 (None, Some(default)) => self.default(default),
                 (None, None) => Err(Fault::Missing.into()),
             };
-            result.map_err(|error| error.within(&field.name))?;
+            result.map_err(|error| error.in_field(&field.name))?;
         }
         Ok(())
     }
@@ -229,7 +229,7 @@ impl Writer {
         if count > 0 {
             self.position(count);
             for (index, item) in elements(value).enumerate() {
-                self.value(items, item).map_err(|error| error.within(&index.to_string()))?;
+                self.value(items, item).map_err(|error| error.in_field(&index.to_string()))?;
             }
         }
         self.position(0);
@@ -244,11 +244,11 @@ impl Writer {
             for (name, place) in members(value) {
                 let name = json::text(name).ok_or(Fault::Surrogate)?;
                 if !names.insert(name.clone()) {
-                    return Err(WriteError::from(Fault::Twice).within(&name));
+                    return Err(WriteError::from(Fault::Twice).in_field(&name));
                 }
                 self.bytes(name.as_bytes());
                 let value = value.get(place).unwrap_or_default();
-                self.value(values, value).map_err(|error| error.within(&name))?;
+                self.value(values, value).map_err(|error| error.in_field(&name))?;
             }
         }
         self.position(0);
@@ -267,7 +267,7 @@ impl Writer {
             (0..branches.len()).filter(|position| fits[*position] == Fit::Unknown).collect();
         let outer = self.is_exact;
         let mut result = Err(WriteError::from(Fault::Branch(kind(value).name())));
-        // Several arrays or objects are told apart by the exact fit of their parts, if possible.
+        // Several arrays or objects are distinguished by the exact fit of their parts, if possible.
         let passes: &[bool] = if tried.len() > 1 && !outer { &[true, false] } else { &[outer] };
         'tries: for is_exact in passes {
             self.is_exact = *is_exact;

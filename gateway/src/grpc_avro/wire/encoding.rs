@@ -45,10 +45,10 @@ impl Encoding {
     pub(crate) fn decompressed(self, bytes: &[u8], limit: usize) -> Result<Vec<u8>, Status> {
         let mut out = Vec::new();
         // One more byte shows that there are more.
-        let most = limit as u64 + 1;
+        let max = limit as u64 + 1;
         let read = match self {
-            Self::Deflate => ZlibDecoder::new(bytes).take(most).read_to_end(&mut out),
-            Self::Gzip => GzDecoder::new(bytes).take(most).read_to_end(&mut out),
+            Self::Deflate => ZlibDecoder::new(bytes).take(max).read_to_end(&mut out),
+            Self::Gzip => GzDecoder::new(bytes).take(max).read_to_end(&mut out),
             Self::Identity => {
                 let message = "the message is compressed, and no grpc-encoding is given";
                 return Err(Status::new(GrpcCode::Internal, message));

@@ -1,4 +1,4 @@
-//! The frame of a message: one byte that says whether it is compressed, four bytes of its length.
+//! The frame of a message: one byte that states whether it is compressed, four bytes of its length.
 
 use std::sync::Arc;
 

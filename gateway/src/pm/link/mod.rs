@@ -6,13 +6,13 @@
 //! | `peer.rs` | [`Link`]: all that the tasks of a link share |
 //! | `inward.rs` | calls of the peer: requests, notifications, cancellations |
 //! | `outward.rs` | jobs that the peer runs |
-//! | `asked.rs` | requests of this side without an answer yet |
+//! | `open.rs` | requests of this side without an answer yet |
 //! | `outgoing.rs` | the writer |
 //! | `answers.rs` | the forms of results and progress |
 
 mod answers;
-mod asked;
 mod inward;
+mod open;
 mod outgoing;
 mod outward;
 mod peer;
@@ -35,7 +35,7 @@ use super::wire::{FrameError, Frames, Incoming, Refusal, ends_with_version, read
 use crate::door::{Door, Stream};
 
 /// A connection that ends within this time, without a message, was refused by its peer.
-const TAKEN_WITHIN: Duration = Duration::from_secs(1);
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit of the last frames of a link that ends.
 const LAST_FRAMES: Duration = Duration::from_secs(10);
 
@@ -49,7 +49,7 @@ pub(super) enum Role {
 }
 
 /// A link that has ended.
-pub(super) struct Ended<J> {
+pub(super) struct LinkEnd<J> {
     pub(super) why: End,
     /// `true` if the peer closed the connection at once.
     pub(super) was_taken: bool,
@@ -96,7 +96,7 @@ pub(super) async fn run(
     door: &Arc<Door>,
     (stream, peer): (Stream, &str),
     (role, settings): (Role, &PmSettings),
-) -> Ended<impl Future<Output = ()> + Send + use<>> {
+) -> LinkEnd<impl Future<Output = ()> + Send + use<>> {
     let (reading, writing) = tokio::io::split(stream);
     let (outgoing, queued) = Outgoing::new();
     let link = Arc::new(Link::new(door.clone(), (peer, role), outgoing, settings.clone()));
@@ -122,13 +122,13 @@ pub(super) async fn run(
         }
         why
     };
-    let early = begun.elapsed() < TAKEN_WITHIN && !link.has_heard();
+    let early = begun.elapsed() < ACCEPT_TIMEOUT && !link.has_received();
     let was_taken = early && matches!(why, End::Closed | End::Frames(_) | End::Write(_));
     let rest = async move {
         while jobs.join_next().await.is_some() {}
         while notifications.join_next().await.is_some() {}
     };
-    Ended { why, was_taken, rest }
+    LinkEnd { why, was_taken, rest }
 }
 
 /// The writer ends without an error only after `gone`.
@@ -205,7 +205,7 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
         let link = &self.link;
         let message = read(frame, link.door.all_settings().limits.depth);
         if message.is_ok() {
-            link.hear();
+            link.note_message();
             if link.role == Role::Server && ends_with_version(frame) {
                 link.has_sessions();
             }
@@ -214,7 +214,7 @@ impl<R: tokio::io::AsyncRead + Unpin> Reader<R> {
             Ok(Incoming::Request(id, call)) => {
                 link.saw(call.sid.as_deref(), &call.method);
                 // A job that runs may need its answer.
-                if is_draining && !link.open.is_asked_in(call.sid.as_deref()) {
+                if is_draining && !link.open.has_request_in(call.sid.as_deref()) {
                     inward::refuse_draining(link, &id, call.sid.as_deref()).await;
                 } else {
                     inward::request(link, (id, call), &mut self.calls).await;

@@ -15,8 +15,8 @@ use crate::door::{Failure, ForeignJob, Peer};
 use crate::pm::errors::from_peer;
 
 /// How long a connection without a message must last before jobs are leased for it. A server that
-/// has an application accepts the next one and closes it; so does a program that only looks whether
-/// the port is open. Jobs that were sent to them would be lost.
+/// has an application accepts the next one and closes it; so does a program that only checks
+/// whether the port is open. Jobs that were sent to them would be lost.
 const SETTLED: Duration = Duration::from_millis(300);
 /// How long the jobs of an ended link may take to be settled; the others then return to Redis.
 const LAST_SETTLING: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ pub(super) async fn run_jobs(link: Arc<Link>) {
     tokio::select! {
         biased;
         () = link.gone.cancelled() => return,
-        () = link.heard.cancelled() => {}
+        () = link.first_message.cancelled() => {}
         () = sleep(SETTLED) => {}
     }
     let mut pause = RESTARTS.first();
@@ -65,12 +65,12 @@ struct Jobs(Arc<Link>);
 impl Peer for Jobs {
     fn run(&self, job: ForeignJob) -> BoxFuture<'static, Result<Box<RawValue>, Failure>> {
         let link = self.0.clone();
-        Box::pin(async move { ask(&link, &job).await })
+        Box::pin(async move { send_request(&link, &job).await })
     }
 }
 
 /// Sends a job to the peer, and waits for its answer.
-async fn ask(link: &Link, job: &ForeignJob) -> Result<Box<RawValue>, Failure> {
+async fn send_request(link: &Link, job: &ForeignJob) -> Result<Box<RawValue>, Failure> {
     let data = job.data();
     // The library of the peers does not answer other requests.
     if let Some(wanted) = unfit(link.role, data) {
@@ -79,7 +79,7 @@ async fn ask(link: &Link, job: &ForeignJob) -> Result<Box<RawValue>, Failure> {
     }
     let sid = job.headers().get("sid").cloned();
     let sid = sid.unwrap_or_else(|| link.session_for(job.id()));
-    let Some(mut waiting) = link.open.ask(job.name(), &sid) else {
+    let Some(mut waiting) = link.open.send_request(job.name(), &sid) else {
         return returned().await;
     };
     let frame = link.writer.request(waiting.id, job.name(), &sid, data);

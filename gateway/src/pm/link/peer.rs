@@ -8,8 +8,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Role;
-use super::asked::Open;
 use super::inward::Calls;
+use super::open::Open;
 use super::outgoing::Outgoing;
 use crate::door::Door;
 use crate::pm::wire::{Call, Id, Writer};
@@ -40,7 +40,7 @@ pub(super) struct Link {
     /// Taken by their task.
     pub(super) received: Mutex<Option<mpsc::Receiver<Call>>>,
     /// Cancelled at the first message that can be read.
-    pub(super) heard: CancellationToken,
+    pub(super) first_message: CancellationToken,
     /// `true` once the peer has used a session. Written by the reader.
     has_sessions: AtomicBool,
     /// The session of the last call. Written by the reader, read by jobs without a session.
@@ -73,20 +73,20 @@ impl Link {
             calls: Calls::default(),
             notifications,
             received: Mutex::new(Some(received)),
-            heard: CancellationToken::new(),
+            first_message: CancellationToken::new(),
             has_sessions: AtomicBool::new(false),
             newest: Mutex::new(None),
         }
     }
 
     /// Notes that the peer speaks the protocol.
-    pub(super) fn hear(&self) {
-        self.heard.cancel();
+    pub(super) fn note_message(&self) {
+        self.first_message.cancel();
     }
 
     /// Returns `true` once the peer has sent a message.
-    pub(super) fn has_heard(&self) -> bool {
-        self.heard.is_cancelled()
+    pub(super) fn has_received(&self) -> bool {
+        self.first_message.is_cancelled()
     }
 
     /// Notes that the peer has sessions.

@@ -68,7 +68,7 @@ pub struct PeerError {
 pub enum Refusal {
     /// Not JSON: nothing after it can be trusted either.
     Json,
-    /// Not one JSON-RPC 2.0 message. The text says why.
+    /// Not one JSON-RPC 2.0 message. The text states why.
     Message(&'static str),
     /// A request whose data Redcall cannot carry. The link goes on.
     Data {

@@ -72,10 +72,10 @@ impl Peer for Devices {
             let number = number.ok_or_else(|| Failure::unknown_job(job.name()))?;
             let left = job.left().saturating_sub(SLACK);
             let ready = READY.min(left / u32::try_from(devices.len().max(1)).unwrap_or(u32::MAX));
-            let asking = async {
+            let attempts = async {
                 let mut refused = "there is no device".to_owned();
                 for device in devices {
-                    match device.ask(&job, number, ready).await {
+                    match device.request(&job, number, ready).await {
                         Ok(answer) => return answer,
                         Err(error) => refused = error.to_string(),
                     }
@@ -83,7 +83,7 @@ impl Peer for Devices {
                 Err(Failure::new(Code::Unavailable, format!("no device: {refused}")))
             };
             let late = || Failure::new(Code::Unavailable, "the device did not answer in time");
-            timeout(left, asking).await.unwrap_or_else(|_| Err(late()))
+            timeout(left, attempts).await.unwrap_or_else(|_| Err(late()))
         }
         .boxed()
     }
@@ -96,7 +96,7 @@ impl Device {
     /// # Errors
     ///
     /// If the device cannot be reached, or is not ready within `ready`: nothing was sent.
-    async fn ask(
+    async fn request(
         &self,
         job: &ForeignJob,
         number: i64,

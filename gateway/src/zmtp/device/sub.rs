@@ -96,7 +96,7 @@ async fn events(door: &Door, target: &str) -> Result<(), Violation> {
                 None => return Ok(()),
             },
             _ = pings.tick(), if minor > 0 => {
-                if link.heard.elapsed() > SILENCE {
+                if link.received_at.elapsed() > SILENCE {
                     return Err(io::Error::new(io::ErrorKind::TimedOut, "it is silent").into());
                 }
                 link.send(&encode::ping()).await?;

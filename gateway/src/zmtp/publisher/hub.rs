@@ -62,10 +62,10 @@ impl State {
         true
     }
 
-    /// Removes messages until they have `most` bytes or more.
-    fn take(&mut self, most: usize) -> Vec<u8> {
+    /// Removes messages until they have `max` bytes or more.
+    fn take(&mut self, max: usize) -> Vec<u8> {
         let mut taken = Vec::new();
-        while taken.len() < most
+        while taken.len() < max
             && let Some(message) = self.queue.pop_front()
         {
             self.bytes -= message.len();
@@ -132,9 +132,9 @@ impl Joined {
     /// Waits for messages, and takes some of them as one text. Cancel safe.
     pub(super) async fn take(&self) -> Vec<u8> {
         /// Enough for one write; the rest stays in the queue, which is bounded.
-        const MOST: usize = 64 << 10;
+        const MAX: usize = 64 << 10;
         loop {
-            let taken = lock(&self.subscriber.state).take(MOST);
+            let taken = lock(&self.subscriber.state).take(MAX);
             if !taken.is_empty() {
                 return taken;
             }

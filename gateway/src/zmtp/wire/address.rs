@@ -7,7 +7,7 @@ use bytes::Bytes;
 pub struct ReturnPath(Vec<Bytes>);
 
 impl ReturnPath {
-    /// Splits a message behind its delimiter; `None` without one.
+    /// Splits a message after its delimiter; `None` without one.
     #[must_use]
     pub fn split(mut frames: Vec<Bytes>) -> Option<(Self, Vec<Bytes>)> {
         let delimiter = frames.iter().position(Bytes::is_empty)?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::zmtp::wire::violation::Violation;
 
 /// The most distinct subscriptions of one subscriber.
-pub const MOST: usize = 1024;
+pub const MAX_FILTERS: usize = 1024;
 
 /// Length of a topic, bytes.
 const TOPIC: usize = 4;
@@ -33,8 +33,8 @@ impl Filters {
             *count = count.saturating_add(1);
             return Ok(());
         }
-        if self.counts.len() == MOST {
-            return Err(Violation::TooManyFilters { limit: MOST });
+        if self.counts.len() == MAX_FILTERS {
+            return Err(Violation::TooManyFilters { limit: MAX_FILTERS });
         }
         // A copy: the original would keep the buffer that it was read from.
         self.counts.insert(Bytes::copy_from_slice(prefix), 1);

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use tokio_util::codec::Decoder as _;
 
 use super::address::ReturnPath;
-use super::filters::{Filters, MOST};
+use super::filters::{Filters, MAX_FILTERS};
 use super::{Decoder, Incoming, SocketType, Violation, encode, greeting};
 
 const LARGEST: usize = 1 << 20;
@@ -61,14 +61,14 @@ fn recorded_commands_are_read_and_their_answers_written() {
     for version in ["0.9.7", "0.12.0"] {
         let (session, means) = (format!("{version}.req-rep"), lines(&format!("{version}.means")));
         let means = means.lines().map(|line| serde_json::from_str::<Meaning>(line).unwrap());
-        let asked: Vec<_> = means.filter_map(|one| one.req.zip(one.rep)).collect();
+        let pairs: Vec<_> = means.filter_map(|one| one.req.zip(one.rep)).collect();
 
         let sent = segments(&session, 1, "C>S");
         let commands = read(SocketType::Rep, &sent).unwrap();
         // The peer sends greeting and READY before our first byte is complete.
         assert_eq!(commands[0], Incoming::Ready { minor: 1 });
         let mut written = encode::opening(SocketType::Rep);
-        for (incoming, (request, reply)) in commands[1..].iter().zip(&asked) {
+        for (incoming, (request, reply)) in commands[1..].iter().zip(&pairs) {
             let Incoming::Message(frames) = incoming else { panic!("{incoming:?}") };
             let (path, body) = ReturnPath::split(frames.clone()).unwrap();
             assert_eq!(body, [Bytes::copy_from_slice(request.get().as_bytes())]);
@@ -79,12 +79,12 @@ fn recorded_commands_are_read_and_their_answers_written() {
         // The same session, seen from the console.
         let answers = read(SocketType::Req, &segments(&session, 1, "S>C")).unwrap();
         let mut written = encode::opening(SocketType::Req);
-        for (incoming, (request, reply)) in answers[1..].iter().zip(&asked) {
+        for (incoming, (request, reply)) in answers[1..].iter().zip(&pairs) {
             let answer = [Bytes::new(), Bytes::copy_from_slice(reply.as_bytes())];
             assert_eq!(*incoming, Incoming::Message(answer.into()));
             written.extend(encode::message(&[b"", request.get().as_bytes()]));
         }
-        assert_eq!((answers.len(), asked.len()), (6, 5));
+        assert_eq!((answers.len(), pairs.len()), (6, 5));
         assert_eq!(written, sent.concat(), "{version}");
     }
 }
@@ -178,7 +178,7 @@ fn filters_match_prefixes_until_the_last_cancellation() {
     assert!(!filters.matches(topic));
     filters.subscribe(b"").unwrap();
     assert!(filters.matches(topic));
-    for number in 1..MOST as u32 {
+    for number in 1..MAX_FILTERS as u32 {
         filters.subscribe(&number.to_be_bytes()).unwrap();
     }
     assert!(matches!(filters.subscribe(b"one"), Err(Violation::TooManyFilters { .. })));

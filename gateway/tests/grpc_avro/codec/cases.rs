@@ -17,7 +17,7 @@ pub(super) struct Case {
 /// The unions that may occur.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unions {
-    /// The kind of a JSON value tells its branch.
+    /// The kind of a JSON value determines its branch.
     Plain,
     /// Several branches may take a JSON value.
     Ambiguous,

@@ -44,7 +44,7 @@ def shown(datum, schema):
     return {"hex": datum.hex()} if stream.read() else {"record": record}
 
 
-def say(line):
+def report(line):
     print(json.dumps(line), flush=True)
 
 
@@ -59,13 +59,13 @@ def run(stub, call, request, response):
     count = 0
     try:
         for datum in frames:
-            say(shown(datum, response))
+            report(shown(datum, response))
             count += 1
             if count == call.get("cancel_after"):
                 frames.cancel()
-        say({"code": "OK", "details": frames.details()})
+        report({"code": "OK", "details": frames.details()})
     except grpc.RpcError as error:
-        say({"code": error.code().name, "details": error.details()})
+        report({"code": error.code().name, "details": error.details()})
 
 
 def main(target, request, response, *certificates):

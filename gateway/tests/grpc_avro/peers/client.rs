@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// Longer than any wait of a test that passes.
-const WITHIN: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) const INIT: &str = "/templateaapi.TemplateInit/initTemplate";
 pub(crate) const MONITOR: &str = "/templateaapi.TemplateMonitor/monitorTemplate";
@@ -59,7 +59,7 @@ impl GrpcClient {
 
     /// The next line of the call: a message, or its end.
     pub(crate) async fn next(&mut self) -> Value {
-        let line = timeout(WITHIN, self.output.next_line()).await;
+        let line = timeout(TIMEOUT, self.output.next_line()).await;
         let line = line.expect("a line in time").unwrap().expect("the client goes on");
         serde_json::from_str(&line).unwrap()
     }

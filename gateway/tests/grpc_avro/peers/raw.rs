@@ -1,4 +1,4 @@
-//! An HTTP/2 client that does as it is told: no deadlines of its own, any headers, any bytes.
+//! An HTTP/2 client that does as a test requests: no deadlines of its own, any headers, any bytes.
 
 use std::net::SocketAddr;
 
@@ -52,20 +52,20 @@ pub(crate) fn init(follow: bool, headers: &[(&str, &str)]) -> Request<Full<Bytes
 
 /// The end of a call.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct RawAnswer {
     pub(crate) http: u16,
     pub(crate) code: Option<u32>,
     pub(crate) messages: Vec<Bytes>,
 }
 
 /// Makes a call and reads it to its end.
-pub(crate) async fn ask(sender: &mut Sender, request: Request<Full<Bytes>>) -> Ended {
+pub(crate) async fn exchange(sender: &mut Sender, request: Request<Full<Bytes>>) -> RawAnswer {
     let response = sender.send_request(request).await.unwrap();
     read(response).await
 }
 
 /// Reads a response to its end.
-pub(crate) async fn read(response: Response<Incoming>) -> Ended {
+pub(crate) async fn read(response: Response<Incoming>) -> RawAnswer {
     let code = |headers: &HeaderMap| {
         let code = headers.get("grpc-status")?;
         code.to_str().ok()?.parse().ok()
@@ -79,5 +79,5 @@ pub(crate) async fn read(response: Response<Incoming>) -> Ended {
             Err(frame) => in_trailers = frame.trailers_ref().and_then(code),
         }
     }
-    Ended { http, code: in_head.or(in_trailers), messages }
+    RawAnswer { http, code: in_head.or(in_trailers), messages }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use redcall_store::rq::{JobEnd, RqEnded, RqInbox, RqKeys, TakenJob};
+use redcall_store::rq::{JobEnd, RqFinish, RqInbox, RqKeys, TakenJob};
 use redcall_store::{Connector, StoreError};
 use redcall_testkit::redis::{AsyncCommands as _, cmd};
 use redcall_testkit::{TestRedis, eventually};
@@ -12,7 +12,7 @@ use redcall_testkit::{TestRedis, eventually};
 use crate::rq_redis::{DOOR, RqRedis, call, uuid};
 use crate::support::Stage;
 
-const WITHIN: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const GATEWAYS: &str = "redcall-gateway:rq:door:gateways";
 const LATER: &str = "redcall-gateway:rq:door:later";
 
@@ -47,7 +47,7 @@ impl Place {
     }
 
     async fn take(&self) -> Result<Vec<TakenJob>, StoreError> {
-        self.inbox.take(&[], &["q".to_owned()], 10, 100, WITHIN).await
+        self.inbox.take(&[], &["q".to_owned()], 10, 100, TIMEOUT).await
     }
 
     async fn list(&mut self, key: &str) -> Vec<String> {
@@ -98,10 +98,10 @@ async fn failing_end_is_repeated_and_answers_once() {
         };
         user(&mut place.rq, &[&format!("-{command}")]).await;
         for _ in 0..2 {
-            assert!(place.inbox.finish(&end, WITHIN).await.is_err(), "{command}");
+            assert!(place.inbox.finish(&end, TIMEOUT).await.is_err(), "{command}");
         }
         user(&mut place.rq, &[&format!("+{command}")]).await;
-        assert_eq!(place.inbox.finish(&end, WITHIN).await.unwrap(), RqEnded::Ended, "{command}");
+        assert_eq!(place.inbox.finish(&end, TIMEOUT).await.unwrap(), RqFinish::Ended, "{command}");
         assert_eq!(place.list("key").await, ["answer"], "{command}");
         assert!((1..=50).contains(&place.rq.ttl("key").await), "{command}");
         assert_eq!(place.rq.status("a").await.as_deref(), Some("finished"), "{command}");
@@ -124,26 +124,26 @@ async fn failing_move_to_the_later_jobs_leaves_the_job_in_one_list() {
             true => user(&mut place.rq, &[&format!("-{command}")]).await,
             false => place.rq.0.set(LATER, "x").await.unwrap(),
         }
-        assert!(place.inbox.put_later(&jobs[0], WITHIN).await.is_err(), "{command}");
+        assert!(place.inbox.put_later(&jobs[0], TIMEOUT).await.is_err(), "{command}");
         assert_eq!(place.list(&inbox).await, ["a", "b"], "{command}");
         match is_command {
             true => user(&mut place.rq, &[&format!("+{command}")]).await,
             false => place.rq.0.del(LATER).await.unwrap(),
         }
         assert_eq!(place.rq.ttl(LATER).await, -2, "{command}");
-        assert!(place.inbox.put_later(&jobs[0], WITHIN).await.unwrap(), "{command}");
-        assert!(!place.inbox.put_later(&jobs[0], WITHIN).await.unwrap(), "{command}");
+        assert!(place.inbox.put_later(&jobs[0], TIMEOUT).await.unwrap(), "{command}");
+        assert!(!place.inbox.put_later(&jobs[0], TIMEOUT).await.unwrap(), "{command}");
         assert_eq!(
             (place.list(LATER).await, place.list(&inbox).await),
             (vec!["a".into()], vec!["b".to_owned()])
         );
         // Later jobs come in their order.
-        assert!(place.inbox.put_later(&jobs[1], WITHIN).await.unwrap(), "{command}");
-        assert!(place.inbox.beat(WITHIN).await.unwrap().has_later);
-        let again = place.inbox.take_later(10, 100, WITHIN).await.unwrap();
+        assert!(place.inbox.put_later(&jobs[1], TIMEOUT).await.unwrap(), "{command}");
+        assert!(place.inbox.beat(TIMEOUT).await.unwrap().has_later);
+        let again = place.inbox.take_later(10, 100, TIMEOUT).await.unwrap();
         let ids: Vec<&[u8]> = again.iter().map(|job| &*job.id).collect();
         assert_eq!(ids, [b"a", b"b"]);
-        assert!(!place.inbox.beat(WITHIN).await.unwrap().has_later);
+        assert!(!place.inbox.beat(TIMEOUT).await.unwrap().has_later);
     }
 }
 

@@ -12,7 +12,7 @@ script! {
     /// Put dead letters back into their queue.
     REVIVE = "admin/revive", Runs, of Admin;
     with UNDO, ROOM, STATUS;
-    read |value, asked| revived(value, asked).map(Reading::list)
+    read |value, count| revived(value, count).map(Reading::list)
 }
 
 /// A dead letter to retry.

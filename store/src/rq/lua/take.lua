@@ -10,7 +10,7 @@
 --   time are empty unless the state is ok.
 -- Derived keys: ARGV 6 and the id of each job.
 -- Cost: O(jobs taken + sources + log(gateways)).
-local most, budget = tonumber(ARGV[4]), tonumber(ARGV[5])
+local max, budget = tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = now_ms()
 -- In the same step: an inbox whose gateway is not registered would never be taken over.
 redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
@@ -22,7 +22,7 @@ local function read(id)
   if kind ~= 'hash' then return { id, 'type', '', '' } end
   local length = redis.call('HSTRLEN', key, 'data')
   if length == 0 then return { id, 'empty', '', '' } end
-  if length > most then return { id, 'large', '', '' } end
+  if length > max then return { id, 'large', '', '' } end
   -- A job that is taken over keeps the time of its first gateway.
   redis.call('HSETNX', key, 'redcall_taken_at', string.format('%.0f', now))
   local fields = redis.call('HMGET', key, 'data', 'redcall_taken_at')

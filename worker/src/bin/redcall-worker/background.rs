@@ -160,10 +160,10 @@ pub(crate) fn stop(path: &Path) -> Result<ExitCode, Failed> {
         }
         Err(failed) => return Err(failed),
     };
-    let wait_end = |within| -> io::Result<bool> {
+    let wait_end = |timeout| -> io::Result<bool> {
         // If the worker has ended meanwhile, its lock is free.
         let signalled = process.signal(Signal::TERM);
-        Ok(pid_file::wait_free(&file, if signalled.is_ok() { within } else { SHORT_PAUSE })?
+        Ok(pid_file::wait_free(&file, if signalled.is_ok() { timeout } else { SHORT_PAUSE })?
             || signalled.map(|()| false)?)
     };
     let failed = |error: io::Error| (Problem::new(format!("cannot stop worker {pid}: {error}")), 1);

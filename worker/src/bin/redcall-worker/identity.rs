@@ -32,19 +32,19 @@ impl Identity {
     ///
     /// The error of the operating system, such as missing permission.
     pub(crate) fn of(pid: i32) -> io::Result<Option<Self>> {
-        match look(pid) {
+        match identity_of(pid) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             // The process has ended meanwhile.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
                 Ok(None)
             }
-            looked => looked.map(Some),
+            found => found.map(Some),
         }
     }
 }
 
 #[cfg(target_os = "linux")]
-fn look(pid: i32) -> io::Result<Identity> {
+fn identity_of(pid: i32) -> io::Result<Identity> {
     let read = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}"));
     let unexpected =
         || io::Error::new(io::ErrorKind::InvalidData, "/proc has an unexpected format");
@@ -63,7 +63,7 @@ fn look(pid: i32) -> io::Result<Identity> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn look(pid: i32) -> io::Result<Identity> {
+fn identity_of(pid: i32) -> io::Result<Identity> {
     let mut ps = std::process::Command::new("/bin/ps");
     ps.env("LC_ALL", "C").args(["-o", "uid=", "-o", "lstart=", "-o", "comm=", "-p"]);
     let listed = ps.arg(pid.to_string()).output()?;

@@ -22,7 +22,7 @@ use crate::identity::Identity;
 use crate::run::job::Shared;
 use crate::time::REDIS_TIMEOUT;
 
-/// A queue, and the rules that sort its requests.
+/// A queue, and the rules that partition its requests.
 pub(crate) type Served = (Arc<WorkerKeys>, Arc<[LimitRule]>);
 
 /// Returns the queues of the work after a round; `rules` apply to queues that are not a service's.

@@ -25,7 +25,7 @@ use self::fetch::Fetch;
 use self::notices::Reads;
 use super::setup::Setup;
 use crate::background::pops::Pops;
-use crate::lane::Lane;
+use crate::lane::{Lane, Priority};
 use crate::mapping::Mapping;
 use crate::run::settlement::PendingSettlement;
 
@@ -48,7 +48,8 @@ pub(crate) struct Queue {
     lane: Lane,
     /// `true` if the lane pops at present.
     lane_pops: bool,
-    /// Rules of a service's queue, which sort its requests.
+    priority: Arc<Priority>,
+    /// Rules of a service's queue, which partition its requests.
     service: Option<Arc<[LimitRule]>>,
     /// Its length at the last poll; `None` before the first and after a failure.
     length: Option<usize>,
@@ -76,9 +77,9 @@ pub(crate) struct Queue {
     serial: u64,
     /// Names whose parked requests the next poll leases first.
     parked: Vec<String>,
-    /// Names with limits that have sorted requests, by the last heartbeat.
+    /// Names with limits that have partitioned requests, by the last heartbeat.
     limited: Vec<String>,
-    /// `true` if sorted requests of names with limits may be leased now.
+    /// `true` if partitioned requests of names with limits may be leased now.
     ready: bool,
     /// `true` if `ready` was set after the last poll was sent: its reply cannot reset it.
     needs_poll: bool,
@@ -94,13 +95,20 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(index: usize, keys: Arc<WorkerKeys>, pops: Pops, lane: Lane) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        keys: Arc<WorkerKeys>,
+        pops: Pops,
+        lane: Lane,
+        priority: Arc<Priority>,
+    ) -> Self {
         Self {
             index,
             keys,
             pops,
             lane,
             lane_pops: false,
+            priority,
             service: None,
             length: None,
             more: false,
@@ -125,13 +133,13 @@ impl Queue {
         }
     }
 
-    /// Returns the rules that sort its requests; `others` apply to queues that are not a
+    /// Returns the rules that partition its requests; `others` apply to queues that are not a
     /// service's.
     pub(crate) fn rules<'a>(&'a self, others: &'a Arc<[LimitRule]>) -> &'a Arc<[LimitRule]> {
         self.service.as_ref().unwrap_or(others)
     }
 
-    /// Returns the names with limits that have sorted requests; none for a service's queue.
+    /// Returns the names with limits that have partitioned requests; none for a service's queue.
     pub(crate) fn limited(&self) -> &[String] {
         if self.service.is_none() { &self.limited } else { &[] }
     }
@@ -198,7 +206,7 @@ impl Queue {
         is_open && (self.length != Some(0) || self.ready || !self.parked.is_empty())
     }
 
-    /// Has the next poll lease sorted requests, regardless of replies in flight.
+    /// Has the next poll lease partitioned requests, regardless of replies in flight.
     pub(crate) fn wake(&mut self) {
         self.ready = true;
         self.needs_poll = true;
@@ -242,11 +250,6 @@ impl Queue {
         if std::mem::take(&mut self.lane_pops) {
             self.popping = false;
         }
-    }
-
-    /// Records that requests wait behind the one that runs in the lane.
-    pub(crate) fn note_waiting(&mut self, length: usize) {
-        self.length = Some(length);
     }
 
     /// Returns `true` if the lane's task has to be checked; `is_busy`: a job runs in this worker,
@@ -383,7 +386,13 @@ mod tests {
         let (popped, _) = tokio::sync::mpsc::unbounded_channel();
         {
             let lane = Lane::unused(&keys);
-            Queue::new(0, keys.clone(), Pops::spawn(0, connector, keys, popped), lane)
+            Queue::new(
+                0,
+                keys.clone(),
+                Pops::spawn(0, connector, keys, popped),
+                lane,
+                Arc::new(Priority::new(1)),
+            )
         }
     }
 

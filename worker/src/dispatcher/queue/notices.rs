@@ -1,7 +1,7 @@
 //! Control messages: collected until the dispatcher reads the state that they name.
 //!
 //! Channels know neither databases nor senders: a message may come from another database of the
-//! same server, or be forged. It names what to read at Redis, and nothing it says is acted on. Any
+//! same server, or be forged. It names what to read at Redis, and nothing in it is acted on. Any
 //! number of messages is kept as one set of names per queue, and read in steps of a bounded rate.
 
 use std::collections::HashSet;

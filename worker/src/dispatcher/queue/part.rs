@@ -52,7 +52,7 @@ impl Queue {
         }
         let take = match self.length {
             _ if !self.may_have_work() => 0,
-            // The length does not include sorted requests.
+            // The length does not include partitioned requests.
             Some(length) if !is_last && !self.ready => (*room).min(length + self.parked.len()),
             _ => *room,
         };
@@ -126,7 +126,7 @@ impl Part {
         std::mem::take(&mut self.parked)
     }
 
-    /// Returns `true` if the part leases, or looks for, requests; otherwise it only settles.
+    /// Returns `true` if the part leases, or searches for, requests; otherwise it only settles.
     pub(crate) fn leases(&self) -> bool {
         self.take > 0 || self.read_back || self.outcomes.is_empty()
     }

@@ -59,7 +59,7 @@ impl Queue {
 
     /// Moves due requests to the queue.
     fn promote(&mut self, setup: &Setup) {
-        // A rate may allow more; requests were sorted since the last heartbeat, too.
+        // A rate may allow more; requests were partitioned since the last heartbeat, too.
         if setup.mapping.is_limited() || !self.limited.is_empty() {
             self.wake();
         }

@@ -15,10 +15,11 @@ impl Queue {
     fn note(&mut self, reply: &PollReply, leases: bool, setup: &Setup) {
         if let Some(length) = reply.length {
             self.length = Some(length);
+            self.priority.note(self.index, length > 0);
         }
         note_trouble(self, reply, &setup.metrics);
         self.more = reply.more;
-        // Whether sorted requests may be leased.
+        // Whether partitioned requests may be leased.
         self.ready = reply.ready || self.needs_poll;
         if let Some(due) = reply.due_ms {
             self.note_due(setup.instant_of(due));

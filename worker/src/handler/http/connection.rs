@@ -1,5 +1,5 @@
 //! Connections to HTTP endpoints: direct, or through the proxy that the environment names; with TLS
-//! if the URL says `https`. HTTP/1.1 only.
+//! if the URL begins with `https`. HTTP/1.1 only.
 //!
 //! Connections are pooled per host. A dropped request closes its connection.
 

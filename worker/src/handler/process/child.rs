@@ -112,11 +112,11 @@ impl Process {
             last_id,
             has_unread,
         };
-        let within = start.start_timeout;
-        match timeout(within, process.shake_hands()).await {
+        let limit = start.start_timeout;
+        match timeout(limit, process.shake_hands()).await {
             Ok(started) => started.map(|()| process),
             Err(_) => Err(format!(
-                "the process did not answer `$/start` within {within:?} (start_timeout)"
+                "the process did not answer `$/start` within {limit:?} (start_timeout)"
             )),
         }
     }
@@ -158,7 +158,7 @@ impl Process {
     }
 
     /// Sends the job's request, and waits for its end. Must only be dropped with the process.
-    pub(super) async fn ask(&mut self, request: &Request, grace: Duration) -> RequestEnd {
+    pub(super) async fn send_request(&mut self, request: &Request, grace: Duration) -> RequestEnd {
         self.last_id += 1;
         let id = self.last_id;
         self.stderr.begins(request).await;
@@ -350,11 +350,11 @@ pub(super) fn unreadable(max_answer: usize, error: &LinesCodecError) -> String {
 
 /// Defers a job's answer, and returns its completion token.
 async fn defer(request: &Request, of: &Deferral<'_>) -> Result<CompletionToken, DeferError> {
-    let within = of.within_ms.map(Duration::from_millis);
+    let limit = of.within_ms.map(Duration::from_millis);
     let data = of.data.unwrap_or(RawValue::NULL);
     match of.notify {
-        true => request.defer_with_notification(data, within).await,
-        false => request.defer(data, within).await,
+        true => request.defer_with_notification(data, limit).await,
+        false => request.defer(data, limit).await,
     }
 }
 

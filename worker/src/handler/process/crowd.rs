@@ -28,7 +28,7 @@ type LineSender = mpsc::Sender<String>;
 /// A command from jobs to the process's task.
 enum TaskCommand {
     /// Sends this request, and passes on the lines about it.
-    Ask { id: u64, line: Vec<u8>, sender: LineSender },
+    SendRequest { id: u64, line: Vec<u8>, sender: LineSender },
     /// Sends this notification.
     Write(Vec<u8>),
     /// Ignores further lines about this request.
@@ -156,10 +156,10 @@ impl Crowd {
 
 impl Slot {
     /// Sends the job's request, and waits for its end.
-    pub(super) async fn ask(&mut self, request: &Request, bounds: Bounds) -> RequestEnd {
+    pub(super) async fn send_request(&mut self, request: &Request, bounds: Bounds) -> RequestEnd {
         let id = self.id;
         let (sender, mut lines) = mpsc::channel(1);
-        let command = TaskCommand::Ask { id, line: wire::request(id, request), sender };
+        let command = TaskCommand::SendRequest { id, line: wire::request(id, request), sender };
         if self.crowd.commands.send(command).is_err() {
             return RequestEnd::Broken(self.crowd.lost());
         }
@@ -230,7 +230,7 @@ struct TaskState {
 impl TaskState {
     fn command(&mut self, command: Option<TaskCommand>) {
         match command {
-            Some(TaskCommand::Ask { id, line, sender }) => {
+            Some(TaskCommand::SendRequest { id, line, sender }) => {
                 self.waiting.insert(id, sender);
                 self.unwritten.extend(line);
             }

@@ -1,6 +1,6 @@
 //! Long-lived processes that use JSON-RPC 2.0 on stdin and stdout, one message a line; stderr goes
 //! into the log. A process has one job at a time (`child.rs`), or as many as its answer to
-//! `$/start` says (`crowd.rs`). One pool may serve many job names.
+//! `$/start` states (`crowd.rs`). One pool may serve many job names.
 //!
 //! A process is started when a job first needs it, and must answer `$/start`. If it dies, its job
 //! counts as crashed: it runs again, up to `max_crashes` times, unless its mapping forbids that. If

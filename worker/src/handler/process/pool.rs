@@ -95,23 +95,25 @@ impl Pool {
         };
         let grace = self.start.bounds.cancel_grace;
         match assigned? {
-            Assigned::Exclusive(mut assigned) => match assigned.process.ask(request, grace).await {
-                RequestEnd::Done(result) => {
-                    self.succeeded();
-                    self.keep(*assigned);
-                    result
+            Assigned::Exclusive(mut assigned) => {
+                match assigned.process.send_request(request, grace).await {
+                    RequestEnd::Done(result) => {
+                        self.succeeded();
+                        self.keep(*assigned);
+                        result
+                    }
+                    RequestEnd::Broken(error) => {
+                        self.broke(&error.error.message, Some(request));
+                        Err(error)
+                    }
                 }
-                RequestEnd::Broken(error) => {
-                    self.broke(&error.error.message, Some(request));
-                    Err(error)
-                }
-            },
+            }
             Assigned::Shared(mut slot, permit) => {
-                let asked = slot.ask(request, self.start.bounds).await;
+                let end = slot.send_request(request, self.start.bounds).await;
                 // In this order: the next job with the permit finds the slot.
                 drop(slot);
                 drop(permit);
-                match asked {
+                match end {
                     RequestEnd::Done(result) => {
                         self.succeeded();
                         result

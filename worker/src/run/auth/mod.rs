@@ -1,6 +1,6 @@
 //! Authorisation: verifies a request's signature before the request starts.
 //!
-//! Only Redis knows whether a signature was used before; `start.rs` asks it. The caller gets
+//! Only Redis knows whether a signature was used before; `start.rs` queries it. The caller gets
 //! the same error in each case; the log names the cause (`outcome/`).
 
 mod start;

@@ -203,7 +203,7 @@ pub(crate) fn deferred(
     });
     let keep = Some(job.shared.idempotency_ttl);
     let call = request.call().map(|digest| EndedCall { digest, keep, frame });
-    let settlement = Settlement::Deferred { within: timeout, record: Box::new(record), notice };
+    let settlement = Settlement::Deferred { timeout, record: Box::new(record), notice };
     Outcome { call, ..Outcome::new(&request.id, settlement) }
 }
 

@@ -10,17 +10,17 @@ use crate::verbs::doctor::workers::listed;
 
 const CHECK: &str = "limits";
 
-/// Checks these queues. `sorted` are the lists found there: queue, name and key.
+/// Checks these queues. `partitioned` are the lists found there: queue, name and key.
 pub(crate) async fn check(
     inspector: &Inspector,
     queues: &[String],
     settings: &Settings,
-    sorted: &[(String, String, String)],
+    partitioned: &[(String, String, String)],
 ) -> Result<Finding, StoreError> {
     let rules = rules(settings);
     let (mut found, mut stuck) = (Vec::new(), false);
     for queue in queues {
-        let lists = sorted.iter().filter(|(of, ..)| of == queue);
+        let lists = partitioned.iter().filter(|(of, ..)| of == queue);
         let lists: Vec<_> = lists.map(|(_, name, key)| (name.clone(), key.clone())).collect();
         for fault in inspector.limit_faults(queue, &rules, &lists).await? {
             stuck |= matches!(fault.fault, Fault::Lost | Fault::Held | Fault::Type);
@@ -35,7 +35,7 @@ pub(crate) async fn check(
     let what = format!("inconsistent limits: {}", listed(&found));
     let (level, means) = match stuck {
         true => (Level::Problem, "Requests under these limits may never run."),
-        false => (Level::Warning, "More or fewer requests may run at once than the limit says."),
+        false => (Level::Warning, "More or fewer requests may run at once than the limit permits."),
     };
     let cure = "A worker that handles the job repairs it at its next heartbeat and logs the \
                 repair, unless the key belongs to another program: DEL it then.";

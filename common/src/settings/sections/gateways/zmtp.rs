@@ -103,7 +103,7 @@ pub(crate) fn read(
     (Some(own), settings)
 }
 
-/// Checks that a job has one number: a device is asked by it, and a result carries it.
+/// Checks that a job has one number: a device is addressed by it, and a result carries it.
 fn check_numbers(door: &mut Section<'_>, own: &ZmtpSettings, serves: &[String]) {
     let mut named = BTreeMap::new();
     for (number, job) in &own.commands {

@@ -26,7 +26,7 @@ use tokio::time::{interval, sleep};
 
 const BATCH: usize = 100;
 const CONCURRENCY: usize = 1000;
-const LOOK: Duration = Duration::from_millis(1);
+const PERIOD: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Failure> {
     match Role::from_args()? {
         Role::About => {
             println!("apalis 1.0.0, apalis-redis 1.0.0");
-            println!("batches of {BATCH}, concurrency {CONCURRENCY}; both ends look every ms");
+            println!("batches of {BATCH}, concurrency {CONCURRENCY}; both ends poll every ms");
             Ok(())
         }
         Role::Worker => work(connect().await?).await,
@@ -74,9 +74,9 @@ impl Ticks {
         let waker = Arc::new(AtomicWaker::new());
         let woken = waker.clone();
         tokio::spawn(async move {
-            let mut looks = interval(LOOK);
+            let mut polls = interval(PERIOD);
             loop {
-                looks.tick().await;
+                polls.tick().await;
                 woken.wake();
             }
         });
@@ -117,7 +117,7 @@ async fn call(mut storage: Storage) -> Result<i64, Failure> {
         if let Some(ended) = ended.into_iter().next() {
             return Ok(ended.take()?.answer);
         }
-        sleep(LOOK).await;
+        sleep(PERIOD).await;
     }
     Err("no answer within a minute".into())
 }

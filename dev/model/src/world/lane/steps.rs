@@ -1,9 +1,9 @@
 //! The steps of a lane, and their effects.
 
-use super::{Cmd, Heard, took, young};
+use super::{Cmd, Received, took, young};
 use crate::store::{
     Adopt, Adopted, Fault, Gate, Id, Inbox, LaneEntry, LanePoll, LeaseInfo, Leased, Registered,
-    RunOutcome, Said, Store, WorkerId,
+    RunOutcome, SettleResult, Store, WorkerId,
 };
 use crate::world::script::Script;
 use crate::world::state::{Bounds, World, Wrong};
@@ -90,11 +90,11 @@ impl Bounds {
                 }
             }
             Step::LaneRuns(at) => self.lane_runs(world, at),
-            Step::LaneHears(at) => world.worker(at).hear_lane(self.fault),
+            Step::LaneReceives(at) => world.worker(at).receive_lane(self.fault),
             Step::LanePopEnds(at) => {
                 let worker = world.worker(at);
                 if let Cmd::Pop(inbox) = worker.lane.out.remove(0) {
-                    worker.lane.back.push(Heard::Nothing(inbox));
+                    worker.lane.back.push(Received::Nothing(inbox));
                 }
             }
             Step::LaneAges(at, inbox) => {
@@ -111,22 +111,23 @@ impl Bounds {
     /// Redis runs the next command.
     fn lane_runs(&self, world: &mut World, at: WorkerId) {
         let cmd = world.worker(at).lane.out.remove(0);
-        let heard = match cmd {
+        let received = match cmd {
             Cmd::Settle(inbox, serial, outcomes) => {
                 let before = world.store.holder(at).young[usize::from(inbox)].clone();
-                let said = world.store.lane_settle(&poll_of(at, inbox, serial, &outcomes));
-                world.check_fence(&before, &outcomes, &said);
+                let results = world.store.lane_settle(&poll_of(at, inbox, serial, &outcomes));
+                world.check_fence(&before, &outcomes, &results);
                 if let Some(slot) = world.worker(at).lane.slots.get_mut(usize::from(inbox)) {
-                    slot.said = Some(said.clone());
+                    slot.results = Some(results.clone());
                 }
-                Heard::Settled(inbox, said)
+                Received::Settled(inbox, results)
             }
             Cmd::Gate(inbox, id) => {
                 let gate = world.store.gate(at);
                 let taken = self.note(world, leased(&[id]));
                 let late = gate == Gate::Expired;
                 let popped = young(taken, late).into_iter().next();
-                popped.map_or(Heard::Nothing(inbox), |young| Heard::Popped(inbox, young, gate))
+                popped
+                    .map_or(Received::Nothing(inbox), |young| Received::Popped(inbox, young, gate))
             }
             Cmd::Take(inbox, take) => {
                 let poll = LanePoll { take, ..poll_of(at, inbox, 0, &[]) };
@@ -141,30 +142,31 @@ impl Bounds {
                 let repeats = again && record.is_some_and(|(known, _)| known == serial);
                 let reply = world.store.adopt(&adopt);
                 if !repeats {
-                    world.check_fence(&before, &adopt.outcomes, &reply.said);
+                    world.check_fence(&before, &adopt.outcomes, &reply.results);
                 }
                 self.adopted(world, at, &adopt, reply)
             }
             // Served before, see `LaneMoves`.
-            Cmd::Pop(inbox) => Heard::Nothing(inbox),
+            Cmd::Pop(inbox) => Received::Nothing(inbox),
         };
-        world.lane_says(at, heard);
+        world.lane_replies(at, received);
     }
 
     /// An adoption has run.
-    fn adopted(&self, world: &mut World, at: WorkerId, adopt: &Adopt, reply: Adopted) -> Heard {
+    fn adopted(&self, world: &mut World, at: WorkerId, adopt: &Adopt, reply: Adopted) -> Received {
         let taken = self.note(world, reply.leased);
         let worker = world.worker(at);
         worker.owns.extend(taken.iter().map(|taken| taken.leased.id));
         let slot = worker.lane.slots.get_mut(usize::from(adopt.inbox));
-        let said = Some(reply.said.clone()).filter(|said| !said.is_empty());
-        let before = slot.and_then(|slot| std::mem::replace(&mut slot.said, said));
+        let results = Some(reply.results.clone()).filter(|results| !results.is_empty());
+        let before = slot.and_then(|slot| std::mem::replace(&mut slot.results, results));
         let before = before.filter(|_| adopt.again);
-        let settled = before.is_some_and(|said| said.iter().all(|one| *one == Said::Yes));
-        if settled && reply.said.iter().any(|said| *said != Said::Yes) {
-            world.wrong = Some(Wrong::SaidOtherwise);
+        let settled =
+            before.is_some_and(|results| results.iter().all(|one| *one == SettleResult::Yes));
+        if settled && reply.results.iter().any(|results| *results != SettleResult::Yes) {
+            world.wrong = Some(Wrong::OtherReply);
         }
-        Heard::Adopted(adopt.inbox, Some((reply.said, taken)))
+        Received::Adopted(adopt.inbox, Some((reply.results, taken)))
     }
 }
 
@@ -175,16 +177,17 @@ impl World {
     }
 
     /// A lane's reply: a dead worker gets none.
-    fn lane_says(&mut self, at: WorkerId, heard: Heard) {
+    fn lane_replies(&mut self, at: WorkerId, received: Received) {
         let worker = self.worker(at);
         if worker.life != Life::Dead {
-            worker.lane.back.push(heard);
+            worker.lane.back.push(received);
         }
     }
 
     /// Each settled request was in the inbox.
-    fn check_fence(&mut self, before: &[Id], outcomes: &[RunOutcome], said: &[Said]) {
-        let settled = outcomes.iter().zip(said).filter(|(_, said)| **said == Said::Yes);
+    fn check_fence(&mut self, before: &[Id], outcomes: &[RunOutcome], results: &[SettleResult]) {
+        let settled =
+            outcomes.iter().zip(results).filter(|(_, results)| **results == SettleResult::Yes);
         if settled.into_iter().any(|(outcome, _)| !before.contains(&outcome.id)) {
             self.wrong = Some(Wrong::SettledWithoutLease);
         }
@@ -214,18 +217,18 @@ impl World {
     pub(in crate::world) fn lane_fails(&mut self, at: WorkerId, (left, reply): Way) {
         self.left.scripts -= 1;
         let before = std::mem::replace(&mut self.store, left);
-        let heard = match self.worker(at).lane.out.remove(0) {
+        let received = match self.worker(at).lane.out.remove(0) {
             Cmd::Settle(inbox, _, outcomes) => {
-                Heard::Settled(inbox, vec![Said::Kept; outcomes.len()])
+                Received::Settled(inbox, vec![SettleResult::Kept; outcomes.len()])
             }
-            Cmd::Take(inbox, _) => Heard::Took(inbox, Vec::new(), None),
+            Cmd::Take(inbox, _) => Received::Took(inbox, Vec::new(), None),
             Cmd::Adopt(inbox, _, _, outcomes, _) => {
                 let Some(reply) = reply else {
                     self.owns_young(at);
-                    return self.lane_says(at, Heard::Adopted(inbox, None));
+                    return self.lane_replies(at, Received::Adopted(inbox, None));
                 };
                 let before = before.holder(at).young[usize::from(inbox)].clone();
-                self.check_fence(&before, &outcomes, &reply.said);
+                self.check_fence(&before, &outcomes, &reply.results);
                 let taken: Vec<_> = reply
                     .leased
                     .into_iter()
@@ -236,11 +239,11 @@ impl World {
                     })
                     .collect();
                 self.owns_young(at);
-                Heard::Adopted(inbox, Some((reply.said, taken)))
+                Received::Adopted(inbox, Some((reply.results, taken)))
             }
-            Cmd::Pop(inbox) | Cmd::Gate(inbox, _) => Heard::Nothing(inbox),
+            Cmd::Pop(inbox) | Cmd::Gate(inbox, _) => Received::Nothing(inbox),
         };
-        self.lane_says(at, heard);
+        self.lane_replies(at, received);
     }
 
     /// The leases of a script that failed belong to its worker, too.

@@ -1,7 +1,7 @@
 //! A worker that writes to its lane, and reads the replies.
 
-use super::{Cmd, Heard, Slot, Young};
-use crate::store::{Fault, Gate, Inbox, Op, RunOutcome, Said, Store};
+use super::{Cmd, Received, Slot, Young};
+use crate::store::{Fault, Gate, Inbox, Op, RunOutcome, SettleResult, Store};
 use crate::world::taken::{END, Taken};
 use crate::world::worker::{Job, Worker};
 
@@ -87,16 +87,16 @@ impl Worker {
     }
 
     /// A reply on the lane's connection.
-    pub(in crate::world) fn hear_lane(&mut self, fault: Option<Fault>) {
+    pub(in crate::world) fn receive_lane(&mut self, fault: Option<Fault>) {
         if self.lane.back.is_empty() {
             return;
         }
-        let heard = self.lane.back.remove(0);
-        match heard {
-            Heard::Settled(at, said) => {
+        let received = self.lane.back.remove(0);
+        match received {
+            Received::Settled(at, results) => {
                 let slot = &mut self.lane.slots[usize::from(at)];
-                if said.contains(&Said::Kept) {
-                    // Adopted by its ids, with the requests that have come behind it.
+                if results.contains(&SettleResult::Kept) {
+                    // Adopted by its ids, with the requests that have come after it.
                     slot.adopts = true;
                     return;
                 }
@@ -106,21 +106,21 @@ impl Worker {
                     slot.fills = false;
                 }
             }
-            Heard::Nothing(at) => self.lane.slots[usize::from(at)].fills = false,
-            Heard::Popped(at, young, gate) => {
+            Received::Nothing(at) => self.lane.slots[usize::from(at)].fills = false,
+            Received::Popped(at, young, gate) => {
                 let starts = gate == Gate::Open
                     || (gate == Gate::Expired && fault == Some(Fault::LateStarted));
                 self.filled(at, vec![young], starts);
                 self.mute |= gate == Gate::Expired;
             }
-            Heard::Took(at, taken, gate) => {
+            Received::Took(at, taken, gate) => {
                 self.filled(at, taken, gate == Some(Gate::Open));
                 self.mute |= gate == Some(Gate::Expired);
                 if gate.is_none() {
                     self.lane.slots[usize::from(at)].adopts = true;
                 }
             }
-            Heard::Adopted(at, reply) => self.hear_adopted(at, reply),
+            Received::Adopted(at, reply) => self.receive_adopted(at, reply),
         }
     }
 
@@ -131,7 +131,7 @@ impl Worker {
             return;
         }
         slot.fills = false;
-        // Beside a settlement that was refused nothing starts: all of it is adopted.
+        // After a settlement that was refused nothing starts: all of it is adopted.
         if starts && !slot.adopts {
             slot.jobs = taken;
         } else if !taken.is_empty() {
@@ -139,17 +139,17 @@ impl Worker {
         }
     }
 
-    fn hear_adopted(&mut self, at: Inbox, reply: Option<(Vec<Said>, Vec<Taken>)>) {
+    fn receive_adopted(&mut self, at: Inbox, reply: Option<(Vec<SettleResult>, Vec<Taken>)>) {
         let slot = &mut self.lane.slots[usize::from(at)];
-        let Some((said, leased)) = reply else {
+        let Some((results, leased)) = reply else {
             slot.again |= !slot.settling.is_empty();
             return;
         };
         let settled = std::mem::take(&mut slot.settling);
         (slot.adopts, slot.again) = (false, false);
         let jobs = std::mem::take(&mut slot.jobs);
-        for (outcome, said) in settled.into_iter().zip(said) {
-            if said == Said::Kept {
+        for (outcome, results) in settled.into_iter().zip(results) {
+            if results == SettleResult::Kept {
                 self.to_settle.push(outcome);
             }
         }

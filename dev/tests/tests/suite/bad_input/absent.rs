@@ -213,7 +213,7 @@ async fn a_worker_that_starts_within_the_grace_answers_the_call() {
     let call = tokio::spawn(async move {
         client.call_and_wait("add", &json!({"a": 1, "b": 1})).await.map(|answer| answer.data)
     });
-    eventually("the client to have looked for workers", async || {
+    eventually("the client to have checked for workers", async || {
         conn.exists::<_, bool>("redcall:queues").await.unwrap().then_some(())
     })
     .await;

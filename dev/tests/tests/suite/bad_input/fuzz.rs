@@ -32,8 +32,8 @@ impl Random {
 
     fn range(&mut self, length: usize) -> std::ops::Range<usize> {
         let start = self.below(length + 1);
-        let most = (length - start).min(20);
-        start..start + self.below(most + 1)
+        let max = (length - start).min(20);
+        start..start + self.below(max + 1)
     }
 
     fn noise(&mut self) -> Vec<u8> {

@@ -73,7 +73,7 @@ async fn answer_oddly(Json(how): Json<String>) -> Json<Odd> {
 }
 
 /// Returns the error of its progress, and that of its own answer.
-async fn say_oddly(request: Request, Json(how): Json<String>) -> Json<[String; 2]> {
+async fn reply_oddly(request: Request, Json(how): Json<String>) -> Json<[String; 2]> {
     let odd = Odd(how);
     let progress = request.progress(&odd).await.map_err(|error| error.to_string());
     let answer = request.respond(&odd).await.map_err(|error| error.to_string());
@@ -83,7 +83,7 @@ async fn say_oddly(request: Request, Json(how): Json<String>) -> Json<[String; 2
 fn build(worker: Worker) -> Worker {
     worker
         .handler("answer_oddly", answer_oddly)
-        .handler("say_oddly", say_oddly)
+        .handler("say_oddly", reply_oddly)
         .handler("total", total)
         .handler("refuse", refuse)
         .handler("read_a_file", read_a_file)

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::support::failed;
 
 /// As many levels as an answer may have: its frame is one of the 64.
-const MOST: usize = 63;
+const MAX: usize = 63;
 
 fn nested(levels: usize) -> Box<RawValue> {
     RawValue::from_string(format!("{}{}", "[".repeat(levels), "]".repeat(levels))).unwrap()
@@ -34,10 +34,9 @@ async fn respond(request: Request, Json(levels): Json<usize>) -> Result<(), Hand
 }
 
 async fn parts(request: Request) -> Result<(), HandlerError> {
-    request.progress(&nested(MOST)).await?;
-    request.chunk(&nested(MOST)).await?;
-    for pushed in
-        [request.progress(&nested(MOST + 1)).await, request.chunk(&nested(MOST + 1)).await]
+    request.progress(&nested(MAX)).await?;
+    request.chunk(&nested(MAX)).await?;
+    for pushed in [request.progress(&nested(MAX + 1)).await, request.chunk(&nested(MAX + 1)).await]
     {
         assert!(matches!(pushed, Err(ProgressError::TooDeep { limit: 64 })), "{pushed:?}");
     }
@@ -45,9 +44,9 @@ async fn parts(request: Request) -> Result<(), HandlerError> {
 }
 
 async fn defer(request: Request) -> Result<(), HandlerError> {
-    let deferred = request.defer(&nested(MOST + 1), None).await;
+    let deferred = request.defer(&nested(MAX + 1), None).await;
     assert!(matches!(deferred, Err(DeferError::TooDeep { limit: 64 })), "{deferred:?}");
-    request.defer(&nested(MOST), None).await?;
+    request.defer(&nested(MAX), None).await?;
     Ok(())
 }
 
@@ -55,7 +54,7 @@ async fn refuse(Json(levels): Json<usize>) -> Result<(), HandlerError> {
     Err(HandlerError::new("no").data(&nested(levels)))
 }
 
-/// A service whose state nests as deep as it is told to.
+/// A service whose state nests as deep as its data request.
 async fn keep(data: Json<serde_json::Value>) -> Json<serde_json::Value> {
     let levels = usize::try_from(data.0["args"].as_u64().unwrap()).unwrap();
     Json(json!({"state": nested(levels), "answer": levels}))
@@ -88,10 +87,10 @@ async fn served() -> (Bench, RunningWorker, Client) {
 async fn answer_of_a_compiled_handler_that_nests_too_deep_is_too_large() {
     let (_bench, _worker, client) = served().await;
     for name in ["answer", "answer_blocking", "respond"] {
-        let fits = client.call_and_wait(name, &MOST).await.unwrap();
-        assert_eq!(fits.data.get(), nested(MOST).get(), "{name}");
+        let fits = client.call_and_wait(name, &MAX).await.unwrap();
+        assert_eq!(fits.data.get(), nested(MAX).get(), "{name}");
         // Also where the answer is far longer than the limit has levels.
-        for levels in [MOST + 1, 500_000] {
+        for levels in [MAX + 1, 500_000] {
             let error = failed(client.call_and_wait(name, &levels).await);
             assert_eq!(error.code, Code::TooLarge, "{name}");
             assert!(error.message.contains("deeper than 64 levels"), "{error}");
@@ -111,23 +110,23 @@ async fn part_that_nests_too_deep_is_not_sent() {
             other => panic!("{other:?}"),
         });
     }
-    assert_eq!(seen, [MOST, MOST, 0]);
+    assert_eq!(seen, [MAX, MAX, 0]);
     let mut stream = client.request("defer").stream().await.unwrap();
     let Update::Deferred { data, .. } = stream.next().await.unwrap().unwrap() else {
         panic!("no notice")
     };
-    assert_eq!(data.get().len() / 2, MOST);
+    assert_eq!(data.get().len() / 2, MAX);
 }
 
 #[tokio::test]
 async fn error_data_that_nest_too_deep_are_omitted() {
     let (_bench, _worker, client) = served().await;
     // An error is a level of its frame as well, and the notice of a retry another one.
-    for (levels, kept) in [(MOST - 1, true), (MOST, false)] {
+    for (levels, kept) in [(MAX - 1, true), (MAX, false)] {
         let error = failed(client.call_and_wait("refuse", &levels).await);
         assert_eq!((error.code, error.data.is_some()), (Code::HandlerFailed, kept), "{levels}");
     }
-    for (levels, kept) in [(MOST - 2, true), (MOST - 1, false)] {
+    for (levels, kept) in [(MAX - 2, true), (MAX - 1, false)] {
         let mut stream = client.request("refuse_again").data(&levels).stream().await.unwrap();
         let Update::Progress(notice) = stream.next().await.unwrap().unwrap() else {
             panic!("no notice")
@@ -141,11 +140,11 @@ async fn state_that_nests_too_deep_is_not_kept() {
     let (_bench, _worker, client) = served().await;
     let service = client.service("kept");
     // A task returns it within an object.
-    service.initialize(&(MOST - 1)).await.unwrap();
-    let error = failed(service.execute(&MOST).await);
+    service.initialize(&(MAX - 1)).await.unwrap();
+    let error = failed(service.execute(&MAX).await);
     assert_eq!(error.code, Code::TooLarge, "{error}");
     let state = service.state(Duration::from_secs(5)).await.unwrap().unwrap();
-    assert_eq!((state.version, state.state.get().len() / 2), (1, MOST - 1));
+    assert_eq!((state.version, state.state.get().len() / 2), (1, MAX - 1));
 }
 
 #[tokio::test]

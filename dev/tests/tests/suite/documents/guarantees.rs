@@ -17,8 +17,9 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Where tests are; each module of tests is a file there, or `tests` in the file of its module.
-const FOLDERS: [&str; 7] = [
+const FOLDERS: [&str; 8] = [
     "dev/tests/tests/suite",
+    "client/src",
     "common/src",
     "common/tests",
     "store/src",
@@ -30,7 +31,7 @@ const FOLDERS: [&str; 7] = [
 /// Returns `true` if there is a test of this name below `folder` of the suite, or in another crate.
 fn exists(folder: &str, name: &str) -> bool {
     let (modules, function) = name.rsplit_once("::").unwrap();
-    let within = modules.strip_suffix("::tests").unwrap_or(modules);
+    let module = modules.strip_suffix("::tests").unwrap_or(modules);
     let is_at = |folder: PathBuf, modules: &str| {
         let file = root().join(folder).join(modules.replace("::", "/")).with_extension("rs");
         let source = std::fs::read_to_string(file).unwrap_or_default();
@@ -40,7 +41,7 @@ fn exists(folder: &str, name: &str) -> bool {
     };
     let [suite, others @ ..] = FOLDERS.map(PathBuf::from);
     is_at(suite.join(folder), modules)
-        || others.into_iter().any(|of| is_at(of.clone(), modules) || is_at(of, within))
+        || others.into_iter().any(|of| is_at(of.clone(), modules) || is_at(of, module))
 }
 
 /// The rows of the table that begins with `head`, each by its cells.

@@ -7,7 +7,7 @@ use redcall_tests::{Bench, binary};
 use crate::support::root;
 
 /// The greatest length of a landing page.
-const MOST_LINES: usize = 170;
+const MAX_LINES: usize = 170;
 
 fn readme() -> String {
     std::fs::read_to_string(root().join("README.md")).unwrap()
@@ -50,5 +50,5 @@ async fn python_call_of_the_readme_prints_its_answer() {
 #[test]
 fn landing_page_is_short() {
     let lines = readme().lines().count();
-    assert!(lines <= MOST_LINES, "{lines} lines");
+    assert!(lines <= MAX_LINES, "{lines} lines");
 }

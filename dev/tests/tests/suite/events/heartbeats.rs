@@ -31,11 +31,11 @@ async fn workers_publish_heartbeats_if_enabled() {
     while seen.len() < 2 || seen.values().any(|times| times.len() < 3) {
         let item = timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
         let EventItem::Event(event) = item else { panic!("{item:?}") };
-        let said: Value = serde_json::from_str(event.context.get()).unwrap();
-        assert_eq!((event.kind, &said["identifier"]), (Kind::HEARTBEAT, &"device".into()));
-        assert_eq!(said["version"], env!("CARGO_PKG_VERSION"));
-        assert!(event.when.abs_diff(said["timestamp"].as_u64().unwrap()) < 1000);
-        let id = said["id"].as_str().unwrap().to_owned();
+        let context: Value = serde_json::from_str(event.context.get()).unwrap();
+        assert_eq!((event.kind, &context["identifier"]), (Kind::HEARTBEAT, &"device".into()));
+        assert_eq!(context["version"], env!("CARGO_PKG_VERSION"));
+        assert!(event.when.abs_diff(context["timestamp"].as_u64().unwrap()) < 1000);
+        let id = context["id"].as_str().unwrap().to_owned();
         assert!(ids.contains(&id), "{id}");
         seen.entry(id).or_default().push(event.when);
     }

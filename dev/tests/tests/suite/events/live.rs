@@ -1,4 +1,4 @@
-//! Following live, from a time, behind an event.
+//! Following live, from a time, after an event.
 
 use std::time::{Duration, SystemTime};
 

@@ -122,12 +122,12 @@ impl Stage {
     /// The caller gets the answer of run `attempt`, and no other was ever there.
     async fn is_answered_once(&mut self, ticket: &Ticket, watch: Watch, attempt: u32) {
         eventually("the answer", async || {
-            (endings(&mut self.conn, &ticket.response_key).await == 1).then_some(())
+            (final_frames(&mut self.conn, &ticket.response_key).await == 1).then_some(())
         })
         .await;
         self.is_quiet().await;
-        assert_eq!(endings(&mut self.conn, &ticket.response_key).await, 1);
-        assert_eq!(watch.most().await, 1, "ending frames at the same time");
+        assert_eq!(final_frames(&mut self.conn, &ticket.response_key).await, 1);
+        assert_eq!(watch.max().await, 1, "final frames at the same time");
         assert_eq!(ticket.wait().await.unwrap().json::<u32>().unwrap(), attempt);
         self.client.flush().await;
         // The read answer is deleted; anything that came after it would stay.
@@ -142,31 +142,31 @@ impl Stage {
 /// Counts without a pause the final frames at a response key.
 struct Watch {
     stop: oneshot::Sender<()>,
-    most: JoinHandle<usize>,
+    max: JoinHandle<usize>,
 }
 
 impl Watch {
     fn new(mut conn: MultiplexedConnection, key: String) -> Self {
         let (stop, mut stopped) = oneshot::channel();
-        let most = tokio::spawn(async move {
-            let mut most = 0;
+        let max = tokio::spawn(async move {
+            let mut max = 0;
             while stopped.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
-                most = most.max(endings(&mut conn, &key).await);
+                max = max.max(final_frames(&mut conn, &key).await);
             }
-            most
+            max
         });
-        Self { stop, most }
+        Self { stop, max }
     }
 
     /// The most that there ever were.
-    async fn most(self) -> usize {
+    async fn max(self) -> usize {
         self.stop.send(()).unwrap();
-        self.most.await.unwrap()
+        self.max.await.unwrap()
     }
 }
 
 /// How many frames at a response key end the request.
-async fn endings(conn: &mut MultiplexedConnection, key: &str) -> usize {
+async fn final_frames(conn: &mut MultiplexedConnection, key: &str) -> usize {
     let frames: Vec<String> = conn.lrange(key, 0, -1).await.unwrap();
     let ends = |frame: &&String| {
         let frame: Value = serde_json::from_str(frame).unwrap();

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use crate::support::closed_port;
 
 /// An error with all its causes, on one line.
-fn told(error: &StoreError) -> String {
+fn message_of(error: &StoreError) -> String {
     let mut text = Problem::of(error).to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -57,7 +57,7 @@ async fn certificate_of_another_name_is_reported_with_both_names() {
     let port = relay(address).await;
     bench.settings.redis.url = format!("rediss://127.0.0.2:{port}");
     let error = Client::from_settings(&bench.settings).await.err().expect("a refusal");
-    let text = told(&error);
+    let text = message_of(&error);
     assert!(text.starts_with(&format!("Redis at 127.0.0.2:{port} (TLS) is not trusted")), "{text}");
     assert!(text.contains("its certificate") && text.contains("localhost"), "{text}");
     assert!(!text.contains("cannot be reached"), "{text}");
@@ -70,7 +70,7 @@ async fn unknown_authority_is_reported() {
     let mut bench = Bench::on(TestRedis::start_tls().await);
     bench.settings.redis.ca_file = None;
     let error = Client::from_settings(&bench.settings).await.err().expect("a refusal");
-    let text = told(&error);
+    let text = message_of(&error);
     assert!(text.contains("(TLS) is not trusted"), "{text}");
 }
 

@@ -197,7 +197,7 @@ async fn a_command_ends_with_its_worker() {
     let pids = shell.pids(4).await;
     assert!(pids.iter().all(|pid| is_running(*pid)), "{pids:?}");
     let Shell { worker, bench, .. } = &shell;
-    worker.ask(redcall_worker::Stop::Now);
+    worker.request_stop(redcall_worker::Stop::Now);
     are_gone(&pids).await;
     let mut conn = bench.redis.connection().await;
     eventually("the job to be given back", async || {

@@ -117,12 +117,12 @@ impl Served {
         Self { _worker: worker, client, _bench: bench, server }
     }
 
-    async fn ask(&self, data: &Value) -> Result<Response, CallError> {
+    async fn call(&self, data: &Value) -> Result<Response, CallError> {
         self.client.call_and_wait("ask", data).await
     }
 
     async fn error(&self, data: &Value) -> WireError {
-        failed(self.ask(data).await)
+        failed(self.call(data).await)
     }
 }
 
@@ -161,7 +161,8 @@ async fn data_goes_in_the_body_and_the_body_is_the_answer() {
 #[tokio::test]
 async fn data_of_a_get_goes_into_the_query_as_far_as_it_can() {
     let served = Served::new("GET", &[&response("204 No Content", "", "")]).await;
-    let answer = served.ask(&json!({"q": "a b&c", "n": 1, "no": null, "yes": true})).await.unwrap();
+    let answer =
+        served.call(&json!({"q": "a b&c", "n": 1, "no": null, "yes": true})).await.unwrap();
     assert_eq!(answer.data.get(), "null");
     assert_eq!(served.server.got()[0].line, "GET /ask?always=1&n=1&q=a+b%26c&yes=true HTTP/1.1");
     for data in [json!([1]), json!({"deep": {}}), json!(1)] {
@@ -236,8 +237,8 @@ async fn error_names_the_proxy_that_was_tried() {
         ("HTTPS_PROXY", "https://api.invalid/?key=secret"),
     ] {
         let error = error_with(url, &[(variable, proxy.clone())]).await;
-        let said = format!("api.invalid cannot be reached through the proxy {gone}: ");
-        assert!(error.message.starts_with(&said), "{variable}: {error}");
+        let expected = format!("api.invalid cannot be reached through the proxy {gone}: ");
+        assert!(error.message.starts_with(&expected), "{variable}: {error}");
         assert!(!error.message.contains("secret"), "{variable}: {error}");
     }
     // It may be the proxy's own answer.
@@ -248,8 +249,8 @@ async fn error_names_the_proxy_that_was_tried() {
     // Without one, the port is named.
     let both = [("HTTP_PROXY", proxy), ("NO_PROXY", "127.0.0.1".to_owned())];
     let error = error_with(&format!("http://{gone}/"), &both).await;
-    let said = format!("127.0.0.1 cannot be reached at port {}: ", gone.port());
-    assert!(error.message.starts_with(&said), "{error}");
+    let expected = format!("127.0.0.1 cannot be reached at port {}: ", gone.port());
+    assert!(error.message.starts_with(&expected), "{error}");
 }
 
 #[tokio::test]
@@ -258,8 +259,8 @@ async fn refused_certificate_differs_from_unreachable_server() {
     let redis = TestRedis::start_tls().await;
     let url = redis.url().replace("rediss://", "https://");
     let error = error_with(&url, &[]).await;
-    let said = "is not trusted: its certificate was refused at port";
-    assert!(error.message.contains(said), "{error}");
+    let expected = "is not trusted: its certificate was refused at port";
+    assert!(error.message.contains(expected), "{error}");
 }
 
 /// Returns `true` if a refusal with this header is tried again, and not before `due`.
@@ -270,7 +271,7 @@ async fn is_tried_again(status: &str, header: &str, due: SystemTime) {
         job.retries = Retries { max: 1, ..Retries::default() };
     })
     .await;
-    assert_eq!(served.ask(&json!({})).await.unwrap().data.get(), "1");
+    assert_eq!(served.call(&json!({})).await.unwrap().data.get(), "1");
     assert!(SystemTime::now() >= due, "{status}: {header}");
 }
 
@@ -286,7 +287,7 @@ async fn retry_after_sets_the_time_of_the_retry() {
 async fn connections_are_used_again() {
     let served = Served::new("POST", &[&response("200 OK", "", "1")]).await;
     for _ in 0..3 {
-        served.ask(&json!({})).await.unwrap();
+        served.call(&json!({})).await.unwrap();
     }
     let connections: Vec<usize> = served.server.got().iter().map(|got| got.connection).collect();
     assert_eq!(connections, [1, 1, 1]);

@@ -52,12 +52,12 @@ impl Served {
         Self::with(&["sh", "-c", &script(for_each)], change).await
     }
 
-    async fn ask(&self, data: &Value) -> Result<Response, CallError> {
+    async fn call(&self, data: &Value) -> Result<Response, CallError> {
         self.client.call_and_wait("ask", data).await
     }
 
     async fn error(&self) -> WireError {
-        failed(self.ask(&json!({})).await)
+        failed(self.call(&json!({})).await)
     }
 
     /// The process ids of those that have been started.
@@ -97,8 +97,8 @@ fn settings(job: &mut JobSettings) -> &mut ProcessSettings {
 #[tokio::test]
 async fn one_process_has_all_jobs_and_ends_with_its_stdin() {
     let served = Served::shell("answer $id").await;
-    for asked in 1..=3 {
-        assert_eq!(served.ask(&json!({})).await.unwrap().data.get(), asked.to_string());
+    for number in 1..=3 {
+        assert_eq!(served.call(&json!({})).await.unwrap().data.get(), number.to_string());
     }
     assert_eq!(served.pids().len(), 1);
     let Served { worker, file, bench, .. } = served;
@@ -143,7 +143,7 @@ async fn data_over_several_lines_are_one() {
     let popped = conn.blpop::<_, Option<(String, String)>>(response_key("7"), 10.0).await.unwrap();
     assert_eq!(popped.unwrap().1, result_frame("7", "1"));
     // It has answered no second line.
-    served.ask(&json!({})).await.unwrap();
+    served.call(&json!({})).await.unwrap();
     assert_eq!(served.pids().len(), 1);
 }
 
@@ -158,14 +158,14 @@ async fn as_many_run_at_once_as_there_are_instances() {
     });
     let served = served.await;
     let data = json!({});
-    let (one, other) = tokio::join!(served.ask(&data), served.ask(&data));
+    let (one, other) = tokio::join!(served.call(&data), served.call(&data));
     assert_eq!((one.unwrap().data.get(), other.unwrap().data.get()), ("1", "1"));
     assert_eq!(served.pids().len(), 2);
 }
 
 #[tokio::test]
 async fn process_defers_its_answer_and_gets_the_token() {
-    // The second time it asks for its own state, and gets the reason why it cannot.
+    // The second time it reads its own state, and gets the reason why it cannot.
     let pending = r#"
         later() { say "\"method\":\"\$/defer\",\"params\":{\"id\":$id,\"data\":1$1}"; }
         later ',"within_ms":60000,"notify":true'; read -r line; echo "$line" > new
@@ -176,11 +176,11 @@ async fn process_defers_its_answer_and_gets_the_token() {
     let first = stream.next().await.unwrap().unwrap();
     assert!(matches!(first, Update::Deferred { data, .. } if data.get() == "1"));
     served.has_made("token").await;
-    let said = |file: &str| {
+    let contents = |file: &str| {
         let line = std::fs::read_to_string(served.file.dir().join(file)).unwrap();
         serde_json::from_str::<Value>(&line).unwrap()
     };
-    let (token, refused) = (said("token"), said("refused"));
+    let (token, refused) = (contents("token"), contents("refused"));
     assert_eq!((&token["method"], &token["params"]["id"]), (&json!("$/token"), &json!(1)));
     let why = refused["params"]["error"].as_str().unwrap();
     assert!(
@@ -212,12 +212,12 @@ async fn progress_reaches_the_follower() {
 }
 
 /// Requests tokens that do not exist: an answer may take 7 days at most.
-const ASK: &str =
+const PROGRESS: &str =
     r#"{"jsonrpc":"2.0","method":"$/defer","params":{"id":1,"data":1,"within_ms":99999999999}}"#;
 
 #[tokio::test]
 async fn process_that_reads_no_tokens_waits_and_fills_no_memory() {
-    let flood = format!("yes '{ASK}' | head -n 20000; : > through; answer 1");
+    let flood = format!("yes '{PROGRESS}' | head -n 20000; : > through; answer 1");
     let mut bench = Bench::new().await;
     let script = script(&flood);
     bench.process("ask", &["sh", "-c", &script]).timeout = Duration::from_secs(2);
@@ -228,15 +228,15 @@ async fn process_that_reads_no_tokens_waits_and_fills_no_memory() {
 
 #[tokio::test]
 async fn process_that_reads_its_tokens_late_gets_each() {
-    let ask = format!(
+    let call = format!(
         "for round in 1 2 3 4 5; do
-            yes '{ASK}' | head -n 100
+            yes '{PROGRESS}' | head -n 100
             for n in $(seq 100); do read -r line; echo \"$line\" >> tokens; done
         done
         answer 1"
     );
-    let served = Served::shell(&ask).await;
-    assert_eq!(served.ask(&json!({})).await.unwrap().data.get(), "1");
+    let served = Served::shell(&call).await;
+    assert_eq!(served.call(&json!({})).await.unwrap().data.get(), "1");
     let tokens = std::fs::read_to_string(served.file.dir().join("tokens")).unwrap();
     assert_eq!(tokens.lines().filter(|line| line.contains("7 days")).count(), 500);
 }

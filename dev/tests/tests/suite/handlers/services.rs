@@ -6,7 +6,7 @@ mod life;
 mod order;
 mod python;
 
-use crate::support::WITHIN;
+use crate::support::TIMEOUT;
 use redcall_client::{CallError, Client, Response, Service};
 use redcall_tests::{Bench, RunningWorker, counter, counter_service};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ fn data(answered: Result<Response, CallError>) -> Value {
 
 /// Value and count of requests in the state; none if there is no state.
 async fn state(service: &Service) -> Option<(i64, u64)> {
-    let state = service.state(WITHIN).await.unwrap()?;
+    let state = service.state(TIMEOUT).await.unwrap()?;
     let state: Value = serde_json::from_str(state.state.get()).unwrap();
     Some((state["value"].as_i64().unwrap(), state["requests"].as_u64().unwrap()))
 }

@@ -142,31 +142,31 @@ async fn ends(script: &str, grace: Duration) -> (String, i32) {
     bench.command("long", &["sh", "-c", &script.replace("FILE", path)]);
     let _worker = bench.worker().await;
     let ticket = bench.client().await.request("long").submit().await.unwrap();
-    let said = || std::fs::read_to_string(path).unwrap();
+    let output = || std::fs::read_to_string(path).unwrap();
     let pid: i32 = eventually("the command to print its process id", async || {
-        said().lines().next()?.parse().ok()
+        output().lines().next()?.parse().ok()
     })
     .await;
     ticket.cancel().await.unwrap();
     assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Cancelled);
     eventually("the command to end", async || (!is_running(pid)).then_some(())).await;
-    (said(), pid)
+    (output(), pid)
 }
 
 #[tokio::test]
 async fn cancelled_command_can_clean_up() {
     let script =
         "trap 'echo tidied >> FILE; exit' TERM; echo $$ >> FILE; while :; do sleep 0.01; done";
-    let (said, pid) = ends(script, Duration::from_secs(60)).await;
-    assert_eq!(said, format!("{pid}\ntidied\n"));
+    let (output, pid) = ends(script, Duration::from_secs(60)).await;
+    assert_eq!(output, format!("{pid}\ntidied\n"));
 }
 
 #[tokio::test]
 async fn a_command_that_ignores_its_end_is_killed_after_the_grace() {
     let script = "trap 'echo no >> FILE' TERM; echo $$ >> FILE; while :; do sleep 0.01; done";
     // As long as a busy machine may need to deliver the signal to the shell.
-    let (said, pid) = ends(script, Duration::from_secs(2)).await;
-    assert_eq!(said, format!("{pid}\nno\n"));
+    let (output, pid) = ends(script, Duration::from_secs(2)).await;
+    assert_eq!(output, format!("{pid}\nno\n"));
 }
 
 #[tokio::test]
@@ -294,14 +294,18 @@ async fn nested_calls_inherit_the_remaining_time() {
 #[tokio::test]
 async fn handlers_client_inherits_deadline_and_cancellation() {
     /// Subscribes, so that it receives its nested call's end.
-    async fn outer(request: Request, client: State<Client>, heard: State<Heard>) -> Json<u64> {
+    async fn outer(
+        request: Request,
+        client: State<Client>,
+        received: State<Received>,
+    ) -> Json<u64> {
         assert!(!request.is_cancelled());
         let inner = client.request("left").timeout(Duration::from_secs(60)).wait().await;
         let left = inner.unwrap().json::<u64>().unwrap();
         if request.remaining().is_none() {
             let call = client.request("forever").timeout(Duration::from_secs(60));
             let code = call.wait().await.unwrap_err().code();
-            heard.0.lock().unwrap().push(code);
+            received.0.lock().unwrap().push(code);
         }
         Json(left)
     }
@@ -309,13 +313,13 @@ async fn handlers_client_inherits_deadline_and_cancellation() {
         Json(request.remaining().unwrap().as_millis())
     }
     #[derive(Clone, Default)]
-    struct Heard(Arc<std::sync::Mutex<Vec<Code>>>);
+    struct Received(Arc<std::sync::Mutex<Vec<Code>>>);
     let bench = Bench::new().await;
-    let (count, heard) = (Count::default(), Heard::default());
-    let (client, state, hears) = (bench.client().await, count.clone(), heard.clone());
+    let (count, received) = (Count::default(), Received::default());
+    let (client, state, receives) = (bench.client().await, count.clone(), received.clone());
     let shared = client.clone();
     let build = |worker: redcall_worker::Worker| {
-        let worker = worker.state(shared).state(state).state(hears);
+        let worker = worker.state(shared).state(state).state(receives);
         worker.handler("outer", outer).handler("left", left).handler("forever", forever)
     };
     let _worker = bench.worker_with(build).await;
@@ -325,8 +329,8 @@ async fn handlers_client_inherits_deadline_and_cancellation() {
     let ticket = client.request("outer").submit().await.unwrap();
     count.are(1).await;
     ticket.cancel().await.unwrap();
-    eventually("the nested call to say why it ended", async || {
-        (*heard.0.lock().unwrap() == [Code::Cancelled]).then_some(())
+    eventually("the nested call to report why it ended", async || {
+        (*received.0.lock().unwrap() == [Code::Cancelled]).then_some(())
     })
     .await;
 }

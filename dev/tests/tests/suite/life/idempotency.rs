@@ -334,8 +334,8 @@ async fn joined_caller_learns_of_the_cancel_despite_a_restart() {
     let _worker = worker(&bench, &runs).await;
     assert_eq!(again.wait().await.unwrap().json::<usize>().unwrap(), 1);
     for ticket in cancelled {
-        let within = Duration::from_secs(5);
-        let error = client.fetch_timeout(&ticket.response_key, within).await.unwrap_err();
+        let limit = Duration::from_secs(5);
+        let error = client.fetch_timeout(&ticket.response_key, limit).await.unwrap_err();
         assert_eq!(error.code(), Code::Cancelled);
     }
     assert_eq!(runs.0.load(Ordering::SeqCst), 1);

@@ -29,7 +29,7 @@ struct Log(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     running: BTreeMap<String, usize>,
-    most: BTreeMap<String, usize>,
+    max: BTreeMap<String, usize>,
     ended: Vec<String>,
     started: Vec<Instant>,
 }
@@ -48,8 +48,8 @@ async fn order(log: State<Log>, Json(order): Json<Order>) {
         let running = log.running.entry(order.customer.clone()).or_default();
         *running += 1;
         let now = *running;
-        let most = log.most.entry(order.customer.clone()).or_default();
-        *most = now.max(*most);
+        let max = log.max.entry(order.customer.clone()).or_default();
+        *max = now.max(*max);
     }
     super::works(Duration::from_millis(order.ms)).await;
     let mut log = log.0.lock().unwrap();
@@ -58,8 +58,8 @@ async fn order(log: State<Log>, Json(order): Json<Order>) {
 }
 
 impl Log {
-    fn most(&self, customer: &str) -> usize {
-        self.0.lock().unwrap().most[customer]
+    fn max(&self, customer: &str) -> usize {
+        self.0.lock().unwrap().max[customer]
     }
 
     fn ended(&self) -> usize {
@@ -101,7 +101,7 @@ async fn customer_limit_holds_over_all_workers() {
         orders(&bench, customer, 5, 40).await;
     }
     log.all_ended(80).await;
-    assert_eq!((log.most("a"), log.most("b")), (2, 2));
+    assert_eq!((log.max("a"), log.max("b")), (2, 2));
     nothing_is_left(&mut connection(&bench).await).await;
 }
 
@@ -118,7 +118,7 @@ async fn worker_keeps_the_concurrency_of_its_mapping() {
         assert_eq!(client.call_and_wait("echo", &n).await.unwrap().json::<u32>().unwrap(), n);
     }
     log.all_ended(60).await;
-    assert_eq!(log.most("a"), 3);
+    assert_eq!(log.max("a"), 3);
     nothing_is_left(&mut connection(&bench).await).await;
 }
 
@@ -200,7 +200,7 @@ async fn sorted_requests_run_on_workers_without_limits() {
     orders(&bench, "a", 0, 5).await;
     let taken = super::dies_with(&bench, "ghost", 3, &[rule(by_customer(1))]).await;
     assert_eq!(taken, 1);
-    assert_eq!(dies(&bench, "other", 5).await, 0, "all are sorted");
+    assert_eq!(dies(&bench, "other", 5).await, 0, "all are partitioned");
     let log = Log::default();
     let _worker = worker(&bench, &log).await;
     log.all_ended(5).await;
@@ -290,14 +290,18 @@ async fn lost_work_notification_is_recovered_by_the_heartbeat() {
     let log = Log::default();
     let _worker = worker(&bench, &log).await;
     bench.client().await.call_and_wait("echo", &1).await.unwrap();
-    // Sorted by another worker, which could not notify the others.
+    // Partitioned by another worker, which could not notify the others.
     let mut conn = connection(&bench).await;
     let order = r#"{"id":"a","name":"order","data":{"customer":"a"}}"#;
-    let mut sorted = redis::pipe();
-    sorted.atomic().rpush("redcall:{default}:limited:order:a", order);
-    sorted.rpush("redcall:{default}:rotation:order", "a").hset(keys().limited_names(), "order", 1);
+    let mut partitioned = redis::pipe();
+    partitioned.atomic().rpush("redcall:{default}:limited:order:a", order);
+    partitioned.rpush("redcall:{default}:rotation:order", "a").hset(
+        keys().limited_names(),
+        "order",
+        1,
+    );
     let began = Instant::now();
-    let () = sorted.query_async(&mut conn).await.unwrap();
+    let () = partitioned.query_async(&mut conn).await.unwrap();
     log.all_ended(1).await;
     let took = began.elapsed();
     assert!(took < SOON, "{took:?}");

@@ -69,13 +69,13 @@ impl Forged {
         ticket
     }
 
-    async fn say(&mut self, message: &str) {
+    async fn send(&mut self, message: &str) {
         let publish = redis::cmd("SPUBLISH").arg(keys().control()).arg(message).to_owned();
         let receivers: usize = publish.query_async(&mut self.conn).await.unwrap();
         assert_eq!(receivers, 1, "{message}");
     }
 
-    /// Returns when the worker has read all messages so far: a true one behind them, of another
+    /// Returns when the worker has read all messages so far: a true one after them, of another
     /// job, has taken effect.
     async fn all_are_dealt_with(&self) {
         let job = self.job(None).await;
@@ -95,7 +95,7 @@ impl Forged {
 async fn forged_cancel_ends_no_job() {
     let mut forged = Forged::start().await;
     let job = forged.job(None).await;
-    forged.say(&format!("cancel {}", job.id)).await;
+    forged.send(&format!("cancel {}", job.id)).await;
     forged.all_are_dealt_with().await;
     forged.ends_well(job).await;
 }
@@ -105,7 +105,7 @@ async fn forged_deadline_moves_none() {
     let mut forged = Forged::start().await;
     for (key, at_ms) in [(None, 0), (None, 1), (Some("a"), 0), (Some("b"), 1)] {
         let job = forged.job(key).await;
-        forged.say(&format!("extend {} {at_ms}", job.id)).await;
+        forged.send(&format!("extend {} {at_ms}", job.id)).await;
         forged.all_are_dealt_with().await;
         forged.ends_well(job).await;
     }
@@ -115,19 +115,19 @@ async fn forged_deadline_moves_none() {
 async fn forged_pause_stops_no_queue_and_forged_resume_starts_none() {
     let mut forged = Forged::start().await;
     for _ in 0..20 {
-        forged.say("pause").await;
+        forged.send("pause").await;
         let answer = forged.client.request("echo").data(&1).wait().await.unwrap();
         assert_eq!(answer.data.get(), "1");
     }
     assert!(forged.client.pause("default").await.unwrap());
-    forged.say("resume").await;
+    forged.send("resume").await;
     let waits = forged.client.request("echo").data(&2).submit().await.unwrap();
     eventually("a blocked pop to have given it back", async || {
         let queued: usize = forged.conn.llen(keys().queue()).await.unwrap();
         (queued == 1).then_some(())
     })
     .await;
-    forged.say("resume").await;
+    forged.send("resume").await;
     assert!(forged.client.resume("default").await.unwrap());
     assert_eq!(waits.wait().await.unwrap().data.get(), "2");
 }
@@ -168,13 +168,13 @@ async fn flood_of_forged_messages_becomes_no_flood_of_commands() {
         let (before, since) = (carried_out(&mut forged.conn, command).await, Instant::now());
         // One by one, so that each could be acted on before the next one comes.
         for _ in 0..2000 {
-            forged.say(&message).await;
+            forged.send(&message).await;
         }
         forged.all_are_dealt_with().await;
         let commands = carried_out(&mut forged.conn, command).await - before;
-        // A burst of a hundred, then one every 5 ms; and those of the job that comes behind.
-        let looks = 100 + u64::try_from(since.elapsed().as_millis()).unwrap() / 5;
-        assert!(commands < looks + 100, "{message}: {commands} times {command}, {looks} looks");
+        // A burst of a hundred, then one every 5 ms; and those of the job that comes after.
+        let polls = 100 + u64::try_from(since.elapsed().as_millis()).unwrap() / 5;
+        assert!(commands < polls + 100, "{message}: {commands} times {command}, {polls} polls");
     }
     forged.ends_well(job).await;
 }

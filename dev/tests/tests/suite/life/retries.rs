@@ -22,7 +22,7 @@ impl Runs {
     }
 }
 
-/// Fails as many times as its data say, then answers with the number of its run.
+/// Fails as many times as its data state, then answers with the number of its run.
 async fn shaky(
     request: Request,
     runs: State<Runs>,

@@ -90,7 +90,7 @@ async fn take_over(bench: &Bench, dead: &str) {
     use redcall_store::{Connection, Connector, Released};
     let connector = Connector::new(&bench.redis.settings(), "taker").unwrap();
     let link = Connection::connect(connector, std::sync::Arc::new(|_, _| {})).await.unwrap();
-    let released = link.release(&keys(), dead, false, super::WITHIN).await.unwrap();
+    let released = link.release(&keys(), dead, false, super::TIMEOUT).await.unwrap();
     assert_eq!(released, Released::Back(1));
 }
 

@@ -38,7 +38,7 @@ impl Runs {
     }
 }
 
-/// Fails at its first attempt if its data say so.
+/// Fails at its first attempt if its data request it.
 async fn counted(request: Request, runs: State<Runs>) -> Result<Value, HandlerError> {
     runs.0.fetch_add(1, Ordering::SeqCst);
     if request.data().get() == "\"fails\"" && request.attempt() == 1 {
@@ -187,8 +187,8 @@ async fn forged_altered_and_expired_requests_are_refused() {
     }
     wrong.extend(["moved", "past", "far"].map(str::to_owned));
     for id in &wrong {
-        let told = [error_frame(id, Code::Unauthorized, MESSAGE, "")];
-        assert_eq!(frames(&mut conn, id).await, told, "{id}");
+        let denial = [error_frame(id, Code::Unauthorized, MESSAGE, "")];
+        assert_eq!(frames(&mut conn, id).await, denial, "{id}");
     }
     for id in &right {
         let frame = frames(&mut conn, id).await.remove(0);
@@ -215,8 +215,8 @@ async fn a_request_that_was_captured_runs_no_second_time() {
     let () = conn.del(response_key("once")).await.unwrap();
     for _ in 0..3 {
         push(&mut conn, &request).await;
-        let told = [error_frame("once", Code::Unauthorized, MESSAGE, "")];
-        assert_eq!(frames(&mut conn, "once").await, told);
+        let denial = [error_frame("once", Code::Unauthorized, MESSAGE, "")];
+        assert_eq!(frames(&mut conn, "once").await, denial);
         let () = conn.del(response_key("once")).await.unwrap();
     }
     assert_eq!(runs.count(), 1);
@@ -250,8 +250,8 @@ async fn retry_or_take_over_is_not_a_replay_and_is_remembered() {
         conn.exists::<_, bool>(&call_key).await.unwrap().then_some(())
     })
     .await;
-    let told = frames(&mut conn, &id).await;
-    assert_eq!(told, [error_frame(&id, Code::Unauthorized, MESSAGE, "")]);
+    let denial = frames(&mut conn, &id).await;
+    assert_eq!(denial, [error_frame(&id, Code::Unauthorized, MESSAGE, "")]);
     assert_eq!(runs.count(), 3);
 }
 
@@ -373,11 +373,11 @@ async fn answers_are_signed_and_those_that_are_not_are_refused() {
     running.drain().await;
     // Another worker takes from the queue.
     let _running = unsigned(&mut bench, &runs).await;
-    let told = |error: redcall_client::CallError| (error.code(), error.to_string());
+    let denial = |error: redcall_client::CallError| (error.code(), error.to_string());
     let refused = "unauthorized: the answer is not signed with a key of this client";
     let waited = caller.call_and_wait("counted", "x").await.unwrap_err();
-    assert_eq!(told(waited), (Code::Unauthorized, refused.to_owned()));
-    let failed = told(caller.call_and_wait("fail", &json!({"message": "no"})).await.unwrap_err());
+    assert_eq!(denial(waited), (Code::Unauthorized, refused.to_owned()));
+    let failed = denial(caller.call_and_wait("fail", &json!({"message": "no"})).await.unwrap_err());
     assert_eq!(failed.1, format!("{refused}; the unverified error is: handler_failed: no"));
     let ticket = caller.request("counted").data("x").submit().await.unwrap();
     assert_eq!(ticket.wait().await.unwrap_err().code(), Code::Unauthorized);

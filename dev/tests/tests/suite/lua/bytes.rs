@@ -7,23 +7,23 @@ use redcall_common::digest;
 use redcall_common::event::{Kind, NewEvent};
 use redcall_common::keys::Keys;
 use redcall_store::{
-    EndedCall, Enqueued, EventOps as _, KeptAnswers, Outcome, Placed, Placement, RunOps as _,
-    SendOps as _, Settled, Settlement, SharedOps as _, TopicRetention, UpkeepOps as _, Waited,
-    WorkerKeys,
+    EndedCall, EnqueueExt, EnqueueExtResult, Enqueued, EventOps as _, KeptAnswers, Outcome,
+    RunOps as _, SendOps as _, Settled, Settlement, SharedOps as _, TopicRetention, UpkeepOps as _,
+    Waited, WorkerKeys,
 };
 use redcall_testkit::eventually;
 use redis::AsyncCommands;
 
-use super::place::{keyed, placement};
-use super::{LONG, MIB, Store, WITHIN, envelope, item, outcome};
+use super::enqueue_ext::{extended, keyed};
+use super::{LONG, MIB, Store, TIMEOUT, envelope, item, outcome};
 
 const AGE: Duration = Duration::from_secs(3600);
 
 impl Store {
     /// A worker with this bound for the bytes of dead letters.
-    fn dead_lettering(&self, most: u64) -> WorkerKeys {
+    fn dead_lettering(&self, limit: u64) -> WorkerKeys {
         let keys = WorkerKeys::new(self.keys.clone(), "own", 10_000, AGE);
-        keys.with_max_request(16 << 20).with_dead_bytes(most)
+        keys.with_max_request(16 << 20).with_dead_bytes(limit)
     }
 
     /// Dead-letters requests of `size` bytes, one a poll.
@@ -59,9 +59,9 @@ impl Store {
     }
 
     /// Adds up the answers, with this bound.
-    async fn tally(&self, most: u64) -> KeptAnswers {
+    async fn tally(&self, limit: u64) -> KeptAnswers {
         eventually("the answers to be added up", async || {
-            let tallies = self.link.tally(&[(self.keys.clone(), most)], WITHIN).await;
+            let tallies = self.link.tally(&[(self.keys.clone(), limit)], TIMEOUT).await;
             tallies.unwrap().remove(0).unwrap()
         })
         .await
@@ -69,7 +69,7 @@ impl Store {
 
     async fn enqueue_both(&self) -> Enqueued {
         let items = [item(true, &envelope("waited")), item(false, &envelope("sent"))];
-        self.link.enqueue(&self.keys, 100, &items, &[], WITHIN).await.unwrap()
+        self.link.enqueue(&self.keys, 100, &items, &[], TIMEOUT).await.unwrap()
     }
 }
 
@@ -133,14 +133,14 @@ async fn a_topic_over_its_bytes_loses_the_oldest() {
     let mut last = None;
     for _ in 0..40 {
         let event = NewEvent::now(Kind(1), &context);
-        last = Some(store.link.publish(&[(&key, event)], kept, WITHIN).await.unwrap());
+        last = Some(store.link.publish(&[(&key, event)], kept, TIMEOUT).await.unwrap());
     }
     let used = store.used(&key).await;
     assert!((MIB / 2..=MIB + (100 << 10)).contains(&used), "{used}");
-    let look =
-        store.link.read_topic(&key, Some("0-0".parse().unwrap()), 100, WITHIN).await.unwrap();
-    assert_eq!(look.entries.last().map(|(id, _)| *id), last, "the newest is kept");
-    assert_eq!(look.gone + look.entries.len() as u64, 40, "and it is known how many are gone");
+    let read =
+        store.link.read_topic(&key, Some("0-0".parse().unwrap()), 100, TIMEOUT).await.unwrap();
+    assert_eq!(read.entries.last().map(|(id, _)| *id), last, "the newest is kept");
+    assert_eq!(read.gone + read.entries.len() as u64, 40, "and it is known how many are gone");
 }
 
 #[tokio::test]
@@ -157,10 +157,10 @@ async fn answers_at_their_bound_refuse_requests_that_want_one() {
     assert!(tally.full, "{tally:?}");
     let enqueued = store.enqueue_both().await;
     assert_eq!(enqueued, Enqueued { waited: Waited::AnswersFull, accepted: 1 });
-    let placed =
-        async |reply| store.place_up_to(0, Placement { reply, ..placement("placed") }).await;
-    assert_eq!(placed(Some(store.reply("placed"))).await, Placed::AnswersFull);
-    assert_eq!(placed(None).await, Placed::Queued);
+    let results =
+        async |reply| store.enqueue_ext_up_to(0, EnqueueExt { reply, ..extended("placed") }).await;
+    assert_eq!(results(Some(store.reply("placed"))).await, EnqueueExtResult::AnswersFull);
+    assert_eq!(results(None).await, EnqueueExtResult::Queued);
     for id in &ids {
         assert_eq!(store.frames(id).await.len(), 1, "accepted answers stay");
     }
@@ -192,10 +192,13 @@ async fn answers_of_joined_calls_and_kept_ends_are_counted() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let [a, b, c, d] = ["8f21", "03be", "77d0", "c4a9"];
-    assert_eq!(store.place_up_to(0, keyed(&store, a, "1", 0)).await, Placed::Queued);
     assert_eq!(
-        store.place_up_to(0, keyed(&store, b, "1", 0)).await,
-        Placed::Deduplicated(a.into())
+        store.enqueue_ext_up_to(0, keyed(&store, a, "1", 0)).await,
+        EnqueueExtResult::Queued
+    );
+    assert_eq!(
+        store.enqueue_ext_up_to(0, keyed(&store, b, "1", 0)).await,
+        EnqueueExtResult::Deduplicated(a.into())
     );
     assert_eq!(store.lease(&own, 1).await, [a]);
     let key = store.keys.response(a);
@@ -212,10 +215,16 @@ async fn answers_of_joined_calls_and_kept_ends_are_counted() {
     let tally = store.tally(100 * MIB).await;
     assert!((MIB..=2 * MIB).contains(&tally.bytes), "{tally:?}");
 
-    assert_eq!(store.place_up_to(0, keyed(&store, c, "1", 0)).await, Placed::Replayed(a.into()));
+    assert_eq!(
+        store.enqueue_ext_up_to(0, keyed(&store, c, "1", 0)).await,
+        EnqueueExtResult::Replayed(a.into())
+    );
     let tally = store.tally(2 * MIB - MIB / 4).await;
     assert!(tally.full && tally.bytes <= 2 * MIB + MIB / 4, "{tally:?}");
-    assert_eq!(store.place_up_to(0, keyed(&store, d, "1", 0)).await, Placed::AnswersFull);
+    assert_eq!(
+        store.enqueue_ext_up_to(0, keyed(&store, d, "1", 0)).await,
+        EnqueueExtResult::AnswersFull
+    );
     assert_eq!(store.frames(d).await, [""; 0]);
 }
 
@@ -228,8 +237,8 @@ async fn unread_parts_of_an_answer_are_counted() {
     let reply = store.reply("a");
     let part = format!("\"{}\"", "x".repeat(512 << 10));
     for _ in 0..4 {
-        let part = part.replacen("\"", &format!("\"{}", store.heard().await.len()), 1);
-        store.link.push_frame(&own.leases, "a", &reply, &part, 10, WITHIN).await.unwrap();
+        let part = part.replacen("\"", &format!("\"{}", store.received().await.len()), 1);
+        store.link.push_frame(&own.leases, "a", &reply, &part, 10, TIMEOUT).await.unwrap();
     }
     store.poll(&own, 0, &[store.answer("a", "{}")]).await;
     let tally = store.tally(100 * MIB).await;

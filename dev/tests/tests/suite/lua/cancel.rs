@@ -3,7 +3,7 @@
 use redcall_store::{CancelRequest, Cancellation, SendOps as _, Session as _};
 use redis::AsyncCommands;
 
-use super::{Store, WITHIN, envelope};
+use super::{Store, TIMEOUT, envelope};
 
 const RECORD: &str = "redcall:{q}:idem:record";
 
@@ -17,7 +17,7 @@ fn of_record(id: &str) -> CancelRequest {
 
 impl Store {
     async fn cancel(&self, requests: &[CancelRequest]) -> Vec<Cancellation> {
-        self.link.cancel(&self.keys, requests, WITHIN).await.unwrap().0
+        self.link.cancel(&self.keys, requests, TIMEOUT).await.unwrap().0
     }
 
     /// The ids with tombstones, and for how long those live, ms.
@@ -48,7 +48,7 @@ impl Store {
 #[tokio::test]
 async fn each_request_is_withdrawn_where_it_is() {
     let mut store = Store::new().await;
-    store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
+    store.link.subscribe(&store.keys.control(), TIMEOUT).await.unwrap();
     let own = store.worker("own");
     store.push_ids(&["leased", "queued"]).await;
     assert_eq!(store.lease(&own, 1).await, ["leased"]);
@@ -61,7 +61,7 @@ async fn each_request_is_withdrawn_where_it_is() {
     let expected =
         [Cancellation::Running, Cancellation::Delayed, Cancellation::Unseen, Cancellation::Unseen];
     assert_eq!(store.cancel(&ids).await, expected);
-    assert_eq!(store.heard().await, ["cancel leased"]);
+    assert_eq!(store.received().await, ["cancel leased"]);
     assert_eq!(store.queued().await, [envelope("late"), envelope("queued")]);
     assert_eq!(store.conn.zrange::<_, Vec<String>>(&schedule, 0, -1).await.unwrap(), ["later"]);
     assert_eq!(store.conn.hkeys::<_, Vec<String>>(&scheduled).await.unwrap(), ["later"]);
@@ -92,15 +92,15 @@ async fn tombstone_lives_as_long_as_the_longest_withdrawal() {
 #[tokio::test]
 async fn workers_are_notified_in_batches_of_a_hundred() {
     let mut store = Store::new().await;
-    store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
+    store.link.subscribe(&store.keys.control(), TIMEOUT).await.unwrap();
     let ids: Vec<String> = (0..250).map(|n| n.to_string()).collect();
     for id in &ids {
         let () = store.conn.hset(store.keys.live(), id, "own").await.unwrap();
     }
     let all: Vec<CancelRequest> = ids.iter().map(|id| withdrawn(id, 60_000)).collect();
     assert_eq!(store.cancel(&all).await, vec![Cancellation::Running; 250]);
-    let told = ids.chunks(100).map(|ids| format!("cancel {}", ids.join(" ")));
-    assert_eq!(store.heard().await, told.collect::<Vec<_>>());
+    let messages = ids.chunks(100).map(|ids| format!("cancel {}", ids.join(" ")));
+    assert_eq!(store.received().await, messages.collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -125,12 +125,12 @@ async fn a_call_is_kept_while_others_want_it() {
 #[tokio::test]
 async fn last_caller_withdraws_the_running_request() {
     let mut store = Store::new().await;
-    store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
+    store.link.subscribe(&store.keys.control(), TIMEOUT).await.unwrap();
     let () = store.conn.hset(store.keys.live(), "a", "own").await.unwrap();
     store.record(&[("w:a", "1 -"), ("w:b", "1 -")]).await;
     let both = [of_record("a"), of_record("b")];
     assert_eq!(store.cancel(&both).await, [Cancellation::Kept, Cancellation::Running]);
-    assert_eq!(store.heard().await, ["cancel a"]);
+    assert_eq!(store.received().await, ["cancel a"]);
     assert_eq!(store.fields().await, [""; 0]);
     // Without a deadline it may come to a worker for long.
     let tombs = store.tombstones().await;

@@ -9,7 +9,7 @@ use redcall_store::inspect::Inspector;
 use redcall_store::{Outcome, PauseOps as _, Session as _, Settlement, WorkerKeys};
 use redis::AsyncCommands;
 
-use super::{Store, WITHIN, envelope, outcome};
+use super::{Store, TIMEOUT, envelope, outcome};
 
 impl Store {
     /// The dead letters of the queue, which holds up to `max_length` requests.
@@ -361,7 +361,7 @@ async fn scripts_are_loaded_again_after_a_flush() {
     let () = flush.query_async(&mut store.conn).await.unwrap();
     assert_eq!(letters.retry(&all(), false).await.unwrap().done.len(), 1);
     let () = flush.query_async(&mut store.conn).await.unwrap();
-    assert!(store.link.set_paused(&store.keys, true, WITHIN).await.unwrap());
+    assert!(store.link.set_paused(&store.keys, true, TIMEOUT).await.unwrap());
 }
 
 #[tokio::test]
@@ -376,19 +376,19 @@ async fn something_else_at_the_queues_key_costs_no_letter() {
 #[tokio::test]
 async fn pause_returns_its_start_and_notifies_workers() {
     let mut store = Store::new().await;
-    store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
-    assert!(!store.link.is_paused(&store.keys, WITHIN).await.unwrap());
-    assert!(store.link.set_paused(&store.keys, true, WITHIN).await.unwrap());
+    store.link.subscribe(&store.keys.control(), TIMEOUT).await.unwrap();
+    assert!(!store.link.is_paused(&store.keys, TIMEOUT).await.unwrap());
+    assert!(store.link.set_paused(&store.keys, true, TIMEOUT).await.unwrap());
     let since: u64 = store.conn.get(store.keys.paused()).await.unwrap();
     assert!(since.abs_diff(store.now_ms().await) < 5_000, "{since}");
     let () = store.conn.set(store.keys.paused(), "1").await.unwrap();
-    assert!(!store.link.set_paused(&store.keys, true, WITHIN).await.unwrap());
+    assert!(!store.link.set_paused(&store.keys, true, TIMEOUT).await.unwrap());
     assert_eq!(store.conn.get::<_, String>(store.keys.paused()).await.unwrap(), "1");
-    assert!(store.link.is_paused(&store.keys, WITHIN).await.unwrap());
-    assert!(store.link.set_paused(&store.keys, false, WITHIN).await.unwrap());
-    assert!(!store.link.set_paused(&store.keys, false, WITHIN).await.unwrap());
-    assert!(!store.link.is_paused(&store.keys, WITHIN).await.unwrap());
-    assert_eq!(store.heard().await, ["pause", "pause", "resume", "resume"]);
+    assert!(store.link.is_paused(&store.keys, TIMEOUT).await.unwrap());
+    assert!(store.link.set_paused(&store.keys, false, TIMEOUT).await.unwrap());
+    assert!(!store.link.set_paused(&store.keys, false, TIMEOUT).await.unwrap());
+    assert!(!store.link.is_paused(&store.keys, TIMEOUT).await.unwrap());
+    assert_eq!(store.received().await, ["pause", "pause", "resume", "resume"]);
     assert_eq!(store.all_keys().await, [""; 0]);
 }
 

@@ -9,7 +9,7 @@ use redcall_store::{
 };
 use redis::AsyncCommands;
 
-use super::{LONG, Store, WITHIN, envelope, outcome};
+use super::{LONG, Store, TIMEOUT, envelope, outcome};
 use crate::support::HOUR;
 
 /// The start of the final frames of these tests, after id and response key.
@@ -21,8 +21,8 @@ fn frame(store: &Store, id: &str, tail: &str) -> String {
     format!(r#"{{"id":"{id}","response_key":"{}"{tail}"#, store.keys.response(id))
 }
 
-/// Defers for `within`, under the token digest `d`.
-fn later(store: &Store, id: &str, within: Duration) -> Outcome {
+/// Defers for `timeout`, under the token digest `d`.
+fn later(store: &Store, id: &str, timeout: Duration) -> Outcome {
     let record = DeferredRecord {
         digest: "d".to_owned(),
         run: DeferredRun {
@@ -41,27 +41,27 @@ fn later(store: &Store, id: &str, within: Duration) -> Outcome {
         seal: None,
     };
     let notice = Some((store.reply(id), "{}".to_owned()));
-    outcome(id, Settlement::Deferred { within, record: Box::new(record), notice })
+    outcome(id, Settlement::Deferred { timeout, record: Box::new(record), notice })
 }
 
 impl Store {
     /// A worker that has put the request `x` off.
-    async fn deferral(&mut self, within: Duration) -> WorkerKeys {
+    async fn deferral(&mut self, timeout: Duration) -> WorkerKeys {
         let own = self.worker("own");
         self.push_ids(&["x"]).await;
         assert_eq!(self.lease(&own, 1).await, ["x"]);
-        let reply = self.poll(&own, 0, &[later(self, "x", within)]).await;
+        let reply = self.poll(&own, 0, &[later(self, "x", timeout)]).await;
         assert_eq!(reply.settled, [Settled::Yes]);
         own
     }
 
     async fn settle(&self, digest: &str, by: &str) -> DeferredSettled {
         let end = (DONE, None, true);
-        self.link.settle_deferred(&self.keys, ("x", digest, by), end, WITHIN).await.unwrap()
+        self.link.settle_deferred(&self.keys, ("x", digest, by), end, TIMEOUT).await.unwrap()
     }
 }
 
-fn told() -> Vec<EndedDeferred> {
+fn expected() -> Vec<EndedDeferred> {
     let (id, name, nonce) = ("x".to_owned(), "start".to_owned(), Some("7".to_owned()));
     vec![EndedDeferred { id, name, nonce }]
 }
@@ -70,7 +70,7 @@ fn told() -> Vec<EndedDeferred> {
 async fn deferral_drops_the_lease_and_keeps_the_id_live() {
     let mut store = Store::new().await;
     let own = store.deferral(HOUR).await;
-    assert_eq!(store.heard().await, ["[{}]"]);
+    assert_eq!(store.received().await, ["[{}]"]);
     assert!(!store.conn.exists::<_, bool>(&own.leases).await.unwrap());
     assert_eq!(store.live().await, ["x"]);
     let raw: String = store.conn.hget(store.keys.deferred("x"), "raw").await.unwrap();
@@ -84,12 +84,12 @@ async fn deferral_drops_the_lease_and_keeps_the_id_live() {
     store.push_ids(&["x"]).await;
     assert_eq!(store.lease(&own, 1).await, [""; 0]);
     assert_eq!(store.dead().await[0][1], "invalid_request");
-    store.link.release(&store.keys, "own", true, WITHIN).await.unwrap();
+    store.link.release(&store.keys, "own", true, TIMEOUT).await.unwrap();
     assert_eq!((store.queued().await, store.live().await), (vec![], vec!["x".to_owned()]));
 
-    let (known, _) = store.link.deferred(&store.keys, "x", "d", WITHIN).await.unwrap().unwrap();
+    let (known, _) = store.link.deferred(&store.keys, "x", "d", TIMEOUT).await.unwrap().unwrap();
     assert_eq!((&*known.name, known.attempt, known.seq, known.notify), ("start", 2, 4, true));
-    assert_eq!(store.link.deferred(&store.keys, "x", "e", WITHIN).await.unwrap(), None);
+    assert_eq!(store.link.deferred(&store.keys, "x", "e", TIMEOUT).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn deferral_without_the_lease_is_refused() {
     let reply = store.poll(&own, 0, &[later(&store, "x", HOUR)]).await;
     assert_eq!(reply.settled, [Settled::LeaseLost]);
     assert_eq!(store.all_keys().await, [store.keys.workers()]);
-    assert_eq!(store.heard().await, [""; 0]);
+    assert_eq!(store.received().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -117,12 +117,12 @@ async fn token_settles_once_and_removes_the_records() {
     let mut store = Store::new().await;
     store.deferral(HOUR).await;
     let () = store.conn.hset(store.keys.attempts(), "x", "{}").await.unwrap();
-    store.heard().await;
+    store.received().await;
     assert_eq!(store.settle("e", "me").await, DeferredSettled::Unknown);
     assert_eq!(store.settle("d", "me").await, DeferredSettled::Yes);
     let done = frame(&store, "x", DONE);
     assert_eq!(store.frames("x").await, ["{}", &done]);
-    assert_eq!(store.heard().await, [format!("[{done}]")]);
+    assert_eq!(store.received().await, [format!("[{done}]")]);
     // The reply was lost: the same settlement gets the same reply, another one is too late.
     assert_eq!(store.settle("d", "me").await, DeferredSettled::Yes);
     assert_eq!(store.settle("d", "you").await, DeferredSettled::Before);
@@ -142,12 +142,12 @@ async fn token_settles_once_and_removes_the_records() {
 #[tokio::test]
 async fn expired_deferral_is_answered_once() {
     let mut store = Store::new().await;
-    let expire = async |store: &Store| store.link.expire(&store.keys, WITHIN).await.unwrap();
+    let expire = async |store: &Store| store.link.expire(&store.keys, TIMEOUT).await.unwrap();
     store.deferral(HOUR).await;
     assert_eq!(expire(&store).await, (0, vec![]), "not before its time");
     store.settle("d", "me").await;
     store.deferral(Duration::ZERO).await;
-    assert_eq!(expire(&store).await, (1, told()));
+    assert_eq!(expire(&store).await, (1, expected()));
     let late = frame(&store, "x", LATE);
     assert_eq!(store.frames("x").await.last(), Some(&late));
     assert_eq!(expire(&store).await, (0, vec![]));
@@ -168,7 +168,7 @@ async fn heartbeat_reports_expired_deferrals_and_repairs_live_ids() {
     let beat = async |store: &Store| {
         let beat =
             redcall_store::HeartbeatRequest { worker: "own", lease: LONG, info: "{}", names: &[] };
-        store.link.heartbeat(&store.keys, &beat, WITHIN).await.unwrap()
+        store.link.heartbeat(&store.keys, &beat, TIMEOUT).await.unwrap()
     };
     // Also where the registry was lost: it puts no worker there that is none.
     let () = store.conn.del(store.keys.workers()).await.unwrap();
@@ -188,7 +188,7 @@ async fn heartbeat_reports_expired_deferrals_and_repairs_live_ids() {
     let () = store.conn.del(store.keys.deferred("x")).await.unwrap();
     beat(&store).await;
     assert_eq!(store.live().await, ["y"]);
-    assert_eq!(store.link.expire(&store.keys, WITHIN).await.unwrap(), (1, vec![]));
+    assert_eq!(store.link.expire(&store.keys, TIMEOUT).await.unwrap(), (1, vec![]));
     assert!(!store.conn.exists::<_, bool>(store.keys.deferred_ids()).await.unwrap());
 }
 
@@ -197,11 +197,11 @@ async fn cancelled_deferral_ends_at_once_without_a_tombstone() {
     let mut store = Store::new().await;
     store.deferral(HOUR).await;
     let one = [CancelRequest { id: "x".to_owned(), ttl_ms: 60_000, record: None }];
-    let cancelled = store.link.cancel(&store.keys, &one, WITHIN).await.unwrap();
-    assert_eq!(cancelled, (vec![Cancellation::Deferred], told()));
+    let cancelled = store.link.cancel(&store.keys, &one, TIMEOUT).await.unwrap();
+    assert_eq!(cancelled, (vec![Cancellation::Deferred], expected()));
     let gone = frame(&store, "x", GONE);
     assert_eq!(store.frames("x").await, ["{}", &gone]);
-    assert_eq!(store.heard().await, ["[{}]", &format!("[{gone}]")]);
+    assert_eq!(store.received().await, ["[{}]", &format!("[{gone}]")]);
     assert_eq!(store.settle("d", "me").await, DeferredSettled::Unknown);
     let mut left = [store.keys.response("x"), store.keys.workers()];
     left.sort_unstable();
@@ -211,7 +211,7 @@ async fn cancelled_deferral_ends_at_once_without_a_tombstone() {
     store.push_ids(&["x"]).await;
     let own = store.worker("own");
     assert_eq!(store.lease(&own, 1).await, ["x"]);
-    let cancelled = store.link.cancel(&store.keys, &one, WITHIN).await.unwrap();
+    let cancelled = store.link.cancel(&store.keys, &one, TIMEOUT).await.unwrap();
     assert_eq!(cancelled, (vec![Cancellation::Running], vec![]));
     let reply = store.poll(&own, 0, &[later(&store, "x", HOUR)]).await;
     assert_eq!(reply.settled, [Settled::Yes]);
@@ -237,7 +237,7 @@ async fn deferred_error_is_dead_lettered_if_requested_and_ends() {
     outcome.call = Some(EndedCall { digest, keep: Some(HOUR), frame: frame_of });
     store.poll(&own, 0, &[outcome]).await;
     let (of, error) = (("x", "d", "me"), Some(("handler_failed", "no")));
-    let settled = store.link.settle_deferred(&store.keys, of, (DONE, error, true), WITHIN).await;
+    let settled = store.link.settle_deferred(&store.keys, of, (DONE, error, true), TIMEOUT).await;
     assert_eq!(settled.unwrap(), DeferredSettled::Yes);
     let dead = store.dead().await;
     assert_eq!(dead[0][..4], ["x", "handler_failed", "no", "own"]);
@@ -255,7 +255,7 @@ async fn a_deferred_answer_is_counted_among_those_kept() {
     store.deferral(HOUR).await;
     let tail = format!(r#","data":"{}"}}"#, "x".repeat(512 << 10));
     let settling =
-        store.link.settle_deferred(&store.keys, ("x", "d", "me"), (&tail, None, true), WITHIN);
+        store.link.settle_deferred(&store.keys, ("x", "d", "me"), (&tail, None, true), TIMEOUT);
     assert_eq!(settling.await.unwrap(), DeferredSettled::Yes);
     let noted: u64 = store.conn.hget(store.keys.answers(), "response:x").await.unwrap();
     assert!((448 << 10..=576 << 10).contains(&noted), "{noted}");
@@ -274,8 +274,8 @@ async fn unendable_request_waits_a_minute_behind_the_others() {
     // Its end can go neither to its response key nor to the dead letters.
     let () = store.conn.set(store.keys.response("stuck"), "of another type").await.unwrap();
     let () = store.conn.set(store.keys.dead(), "of another type").await.unwrap();
-    let (_, told) = store.link.expire(&store.keys, WITHIN).await.unwrap();
-    assert_eq!(told.iter().map(|ended| &*ended.id).collect::<Vec<_>>(), ["good"]);
+    let (_, expected) = store.link.expire(&store.keys, TIMEOUT).await.unwrap();
+    assert_eq!(expected.iter().map(|ended| &*ended.id).collect::<Vec<_>>(), ["good"]);
     let next: u64 = store.conn.zscore(&pending, "stuck").await.unwrap();
     assert!(next >= due + 60_000, "{due}, then {next}");
     assert_eq!(store.live().await, ["stuck"]);
@@ -287,7 +287,7 @@ async fn end_that_is_taken_back_is_not_announced() {
     let own = store.worker("own");
     store.push_ids(&["x"]).await;
     assert_eq!(store.lease(&own, 1).await, ["x"]);
-    // It was cancelled while it ran, and its end fails behind its answer.
+    // It was cancelled while it ran, and its end fails after its answer.
     let () = store.conn.zadd(store.keys.cancelled(), "x", 1e15).await.unwrap();
     let () = store.conn.set(store.keys.idem("c"), "of another type").await.unwrap();
     let mut outcome = later(&store, "x", HOUR);
@@ -295,7 +295,7 @@ async fn end_that_is_taken_back_is_not_announced() {
     outcome.call = Some(EndedCall { digest, keep: Some(HOUR), frame: frame.clone() });
     let reply = store.poll(&own, 0, &[outcome]).await;
     assert_eq!(reply.settled, [Settled::Yes]);
-    assert_eq!(store.heard().await, [format!("[{frame}]")]);
+    assert_eq!(store.received().await, [format!("[{frame}]")]);
     assert_eq!(store.frames("x").await, [frame]);
 }
 
@@ -312,10 +312,10 @@ async fn end_that_is_stored_stands_if_its_record_stays() {
     forbid.arg(format!("~{}", store.keys.deferred("x"))).arg("(~* &* +@all -del)");
     let () = forbid.query_async(&mut store.conn).await.unwrap();
     let one = [CancelRequest { id: "x".to_owned(), ttl_ms: 60_000, record: Some(record.clone()) }];
-    let cancelled = store.link.cancel(&store.keys, &one, WITHIN).await.unwrap();
-    assert_eq!(cancelled, (vec![Cancellation::Deferred], told()));
+    let cancelled = store.link.cancel(&store.keys, &one, TIMEOUT).await.unwrap();
+    assert_eq!(cancelled, (vec![Cancellation::Deferred], expected()));
     let gone = frame(&store, "x", GONE);
     assert_eq!(store.frames("x").await, ["{}", &gone]);
-    assert_eq!(store.heard().await, ["[{}]", &format!("[{gone}]")]);
+    assert_eq!(store.received().await, ["[{}]", &format!("[{gone}]")]);
     assert!(store.conn.exists::<_, bool>(&record).await.unwrap());
 }

@@ -167,7 +167,7 @@ failures! {
     failing_poll_loses_no_request: "poll";
     failing_poll_fast_loses_no_request: "poll_fast";
     failing_lane_loses_no_request: "lane_settle", "lane_poll", "adopt";
-    failing_enqueue_loses_no_request: "enqueue", "place", "tick", "revive", "claim";
+    failing_enqueue_loses_no_request: "enqueue", "enqueue_ext", "tick", "revive", "claim";
     failing_release_loses_no_request: "release", "promote", "heartbeat", "pause", "probe",
         "rights", "rotation", "times", "tally", "note";
     failing_cancel_loses_no_request: "cancel", "settle", "expire";

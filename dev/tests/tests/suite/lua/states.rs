@@ -9,7 +9,7 @@ use redcall_store::{
 };
 use redis::AsyncCommands;
 
-use super::{Store, WITHIN};
+use super::{Store, TIMEOUT};
 
 fn order(id: &str) -> String {
     format!(r#"{{"id":"{id}","name":"counter","data":{{"task":"execute","instance":"a"}}}}"#)
@@ -26,7 +26,7 @@ async fn poll(
     let limit = Limit { key: Some("instance".to_owned()), concurrency: Some(1), rate: None };
     let rules = [LimitRule { name: "counter".to_owned(), limit, room: None }];
     let poll = QueuePoll { rules: &rules, outcomes, serial, ..QueuePoll::take(own, take) };
-    let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+    let reply = store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
     (reply.settled, reply.leased.into_iter().map(|leased| leased.id).collect())
 }
 
@@ -45,7 +45,7 @@ fn change(store: &Store, id: &str, version: u64, state: Option<&str>) -> Outcome
 }
 
 async fn state(store: &Store) -> Option<InstanceState> {
-    store.link.instance_state(&store.keys, "a", WITHIN).await.unwrap()
+    store.link.instance_state(&store.keys, "a", TIMEOUT).await.unwrap()
 }
 
 fn found(state: &str, version: u64) -> Option<InstanceState> {
@@ -85,7 +85,7 @@ async fn a_poll_that_is_sent_again_changes_no_state_again() {
     let again =
         QueuePoll { outcomes: &outcomes, serial: 2, again: true, ..QueuePoll::take(&own, 0) };
     for _ in 0..2 {
-        let reply = store.link.poll(std::slice::from_ref(&again), WITHIN).await.unwrap();
+        let reply = store.link.poll(std::slice::from_ref(&again), TIMEOUT).await.unwrap();
         let reply = reply.into_iter().next().unwrap().unwrap();
         assert_eq!(reply.settled, [Settled::Yes]);
     }
@@ -122,12 +122,12 @@ async fn returned_request_precedes_waiting_ones_of_its_key() {
     assert_eq!(poll(&store, &own, (2, 9), &back()).await.1, ["x"]);
     let rerun = [Outcome::new("x", Settlement::Rerun { attempt: 1 })];
     assert_eq!(poll(&store, &own, (3, 9), &rerun).await.1, ["x"]);
-    store.link.release(&store.keys, "own", true, WITHIN).await.unwrap();
+    store.link.release(&store.keys, "own", true, TIMEOUT).await.unwrap();
     assert_eq!(poll(&store, &other, (1, 9), &[]).await.1, ["x"]);
     let own = store.worker("own");
     let past: i64 = 1;
     let () = store.conn.zadd(store.keys.workers(), "other", past).await.unwrap();
-    store.link.release(&store.keys, "other", false, WITHIN).await.unwrap();
+    store.link.release(&store.keys, "other", false, TIMEOUT).await.unwrap();
     assert_eq!(poll(&store, &own, (9, 9), &[]).await.1, ["x"]);
     let (_, leased) = poll(&store, &own, (10, 9), &[change(&store, "x", 0, Some("1"))]).await;
     assert_eq!(leased, ["y"]);

@@ -6,17 +6,17 @@ use std::time::Duration;
 use redcall_common::error::Code;
 use redcall_common::status::{JobState, StatusEnd};
 use redcall_store::{
-    AnswerOps as _, Outcome, Placed, Placement, RunOps as _, SendOps as _, Session as _,
+    AnswerOps as _, EnqueueExt, EnqueueExtResult, Outcome, RunOps as _, SendOps as _, Session as _,
     Settlement, SideEffect, StatusTracking,
 };
 use redis::AsyncCommands;
 
-use super::place::placement;
-use super::{LONG, Store, WITHIN, outcome};
+use super::enqueue_ext::extended;
+use super::{LONG, Store, TIMEOUT, outcome};
 
 /// States and attempts in the record of `id`.
 async fn states(store: &Store, id: &str) -> Vec<(JobState, u32)> {
-    let found = store.link.states(&store.keys.status(id), WITHIN).await.unwrap();
+    let found = store.link.states(&store.keys.status(id), TIMEOUT).await.unwrap();
     found.states.into_iter().map(|(_, status)| (status.state, status.attempt)).collect()
 }
 
@@ -32,20 +32,20 @@ async fn start_is_reported_once_and_only_with_the_lease() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let start = async |store: &Store, attempt, again| {
-        store.link.note_start(&own, "a", attempt, 60_000, again, WITHIN).await.unwrap()
+        store.link.note_start(&own, "a", attempt, 60_000, again, TIMEOUT).await.unwrap()
     };
     assert!(!start(&store, 1, false).await);
     assert_eq!(states(&store, "a").await, []);
     store.push_ids(&["a"]).await;
     store.lease(&own, 1).await;
     let key = store.keys.status("a");
-    store.link.subscribe(&key, WITHIN).await.unwrap();
+    store.link.subscribe(&key, TIMEOUT).await.unwrap();
     // The reply to the first was lost; then to one that never arrived.
     assert!(start(&store, 1, false).await && start(&store, 1, true).await);
     assert!(start(&store, 2, true).await);
     let processing = JobState::Processing;
     assert_eq!(states(&store, "a").await, [(processing, 1), (processing, 2)]);
-    assert_eq!(store.heard().await, ["Processing", "Processing"]);
+    assert_eq!(store.received().await, ["Processing", "Processing"]);
     let ttl: i64 = store.conn.pttl(&key).await.unwrap();
     assert!((1..=60_000).contains(&ttl), "{ttl}");
 }
@@ -88,22 +88,22 @@ async fn parked_request_has_not_ended() {
 #[tokio::test]
 async fn first_state_is_reported_once_with_the_request() {
     let mut store = Store::new().await;
-    let tracked = |id: &str| Placement {
+    let tracked = |id: &str| EnqueueExt {
         reply: Some(store.reply(id)),
         pending: Some("pending".to_owned()),
         tracking: Some(StatusTracking { pending_ms: 30_000, kept_ms: 60_000 }),
-        ..placement(id)
+        ..extended(id)
     };
     let (first, refused) = (tracked("a"), tracked("b"));
-    let place = async |store: &Store, cap, placement: &Placement| {
-        let placements = std::slice::from_ref(placement);
-        let placed = store.link.place(&store.keys, cap, placements, WITHIN).await;
-        placed.unwrap().remove(0).unwrap()
+    let enqueue_ext = async |store: &Store, cap, request: &EnqueueExt| {
+        let requests = std::slice::from_ref(request);
+        let results = store.link.enqueue_ext(&store.keys, cap, requests, TIMEOUT).await;
+        results.unwrap().remove(0).unwrap()
     };
     for _ in 0..2 {
-        assert_eq!(place(&store, 1, &first).await, Placed::Queued);
+        assert_eq!(enqueue_ext(&store, 1, &first).await, EnqueueExtResult::Queued);
     }
-    assert_eq!(place(&store, 1, &refused).await, Placed::Full);
+    assert_eq!(enqueue_ext(&store, 1, &refused).await, EnqueueExtResult::Full);
     assert_eq!(states(&store, "a").await, [(JobState::Pending, 0)]);
     assert_eq!(states(&store, "b").await, []);
     let ttl: i64 = store.conn.pttl(store.keys.status("a")).await.unwrap();
@@ -132,7 +132,7 @@ async fn a_long_message_of_a_joined_call_is_cut_between_characters() {
     };
     let ended = Outcome { call: Some(call), ..outcome("a", Settlement::Done) };
     store.poll(&own, 0, &[ended]).await;
-    let found = store.link.states(&store.keys.status("b"), WITHIN).await.unwrap();
+    let found = store.link.states(&store.keys.status("b"), TIMEOUT).await.unwrap();
     let (_, status) = &found.states[0];
     let error = status.error.as_ref().unwrap();
     assert_eq!((status.state, status.attempt, error.code), (JobState::Error, 3, Code::Timeout));

@@ -3,7 +3,7 @@
 use redcall_store::{Tick, Ticked, UpkeepOps as _};
 use redis::AsyncCommands;
 
-use super::{Store, WITHIN, envelope};
+use super::{Store, TIMEOUT, envelope};
 
 /// Long ago: everything after it is due.
 const START: u64 = 1_700_000_000_000;
@@ -14,7 +14,7 @@ fn ticks(at: &[u64]) -> Vec<Tick> {
 }
 
 async fn tick(store: &Store, cap: u64, known: Option<u64>, at: &[u64]) -> Ticked {
-    store.link.tick(&store.keys, cap, "nightly", known, &ticks(at), WITHIN).await.unwrap()
+    store.link.tick(&store.keys, cap, "nightly", known, &ticks(at), TIMEOUT).await.unwrap()
 }
 
 /// The queue holds exactly these ticks, in order.
@@ -35,14 +35,14 @@ async fn new_schedule_starts_now_for_all_workers() {
     assert!(first.enqueued == 0 && now.abs_diff(first.last_ms) < 5_000, "{first:?} at {now}");
     assert_eq!(last(&mut store).await, Some(first.last_ms));
     // Later workers get the same start.
-    let heard = async |known, at: &[u64]| {
+    let run_tick = async |known, at: &[u64]| {
         let ticked = tick(&store, 0, known, at).await;
         assert_eq!(ticked, Ticked { now_ms: ticked.now_ms, ..first });
     };
-    heard(None, &[]).await;
-    heard(Some(START), &[]).await;
+    run_tick(None, &[]).await;
+    run_tick(Some(START), &[]).await;
     // Nothing before it is missed.
-    heard(None, &[START]).await;
+    run_tick(None, &[START]).await;
     queued(&mut store, &[]).await;
     let ttl: i64 = store.conn.pttl(store.keys.ticks()).await.unwrap();
     assert!((1..=400 * 86_400_000).contains(&ttl) && ttl > 399 * 86_400_000, "{ttl}");
@@ -72,7 +72,7 @@ async fn schedules_of_one_queue_do_not_disturb_each_other() {
     let store = Store::new().await;
     tick(&store, 0, Some(START), &[START + 5]).await;
     let theirs = ticks(&[START + 1]);
-    let other = store.link.tick(&store.keys, 0, "other", Some(START), &theirs, WITHIN);
+    let other = store.link.tick(&store.keys, 0, "other", Some(START), &theirs, TIMEOUT);
     let ticked = other.await.unwrap();
     assert_eq!(ticked, Ticked { enqueued: 1, last_ms: START + 1, ahead_ms: 0, ..ticked });
     assert_eq!(tick(&store, 0, None, &[]).await.last_ms, START + 5);

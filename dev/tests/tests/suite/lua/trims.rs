@@ -3,7 +3,7 @@
 use redcall_store::AnswerOps as _;
 use redis::AsyncCommands;
 
-use super::{Store, WITHIN};
+use super::{Store, TIMEOUT};
 
 /// A frame as workers write it.
 fn frame(attempt: u32, seq: u64) -> String {
@@ -21,7 +21,7 @@ impl Store {
     }
 
     async fn trim(&self, attempt: u32, seq: u64) -> Option<(u32, u64)> {
-        self.link.trim(&self.keys.response("a"), (attempt, seq), 0, WITHIN).await.unwrap()
+        self.link.trim(&self.keys.response("a"), (attempt, seq), 0, TIMEOUT).await.unwrap()
     }
 }
 

@@ -23,7 +23,7 @@ use crate::operation::probes::{try_get, values};
 use crate::support::{Logged, Ran, SettingsFile, failed, unused_address};
 
 /// Longer than any drain of these tests.
-const ENDS_WITHIN: Duration = Duration::from_secs(20);
+const END_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A worker with this log. Killed when dropped.
 struct Worker {
@@ -59,7 +59,7 @@ impl Worker {
         rustix::process::kill_process(pid, Signal::TERM).unwrap();
         let waiting =
             async { eventually("its end", async || self.child.try_wait().unwrap()).await };
-        tokio::time::timeout(ENDS_WITHIN, waiting).await.unwrap()
+        tokio::time::timeout(END_TIMEOUT, waiting).await.unwrap()
     }
 }
 
@@ -190,8 +190,8 @@ async fn panic_is_a_line_of_the_log() {
     let worker = Logged::start("mortal", &[], &env);
     worker.line("\"ready\"").await;
     failed(bench.client().await.call_and_wait("panics", &Value::Null).await);
-    let line: Value = serde_json::from_str(&worker.line("as it was told").await).unwrap();
-    assert_eq!(line["message"], "panic: as it was told");
+    let line: Value = serde_json::from_str(&worker.line("as requested").await).unwrap();
+    assert_eq!(line["message"], "panic: as requested");
     assert!(line["at"].as_str().unwrap().contains("mortal.rs:"), "{line}");
 }
 
@@ -231,8 +231,8 @@ async fn stderr_of_a_loud_command_fills_no_log() {
     let client = bench.client().await;
     assert_eq!(client.call_and_wait("loud", &Value::Null).await.unwrap().data.get(), "1");
     worker.signal(Signal::TERM);
-    let said = worker.line("dropped stderr lines beyond the job's log budget").await;
-    assert!(said.contains("name=\"loud\"") && said.contains("WARN"), "{said}");
+    let warning = worker.line("dropped stderr lines beyond the job's log budget").await;
+    assert!(warning.contains("name=\"loud\"") && warning.contains("WARN"), "{warning}");
     let log = worker.ended().await;
     assert!(log.contains("stopped"), "{log}");
     assert!(log.contains("stderr: a loud line"));
@@ -262,8 +262,8 @@ async fn repeated_warning_is_one_line_and_a_count() {
     let [first, counts @ ..] = lines.as_slice() else { panic!("{log}") };
     assert!(first.contains("WARN") && !first.contains("times more"), "{log}");
     // One, and a further one for each ten seconds that a slow machine takes.
-    let most = 1 + since.elapsed().as_secs() / 10;
-    assert!((1..=most).contains(&(counts.len() as u64)), "{log}");
+    let max = 1 + since.elapsed().as_secs() / 10;
+    assert!((1..=max).contains(&(counts.len() as u64)), "{log}");
     for count in counts {
         assert!(count.contains(" times more: lost the connection to Redis address="), "{log}");
         assert!(count.contains("repeated="), "{log}");

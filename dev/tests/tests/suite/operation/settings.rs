@@ -22,7 +22,7 @@ async fn check(text: &str) -> (SettingsFile, Ran) {
 /// Checks a file with this text, and expects this mistake of this key as the only one.
 async fn mistake(text: &str, key_and_problem: &str, help: &str) {
     let (file, ran) = check(text).await;
-    ran.says(&format!("{}: {key_and_problem} help: {help}", file.arg()));
+    ran.stderr_has(&format!("{}: {key_and_problem} help: {help}", file.arg()));
     assert_eq!((ran.code, ran.stderr.matches('×').count()), (2, 1), "{}", ran.stderr);
     assert_eq!(ran.stdout, "");
 }
@@ -47,7 +47,7 @@ async fn good_settings_are_shown_as_a_mapping() {
     .await;
     // The program is not there yet.
     let program = file.dir().join("./count.sh");
-    ran.says(&format!("`{}` is not an executable file", program.display()));
+    ran.stderr_has(&format!("`{}` is not an executable file", program.display()));
     std::fs::write(&program, "").unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&program, mode).unwrap();
@@ -146,7 +146,7 @@ async fn a_program_that_is_not_there_is_a_mistake() {
 
 #[track_caller]
 fn mistake_of(file: &SettingsFile, ran: &Ran, key_and_problem: &str, help: &str) {
-    ran.says(&format!("{}: {key_and_problem} help: {help}", file.arg()));
+    ran.stderr_has(&format!("{}: {key_and_problem} help: {help}", file.arg()));
     assert_eq!(ran.code, 2);
 }
 
@@ -165,7 +165,7 @@ async fn all_mistakes_of_a_file_are_reported_at_once() {
     let (file, ran) = check("[worker]\nlease = 5\n[jobs.a]\n[extra]\n").await;
     let no_handler = format!("jobs.a: has none of {}", HandlerSettings::KEYS.join(", "));
     for problem in ["worker.lease: needs a unit, but is 5", &no_handler, "extra: unknown section"] {
-        ran.says(&format!("{}: {problem} help: ", file.arg()));
+        ran.stderr_has(&format!("{}: {problem} help: ", file.arg()));
     }
     assert_eq!((ran.code, ran.stderr.matches('×').count()), (2, 3));
 }
@@ -184,16 +184,19 @@ async fn an_unreadable_file_is_a_mistake() {
             }
         };
         let ran = with(missing.to_str().unwrap()).await;
-        ran.says(&format!("{}: there is no such file", missing.display()));
-        ran.says("help: create it, or name another by --settings or REDCALL_SETTINGS");
+        ran.stderr_has(&format!("{}: there is no such file", missing.display()));
+        ran.stderr_has("help: create it, or name another by --settings or REDCALL_SETTINGS");
         assert_eq!(ran.code, 2);
         let ran = with(file.dir().to_str().unwrap()).await;
-        ran.says(&format!("{}: is a directory help: name the file in it", file.dir().display()));
+        ran.stderr_has(&format!(
+            "{}: is a directory help: name the file in it",
+            file.dir().display()
+        ));
         assert_eq!(ran.code, 2);
     }
     let env = BTreeMap::from([("REDCALL_SETTINGS".to_owned(), missing.display().to_string())]);
     let ran = Ran::new("redcall-worker", &["check"], &env).await;
-    ran.says(&format!("{}: there is no such file", missing.display()));
+    ran.stderr_has(&format!("{}: there is no such file", missing.display()));
     assert_eq!(ran.code, 2);
 }
 
@@ -202,7 +205,9 @@ async fn a_mistake_in_the_environment_names_its_variable() {
     let variable = "REDCALL__WORKER__CONCURRENCY";
     let env = BTreeMap::from([(variable.to_owned(), "many".to_owned())]);
     let ran = Ran::new("redcall-worker", &["check"], &env).await;
-    ran.says(&format!("{variable}: worker.concurrency: must be a whole number, but is \"many\""));
+    ran.stderr_has(&format!(
+        "{variable}: worker.concurrency: must be a whole number, but is \"many\""
+    ));
     assert_eq!(ran.code, 2);
 }
 
@@ -212,14 +217,14 @@ async fn silent_redis_is_reported_after_the_mapping() {
     let (file, ran) = check(text).await;
     let help = "Check that Redis runs there. Set `redis.url` in the settings, or REDIS_URL; \
                 `docker compose up` starts one.";
-    ran.says("× Redis at 127.0.0.1:1 cannot be reached");
-    ran.says(&format!("help: {help}"));
+    ran.stderr_has("× Redis at 127.0.0.1:1 cannot be reached");
+    ran.stderr_has(&format!("help: {help}"));
     assert_eq!(ran.code, 2);
     assert!(ran.stdout.starts_with("add  rust "), "{}", ran.stdout);
     assert!(!format!("{ran:?}").contains("sesame"), "{ran:?}");
     // The worker itself: not a mistake of the settings, but it could not run.
     let ran = Ran::new("redcall-worker", &["--settings", file.arg()], &[].into()).await;
-    ran.says(&format!(
+    ran.stderr_has(&format!(
         "Redis at 127.0.0.1:1 cannot be reached Connection refused (os error 111) \
                        help: {help}"
     ));
@@ -230,7 +235,7 @@ async fn silent_redis_is_reported_after_the_mapping() {
 async fn a_worker_with_a_mistake_does_not_start() {
     let file = SettingsFile::new("[jobs.add]\nhandler = 'builtin:ad'");
     let ran = Ran::new("redcall-worker", &["--settings", file.arg()], &[].into()).await;
-    ran.says(&format!("{}: jobs.add.handler: unknown handler `builtin:ad`", file.arg()));
+    ran.stderr_has(&format!("{}: jobs.add.handler: unknown handler `builtin:ad`", file.arg()));
     assert_eq!(ran.code, 2);
 }
 
@@ -254,10 +259,12 @@ async fn wrong_flags_are_reported_with_the_permitted_ones() {
         assert_eq!(ran.code, 2);
     }
     let ran = Ran::new("redcall-worker", &["--queues", "a,b,a", "check"], &[].into()).await;
-    ran.says("× --queues names the queue `a` twice help: Name each queue once.");
+    ran.stderr_has("× --queues names the queue `a` twice help: Name each queue once.");
     assert_eq!(ran.code, 2);
     let ran = Ran::new("redcall-worker", &["--queue", "a"], &[].into()).await;
-    ran.says("unexpected argument '--queue' found tip: a similar argument exists: '--queues'");
+    ran.stderr_has(
+        "unexpected argument '--queue' found tip: a similar argument exists: '--queues'",
+    );
     assert_eq!(ran.code, 2);
 }
 

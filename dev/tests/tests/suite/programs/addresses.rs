@@ -78,7 +78,7 @@ async fn database_that_would_be_ignored_is_an_error() {
         ] {
             let ran = Ran::new(program, args, env).await;
             assert_eq!((ran.code, &*ran.stdout), (2, ""), "{program} {args:?}: {ran:?}");
-            ran.says(expected);
+            ran.stderr_has(expected);
             assert!(!ran.stderr.contains("secret"), "{ran:?}");
         }
     }

@@ -38,7 +38,7 @@ async fn calls_are_counted_and_timed() {
     let job = ["--job", "fail", "--data", "null"];
     let ran = run(&bench, &[&["call"][..], &moment, &job].concat()).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    ran.says("no call was answered");
+    ran.stderr_has("no call was answered");
 }
 
 #[tokio::test]
@@ -75,10 +75,10 @@ async fn a_queue_is_filled_and_drained_with_and_without_answers() {
 async fn queue_of_another_program_is_not_drained() {
     let bench = Bench::new().await;
     let client = bench.client().await;
-    run(&bench, &["drain"]).await.says("no worker serves queue `default`");
+    run(&bench, &["drain"]).await.stderr_has("no worker serves queue `default`");
     let _worker = bench.worker().await;
     client.pause("default").await.unwrap();
-    run(&bench, &["drain"]).await.says("queue `default` is paused");
+    run(&bench, &["drain"]).await.stderr_has("queue `default` is paused");
     client.resume("default").await.unwrap();
     let running = client.request("sleep").data(&serde_json::json!({"ms": 60_000}));
     let ticket = running.submit().await.unwrap();
@@ -88,7 +88,7 @@ async fn queue_of_another_program_is_not_drained() {
     .await;
     let ran = run(&bench, &["drain"]).await;
     assert_eq!(ran.code, 1);
-    ran.says("queue `default` has 1 jobs");
+    ran.stderr_has("queue `default` has 1 jobs");
     assert!(!client.is_paused("default").await.unwrap());
     ticket.cancel().await.unwrap();
 }
@@ -104,7 +104,7 @@ async fn data_is_padded_to_a_size() {
     assert_eq!(request["data"].to_string().len(), 5000);
     let small = run(&bench, &["enqueue", "--size", "5"]).await;
     assert_eq!(small.code, 2, "{small:?}");
-    small.says("name a larger size");
+    small.stderr_has("name a larger size");
 }
 
 /// Returns the output of `redcall-bench` for `scenarios` in a short form.
@@ -118,7 +118,7 @@ async fn scenarios(scenarios: &[&str], fewer: &str) -> Report {
 struct Report(String);
 
 impl Report {
-    fn says(&self, all: &[&str]) {
+    fn has_all(&self, all: &[&str]) {
         for text in all {
             assert!(self.0.contains(text), "no `{text}` in\n{}", self.0);
         }
@@ -147,7 +147,7 @@ const CPU: std::ops::Range<usize> = 5..8;
 #[tokio::test]
 async fn scenarios_run_with_their_baselines() {
     let report = scenarios(&["s1", "s2", "s5", "--samples", "3", "--quiet", "50"], "50").await;
-    report.says(&[" x F1\n", " x F2, ", "; with a capacity of 64 ", "Callers: 100; "]);
+    report.has_all(&[" x F1\n", " x F2, ", "; with a capacity of 64 ", "Callers: 100; "]);
     // Two placements of S1 and of S5, three times S2.
     assert_eq!((report.rows("F1").len(), report.rows("F2").len()), (4, 3));
     assert_eq!(report.rows("Redcall, capacity 64").len(), 3);
@@ -165,13 +165,13 @@ async fn scenarios_run_with_their_baselines() {
     // After a pause each: 20 per second at most.
     assert!(report.rows("Redcall")[5][0] <= 20.0, "{}", report.0);
     let wrong = Ran::new("redcall-bench", &["run", "s0"], &[].into()).await;
-    wrong.says("unknown scenario `s0`. Known:");
+    wrong.stderr_has("unknown scenario `s0`. Known:");
 }
 
 #[tokio::test]
 async fn fire_and_forget_is_measured_with_and_without_a_backlog() {
     let report = scenarios(&["s3", "s4", "s7", "--backlog", "5000"], "50").await;
-    report.says(&["| without answers | ", "| with answers | ", " x none with 5000\n"]);
+    report.has_all(&["| without answers | ", "| with answers | ", " x none with 5000\n"]);
     for jobs in ["0 jobs", "100 jobs", "5000 jobs"] {
         assert_eq!(report.rows(jobs).len(), 1);
     }
@@ -199,7 +199,7 @@ async fn large_payloads_and_memory_are_measured() {
 #[tokio::test]
 async fn latency_and_persistence_are_measured() {
     let report = scenarios(&["s9", "persistence", "--latency", "20"], "1000").await;
-    report.says(&[" x S2 with as many callers", "CPU us per call of the relay: "]);
+    report.has_all(&[" x S2 with as many callers", "CPU us per call of the relay: "]);
     // A call goes to Redis, to the worker, back to Redis and to its caller.
     assert!(report.rows("the same with 20 ms each way")[0][1] > 80_000.0, "{}", report.0);
     for setting in ["none", "everysec", "always"] {

@@ -51,7 +51,7 @@ async fn absent_competitors_are_listed_with_how_to_install_them() {
     assert_eq!(seen, expected);
     let wrong = competitors(empty.path(), &["rk"]).await;
     assert_eq!(wrong.code, 1, "{wrong:?}");
-    wrong.says("unknown competitor `rk`. Known:");
+    wrong.stderr_has("unknown competitor `rk`. Known:");
 }
 
 #[tokio::test]

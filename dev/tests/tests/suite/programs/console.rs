@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::support::{LIVE, Ran, run_with_input};
 
 /// How long a line is waited for.
-const WITHIN: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 type Tokens = mpsc::UnboundedSender<CompletionToken>;
 
@@ -33,7 +33,7 @@ async fn later(request: Request, tokens: State<Tokens>) -> Result<(), HandlerErr
 }
 
 /// A worker of the built-in jobs, of the service `counter`, and of `later`.
-struct Desk {
+struct Setup {
     // First, since it takes its leave of a server that still runs.
     _worker: RunningWorker,
     client: Client,
@@ -42,7 +42,7 @@ struct Desk {
     bench: Bench,
 }
 
-impl Desk {
+impl Setup {
     async fn new() -> Self {
         let mut bench = Bench::new().await;
         bench.settings.services.insert("counter".to_owned(), counter_service());
@@ -67,7 +67,7 @@ impl Desk {
 
     /// Settles the job that `later` has deferred.
     async fn settle(&mut self) {
-        let token = timeout(WITHIN, self.tokens.recv()).await.unwrap().unwrap();
+        let token = timeout(TIMEOUT, self.tokens.recv()).await.unwrap().unwrap();
         assert!(self.client.settle(&token, Ok(json!({"on": true}))).await.unwrap());
     }
 }
@@ -96,7 +96,7 @@ impl Typed {
 
     /// The next line that it prints.
     async fn line(&mut self) -> String {
-        let line = timeout(WITHIN, self.lines.next_line()).await.expect("a line in time");
+        let line = timeout(TIMEOUT, self.lines.next_line()).await.expect("a line in time");
         line.unwrap().unwrap()
     }
 
@@ -113,7 +113,7 @@ impl Typed {
 
     /// Its exit code.
     async fn code(&mut self) -> i32 {
-        let end = timeout(WITHIN, self.child.wait()).await.expect("its end in time");
+        let end = timeout(TIMEOUT, self.child.wait()).await.expect("its end in time");
         end.unwrap().code().unwrap()
     }
 
@@ -131,7 +131,7 @@ impl Typed {
 
 #[tokio::test]
 async fn a_script_prints_the_answer_of_each_line() {
-    let desk = Desk::new().await;
+    let setup = Setup::new().await;
     let lines = [
         "# a comment",
         "",
@@ -153,20 +153,20 @@ async fn a_script_prints_the_answer_of_each_line() {
         "quit",
         "wait is never read",
     ];
-    let ran = desk.script(&[], &lines).await;
+    let ran = setup.script(&[], &lines).await;
     assert_eq!((ran.code, &*ran.stderr), (0, ""));
-    let said: Vec<&str> = ran.stdout.lines().collect();
-    assert_eq!(said[..3], [r#"{"answer":3}"#, r#"{"result":[1, 2]}"#, "-5"]);
-    assert!(said[3].starts_with("queued ") && said[3].ends_with(" on low"), "{}", said[3]);
-    assert_eq!(said[4..6], ["timeout 1m 30s", "timeout 1m 30s"]);
+    let printed: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(printed[..3], [r#"{"answer":3}"#, r#"{"result":[1, 2]}"#, "-5"]);
+    assert!(printed[3].starts_with("queued ") && printed[3].ends_with(" on low"), "{}", printed[3]);
+    assert_eq!(printed[4..6], ["timeout 1m 30s", "timeout 1m 30s"]);
     let counter = [r#""initialized""#, "1010", r#""initialized""#];
-    assert_eq!(said[6..9], counter);
-    assert_eq!(said[9], r#"{"value":-1,"requests":0}"#);
-    assert_eq!(said[10], r#"{"value":1010,"requests":2}"#);
-    assert!(said[11].starts_with("published ") && said[11].ends_with(" on device.7"));
-    assert_eq!(said[12..14], ["timeout default", "device.7: not subscribed"]);
-    assert!(said[14..].join("\n").contains("Usage: publish"), "{said:?}");
-    let queues = desk.script(&[], &["queues", "workers", "help"]).await;
+    assert_eq!(printed[6..9], counter);
+    assert_eq!(printed[9], r#"{"value":-1,"requests":0}"#);
+    assert_eq!(printed[10], r#"{"value":1010,"requests":2}"#);
+    assert!(printed[11].starts_with("published ") && printed[11].ends_with(" on device.7"));
+    assert_eq!(printed[12..14], ["timeout default", "device.7: not subscribed"]);
+    assert!(printed[14..].join("\n").contains("Usage: publish"), "{printed:?}");
+    let queues = setup.script(&[], &["queues", "workers", "help"]).await;
     for shown in ["service:counter", "low", "WAITING", "RUNNING", "with the next nonce"] {
         assert!(queues.stdout.contains(shown), "{shown}: {}", queues.stdout);
     }
@@ -174,7 +174,7 @@ async fn a_script_prints_the_answer_of_each_line() {
 
 #[tokio::test]
 async fn failed_line_prints_its_error_and_the_next_ones_execute() {
-    let desk = Desk::new().await;
+    let setup = Setup::new().await;
     let lines = [
         r#"wait fail {"message": "no"}"#,
         "cal add",
@@ -182,31 +182,31 @@ async fn failed_line_prints_its_error_and_the_next_ones_execute() {
         "service counter execute 1",
         "wait echo 7",
     ];
-    let ran = desk.script(&[], &lines).await;
+    let ran = setup.script(&[], &lines).await;
     assert_eq!((ran.code, &*ran.stdout), (1, "7\n"));
-    ran.says("handler_failed");
-    ran.says("unrecognized subcommand 'cal'");
-    ran.says("the data are not valid JSON: EOF while parsing");
-    ran.says("conflict");
+    ran.stderr_has("handler_failed");
+    ran.stderr_has("unrecognized subcommand 'cal'");
+    ran.stderr_has("the data are not valid JSON: EOF while parsing");
+    ran.stderr_has("conflict");
     // For programs: a line of JSON for each, in their order.
-    let ran = desk.script(&["--json"], &lines).await;
+    let ran = setup.script(&["--json"], &lines).await;
     assert_eq!((ran.code, &*ran.stderr), (1, ""));
-    let said: Vec<Value> =
+    let printed: Vec<Value> =
         ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let code = |said: &Value| said["error"]["code"].as_str().map(str::to_owned);
-    let codes: Vec<_> = said.iter().map(code).collect();
+    let code = |printed: &Value| printed["error"]["code"].as_str().map(str::to_owned);
+    let codes: Vec<_> = printed.iter().map(code).collect();
     let codes: Vec<_> = codes.iter().map(Option::as_deref).collect();
     let invalid = Some("invalid_request");
     assert_eq!(codes, [Some("handler_failed"), invalid, invalid, Some("conflict"), None]);
-    assert_eq!(said[4], json!({"result": 7}));
+    assert_eq!(printed[4], json!({"result": 7}));
 }
 
 #[tokio::test]
 async fn line_without_utf8_fails_and_the_next_ones_execute() {
-    let desk = Desk::new().await;
+    let setup = Setup::new().await;
     for args in [&["console"][..], &["--json", "console"]] {
         let mut command = std::process::Command::new(binary("redcall"));
-        command.args(args).env_clear().envs(&desk.env).stdin(Stdio::piped());
+        command.args(args).env_clear().envs(&setup.env).stdin(Stdio::piped());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let script = b"wait echo 1\nwait echo \"\xff\xfe\"\n\xc3\nwait echo 2\n\xed\xa0\x80";
@@ -215,26 +215,30 @@ async fn line_without_utf8_fails_and_the_next_ones_execute() {
         let ran = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
         let ran: Ran = ran.await.unwrap().into();
         assert_eq!(ran.code, 1, "{ran:?}");
-        let said: Vec<&str> = ran.stdout.lines().collect();
+        let printed: Vec<&str> = ran.stdout.lines().collect();
         if args.len() == 1 {
-            assert_eq!(said, ["1", "2"], "{ran:?}");
+            assert_eq!(printed, ["1", "2"], "{ran:?}");
             assert_eq!(ran.stderr.matches("not valid UTF-8").count(), 3, "{ran:?}");
             continue;
         }
-        let said: Vec<Value> =
-            said.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!((&said[0]["result"], &said[3]["result"]), (&json!(1), &json!(2)), "{said:?}");
+        let printed: Vec<Value> =
+            printed.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            (&printed[0]["result"], &printed[3]["result"]),
+            (&json!(1), &json!(2)),
+            "{printed:?}"
+        );
         for at in [1, 2, 4] {
-            assert_eq!(said[at]["error"]["code"], "invalid_request", "{said:?}");
+            assert_eq!(printed[at]["error"]["code"], "invalid_request", "{printed:?}");
         }
     }
 }
 
 #[tokio::test]
 async fn commands_run_during_further_lines_under_a_nonce() {
-    let mut desk = Desk::new().await;
-    let mut conn = desk.bench.redis.connection().await;
-    let mut console = Typed::start(&[], &desk.env);
+    let mut setup = Setup::new().await;
+    let mut conn = setup.bench.redis.connection().await;
+    let mut console = Typed::start(&[], &setup.env);
     for nonce in 1..3 {
         console.types("command later").await;
         assert!(console.line().await.starts_with(&format!("#{nonce} later sent ")));
@@ -243,7 +247,7 @@ async fn commands_run_during_further_lines_under_a_nonce() {
     // Lines are executed while calls run.
     console.types("wait echo 5").await;
     assert_eq!(console.line().await, "5");
-    desk.settle().await;
+    setup.settle().await;
     assert_eq!(console.line().await, "#1 later success {\"on\":true}");
     console.types("command fail {\"message\": \"no\"}").await;
     assert!(console.line().await.starts_with("#3 fail sent "));
@@ -256,11 +260,11 @@ async fn commands_run_during_further_lines_under_a_nonce() {
         (left == 1).then_some(())
     })
     .await;
-    desk.settle().await;
+    setup.settle().await;
     assert_eq!(console.line().await, "#2 later success {\"on\":true}");
     assert_eq!(console.code().await, 1);
     // Their nonces went along.
-    let client = &desk.client;
+    let client = &setup.client;
     let since = std::time::SystemTime::UNIX_EPOCH;
     let mut results = client.events("command_result").since(since).subscribe().await.unwrap();
     for nonce in ["1", "2"] {
@@ -277,14 +281,14 @@ async fn commands_run_during_further_lines_under_a_nonce() {
 
 #[tokio::test]
 async fn console_shows_and_cancels_jobs_and_prints_events() {
-    let mut desk = Desk::new().await;
-    let mut console = Typed::start(&["--json"], &desk.env);
+    let mut setup = Setup::new().await;
+    let mut console = Typed::start(&["--json"], &setup.env);
     let id = console.answer("call later --track-status 1h").await["id"].take();
     let id = id.as_str().unwrap();
-    let token = timeout(WITHIN, desk.tokens.recv()).await.unwrap().unwrap();
+    let token = timeout(TIMEOUT, setup.tokens.recv()).await.unwrap().unwrap();
     let status = console.answer(&format!("status {id}")).await;
     assert_eq!(status["status"], "Processing", "{status}");
-    desk.client.settle(&token, Ok(1)).await.unwrap();
+    setup.client.settle(&token, Ok(1)).await.unwrap();
     assert_eq!(console.answer(&format!("monitor {id}")).await["status"], "Success");
     // Followed, and cancelled while it is deferred.
     let sent = console.answer("command later").await;
@@ -292,19 +296,20 @@ async fn console_shows_and_cancels_jobs_and_prints_events() {
     let pending = json!({"nonce": 1, "command": "later", "deferred": "on its way"});
     assert_eq!(console.json().await, pending);
     console.types(&format!("cancel {id}")).await;
-    let said = [console.json().await, console.json().await];
-    let (found, end): (Vec<_>, Vec<_>) = said.iter().partition(|said| said.get("found").is_some());
+    let printed = [console.json().await, console.json().await];
+    let (found, end): (Vec<_>, Vec<_>) =
+        printed.iter().partition(|printed| printed.get("found").is_some());
     assert_eq!(found, [&json!({"id": id, "found": "deferred"})]);
     assert_eq!(end[0]["failed"]["code"], "cancelled");
     // Events.
     assert_eq!(console.answer("events news").await, json!({"following": "news"}));
-    desk.client.publish("news", Kind(7), &"first").await.unwrap();
+    setup.client.publish("news", Kind(7), &"first").await.unwrap();
     let event = console.json().await;
     assert_eq!((&event["topic"], &event["event"]["kind"]), (&json!("news"), &json!(7)));
     assert_eq!(event["event"]["context"], "first");
     let gone = json!({"unfollowed": "news", "was_followed": true});
     assert_eq!(console.answer("unfollow news").await, gone);
-    desk.client.publish("news", Kind(7), &"second").await.unwrap();
+    setup.client.publish("news", Kind(7), &"second").await.unwrap();
     assert_eq!(console.answer("wait echo 1").await, json!({"result": 1}));
     let nothing = "follow redcall:{default}:response:none";
     assert_eq!(console.answer(nothing).await["error"]["code"], "not_found");
@@ -333,10 +338,10 @@ async fn lost_redis_is_an_error_and_the_console_continues() {
 
 #[tokio::test]
 async fn interrupted_script_cancels_its_call_and_ends() {
-    let desk = Desk::new().await;
-    let mut conn = desk.bench.redis.connection().await;
+    let setup = Setup::new().await;
+    let mut conn = setup.bench.redis.connection().await;
     for line in [r#"wait sleep {"ms": 60000}"#, r#"command sleep {"ms": 60000}"#] {
-        let mut console = Typed::start(&["--json"], &desk.env);
+        let mut console = Typed::start(&["--json"], &setup.env);
         console.types(line).await;
         console.types("wait echo 1").await;
         eventually("it to run", async || {
@@ -344,7 +349,7 @@ async fn interrupted_script_cancels_its_call_and_ends() {
         })
         .await;
         if line.starts_with("command") {
-            // Its worker may have it before the console says so.
+            // Its worker may have it before the console reports it.
             assert_eq!(console.json().await["command"], "sleep");
         }
         console.interrupt();
@@ -359,7 +364,7 @@ async fn interrupted_script_cancels_its_call_and_ends() {
         .await;
     }
     // So does one that waits for nothing but its next line.
-    let mut console = Typed::start(&[], &desk.env);
+    let mut console = Typed::start(&[], &setup.env);
     console.types("wait echo 1").await;
     assert_eq!(console.line().await, "1");
     console.interrupt();

@@ -45,8 +45,9 @@ impl Seen {
         let found = found.unwrap_or_else(|| panic!("no {check} `{what}`: {:#?}", self.findings));
         assert_eq!(found["level"], level, "{found}");
         if level == "warning" || level == "problem" {
-            let told = |field: &str| found[field].as_str().is_some_and(|text| text.len() > 10);
-            assert!(told("means") && told("do"), "{found}");
+            let is_explained =
+                |field: &str| found[field].as_str().is_some_and(|text| text.len() > 10);
+            assert!(is_explained("means") && is_explained("do"), "{found}");
             assert_ne!(self.code, 0);
         }
     }
@@ -180,7 +181,7 @@ async fn settings_that_are_not_valid_are_named_as_everywhere() {
     let file = SettingsFile::new("[worker]\nconcurrency = 0\n");
     let ran = Ran::new("redcall", &["doctor", "--settings", file.arg()], &Env::new()).await;
     assert_eq!((ran.code, &*ran.stdout), (2, ""));
-    ran.says("worker.concurrency");
+    ran.stderr_has("worker.concurrency");
     for args in [&["doctor", "--call", "add={"][..], &["doctor", "--timeout", "1s"]] {
         assert_eq!(Ran::new("redcall", args, &Env::new()).await.code, 2, "{args:?}");
     }

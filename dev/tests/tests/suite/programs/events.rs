@@ -34,9 +34,9 @@ async fn published_events_are_printed_at_once() {
     };
     publish(&["event", "heartbeat"]).await;
     publish(&["event", "102", "\"not wanted\""]).await;
-    let said = publish(&["4001", "101", r#"{"reason": "door"}"#, "--json"]).await;
-    let id = serde_json::from_str::<Value>(&said).unwrap()["id"].as_str().unwrap().to_owned();
-    assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["topic"], "event");
+    let printed = publish(&["4001", "101", r#"{"reason": "door"}"#, "--json"]).await;
+    let id = serde_json::from_str::<Value>(&printed).unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(serde_json::from_str::<Value>(&printed).unwrap()["topic"], "event");
     assert!(publish(&["event", "1001", "1.50"]).await.contains(" on event"));
     let output = tokio::task::spawn_blocking(|| tail.output()).await.unwrap();
     assert!(output.status.success());
@@ -77,6 +77,6 @@ async fn invalid_event_is_refused_without_asking_redis() {
     assert_eq!(ran.code, 3);
     let bench = Bench::new().await;
     let ran = Ran::new("redcall", &["events", "publish", "a", "any"], &bench.environment()).await;
-    ran.says("`any` is not a valid kind for publishing");
+    ran.stderr_has("`any` is not a valid kind for publishing");
     assert_eq!(ran.code, 2);
 }

@@ -33,14 +33,14 @@ async fn answers(request: Request) -> Result<Json<Value>, HandlerError> {
 }
 
 /// A worker that writes unsafe text, and the environment of a `redcall`.
-struct Desk {
+struct Setup {
     // First, since it takes its leave of a server that still runs.
     _worker: RunningWorker,
     env: BTreeMap<String, String>,
     bench: Bench,
 }
 
-impl Desk {
+impl Setup {
     async fn new() -> Self {
         let bench = Bench::new().await;
         let build = |worker: Worker| worker.handler("fails", fails).handler("answers", answers);
@@ -48,34 +48,34 @@ impl Desk {
     }
 
     /// Runs a verb, with text and with JSON output: both have to be clean.
-    async fn is_clean(&self, args: &[&str], said: bool) {
+    async fn is_clean(&self, args: &[&str], has_text: bool) {
         for args in [args.to_vec(), [&["--json"], args].concat()] {
             let ran = Ran::new("redcall", &args, &self.env).await;
-            clean(&args, &ran, said);
-            if said && args[0] == "--json" {
-                json_says(&ran);
+            clean(&args, &ran, has_text);
+            if has_text && args[0] == "--json" {
+                json_has_text(&ran);
             }
         }
     }
 }
 
 #[track_caller]
-fn clean(args: &[&str], ran: &Ran, said: bool) {
+fn clean(args: &[&str], ran: &Ran, has_text: bool) {
     for text in [&ran.stdout, &ran.stderr] {
         let wrong = text.chars().find(|c| steers(*c));
         assert_eq!(wrong, None, "{args:?} prints {text:?}");
     }
     let text = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(!said || text.contains("2J"), "{args:?} says nothing of it: {text}");
+    assert!(!has_text || text.contains("2J"), "{args:?} reports nothing about it: {text}");
 }
 
 /// JSON keeps its meaning: the text is the one that was sent.
 #[track_caller]
-fn json_says(ran: &Ran) {
+fn json_has_text(ran: &Ran) {
     let lines = ran.stdout.lines().chain(ran.stderr.lines());
-    let said = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let said: Vec<Value> = said.collect();
-    assert!(said.iter().any(|value| holds(value, EVIL)), "{ran:?}");
+    let has_text = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let has_text: Vec<Value> = has_text.collect();
+    assert!(has_text.iter().any(|value| holds(value, EVIL)), "{ran:?}");
 }
 
 fn holds(value: &Value, text: &str) -> bool {
@@ -89,36 +89,36 @@ fn holds(value: &Value, text: &str) -> bool {
 
 #[tokio::test]
 async fn answers_errors_and_statuses_are_printed_clean() {
-    let desk = Desk::new().await;
-    desk.is_clean(&["call", "fails", "--wait"], true).await;
-    desk.is_clean(&["call", "fails", "--stream"], true).await;
-    desk.is_clean(&["call", "answers", "--wait"], true).await;
-    desk.is_clean(&["call", "answers", "--stream"], true).await;
+    let setup = Setup::new().await;
+    setup.is_clean(&["call", "fails", "--wait"], true).await;
+    setup.is_clean(&["call", "fails", "--stream"], true).await;
+    setup.is_clean(&["call", "answers", "--wait"], true).await;
+    setup.is_clean(&["call", "answers", "--stream"], true).await;
     let call = ["call", "fails", "--track-status", "1h", "--json"];
     let receipt: Value =
-        serde_json::from_str(&Ran::new("redcall", &call, &desk.env).await.stdout).unwrap();
+        serde_json::from_str(&Ran::new("redcall", &call, &setup.env).await.stdout).unwrap();
     let id = receipt["id"].as_str().unwrap();
-    desk.is_clean(&["monitor", id], true).await;
-    desk.is_clean(&["status", id], true).await;
+    setup.is_clean(&["monitor", id], true).await;
+    setup.is_clean(&["status", id], true).await;
     // The doctor's findings are text, also as JSON.
-    desk.is_clean(&["doctor", "--call", "fails"], false).await;
+    setup.is_clean(&["doctor", "--call", "fails"], false).await;
     for verb in [["dead", "list"].as_slice(), &["dead", "show", id]] {
-        desk.is_clean(verb, true).await;
+        setup.is_clean(verb, true).await;
     }
-    desk.is_clean(&["call", EVIL, "--wait"], false).await;
-    desk.is_clean(&["cancel", EVIL], true).await;
-    desk.is_clean(&["status", EVIL], true).await;
-    desk.is_clean(&["follow", EVIL], true).await;
-    desk.is_clean(&["dead", "retry", EVIL], true).await;
+    setup.is_clean(&["call", EVIL, "--wait"], false).await;
+    setup.is_clean(&["cancel", EVIL], true).await;
+    setup.is_clean(&["status", EVIL], true).await;
+    setup.is_clean(&["follow", EVIL], true).await;
+    setup.is_clean(&["dead", "retry", EVIL], true).await;
 }
 
 #[tokio::test]
 async fn console_prints_clean() {
-    let desk = Desk::new().await;
+    let setup = Setup::new().await;
     let lines = "wait fails\nstream fails\ncommand fails\nwait answers\ncommand answers\n\
                  status x\u{9b}y\nnonsense\u{202e}\n";
     for args in [&["console"][..], &["--json", "console"]] {
-        let (env, args) = (desk.env.clone(), args.to_vec());
+        let (env, args) = (setup.env.clone(), args.to_vec());
         let owned: Vec<String> = args.iter().map(ToString::to_string).collect();
         let run = move || {
             let args: Vec<&str> = owned.iter().map(String::as_str).collect();
@@ -131,8 +131,8 @@ async fn console_prints_clean() {
 
 #[tokio::test]
 async fn queues_workers_and_events_of_others_are_printed_clean() {
-    let desk = Desk::new().await;
-    let mut conn = desk.bench.redis.connection().await;
+    let setup = Setup::new().await;
+    let mut conn = setup.bench.redis.connection().await;
     // As any client of the same Redis can write it.
     let () = conn.zadd("redcall:queues", EVIL, 1).await.unwrap();
     let () = conn.zadd("redcall:queues", "default", 1).await.unwrap();
@@ -145,11 +145,11 @@ async fn queues_workers_and_events_of_others_are_printed_clean() {
         conn.zadd("redcall:{default}:workers", "w9", crate::support::in_an_hour()).await.unwrap();
     let () = conn.set("redcall:{default}:worker:w9", info.to_string()).await.unwrap();
     let () = conn.rpush("redcall:{default}:queue", EVIL).await.unwrap();
-    desk.is_clean(&["queues"], false).await;
-    desk.is_clean(&["workers"], true).await;
-    desk.is_clean(&["doctor"], false).await;
-    let client = desk.bench.client().await;
+    setup.is_clean(&["queues"], false).await;
+    setup.is_clean(&["workers"], true).await;
+    setup.is_clean(&["doctor"], false).await;
+    let client = setup.bench.client().await;
     client.publish("news", Kind(7), &json!({ "text": EVIL })).await.unwrap();
-    desk.is_clean(&["events", "tail", "news", "--since", "1h", "--limit", "1"], true).await;
-    desk.is_clean(&["dead", "list"], false).await;
+    setup.is_clean(&["events", "tail", "news", "--since", "1h", "--limit", "1"], true).await;
+    setup.is_clean(&["dead", "list"], false).await;
 }

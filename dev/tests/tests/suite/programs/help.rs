@@ -123,12 +123,12 @@ async fn verb_offers_only_flags_that_mean_something_to_it() {
             assert_eq!(ran.code, 2, "{verb} takes {flag}: {ran:?}");
             let ran = Ran::new("redcall-worker", &[flag, "1", verb], &[].into()).await;
             assert_eq!(ran.code, 2, "{flag} is taken before {verb}: {ran:?}");
-            ran.says(flag);
+            ran.stderr_has(flag);
         }
         let file = ["--pid-file", "/nonexistent/pid"];
         let before = Ran::new("redcall-worker", &[&file[..], &[verb]].concat(), &[].into()).await;
-        let behind = Ran::new("redcall-worker", &[&[verb], &file[..]].concat(), &[].into()).await;
-        assert_eq!((before.code, &before.stdout), (3, &behind.stdout), "{before:?}");
+        let after = Ran::new("redcall-worker", &[&[verb], &file[..]].concat(), &[].into()).await;
+        assert_eq!((before.code, &before.stdout), (3, &after.stdout), "{before:?}");
     }
     let help = Ran::new("redcall", &["call", "--help"], &[].into()).await.stdout;
     let (own, global) = help.split_once("Global options:").unwrap();

@@ -105,8 +105,8 @@ async fn full_device_is_reported_by_every_verb_with_its_exit_code() {
     for (verb, input) in verbs(&id) {
         let ran = run(("redcall", &verb, input), &env, full()).await;
         assert_eq!(ran.code, UNWRITTEN, "{verb:?} {input:?}: {ran:?}");
-        ran.says("standard output cannot be written");
-        ran.says("No space left on device");
+        ran.stderr_has("standard output cannot be written");
+        ran.stderr_has("No space left on device");
         if verb.contains(&"--help") || verb[0] == "--version" {
             continue;
         }
@@ -141,7 +141,7 @@ async fn file_size_limit_is_reported() {
     let running = tokio::task::spawn_blocking(move || command.output().unwrap());
     let ran: Ran = running.await.unwrap().into();
     assert_eq!(ran.code, UNWRITTEN, "{ran:?}");
-    ran.says("File too large");
+    ran.stderr_has("File too large");
 }
 
 #[tokio::test]
@@ -152,10 +152,13 @@ async fn unprinted_receipt_names_the_queued_job() {
         let ran = run(("redcall", args, ""), &env, full()).await;
         assert_eq!(ran.code, UNWRITTEN, "{ran:?}");
         let mut conn = bench.redis.connection().await;
-        let asked = redis::cmd("LINDEX").arg(QUEUE).arg(at).to_owned();
-        let element: String = asked.query_async(&mut conn).await.unwrap();
+        let query = redis::cmd("LINDEX").arg(QUEUE).arg(at).to_owned();
+        let element: String = query.query_async(&mut conn).await.unwrap();
         let element: Value = serde_json::from_str(&element).unwrap();
-        ran.says(&format!("The job is queued: {} on default.", element["id"].as_str().unwrap()));
+        ran.stderr_has(&format!(
+            "The job is queued: {} on default.",
+            element["id"].as_str().unwrap()
+        ));
     }
 }
 
@@ -249,7 +252,7 @@ async fn worker_program_reports_a_failed_print() {
         assert_eq!((gone.code, ran.code), codes, "{args:?}: {gone:?} {ran:?}");
         assert_eq!(gone.stderr, "", "{args:?}");
         if ran.code == UNWRITTEN {
-            ran.says("standard output cannot be written");
+            ran.stderr_has("standard output cannot be written");
         }
     }
 }

@@ -18,13 +18,13 @@ use crate::support::seems_served;
 const SIGNALS: [(Signal, i32); 3] = [(Signal::HUP, 129), (Signal::INT, 130), (Signal::TERM, 143)];
 
 /// Queues with a registered worker, whose requests stay where they are.
-struct Desk {
+struct Setup {
     conn: MultiplexedConnection,
     env: BTreeMap<String, String>,
     _bench: Bench,
 }
 
-impl Desk {
+impl Setup {
     async fn new() -> Self {
         let bench = Bench::new().await;
         let mut conn = bench.redis.connection().await;
@@ -80,7 +80,7 @@ async fn code(mut child: Child) -> Option<i32> {
 
 #[tokio::test]
 async fn ending_signals_cancel_the_waited_call_of_every_verb() {
-    let mut desk = Desk::new().await;
+    let mut setup = Setup::new().await;
     let default = "default";
     let waits: [(&[&str], &str, &str); 8] = [
         (&["call", "add", "--wait"], "", default),
@@ -94,32 +94,32 @@ async fn ending_signals_cancel_the_waited_call_of_every_verb() {
     ];
     for (args, input, queue) in waits {
         for (signal, expected) in SIGNALS {
-            let program = desk.start(args, input);
-            let id = desk.id(queue).await;
+            let program = setup.start(args, input);
+            let id = setup.id(queue).await;
             send(&program, signal);
             assert_eq!(code(program).await, Some(expected), "{args:?} {input:?} {signal:?}");
-            assert!(desk.is_cancelled(queue, &id).await, "{args:?} {input:?} {signal:?}");
+            assert!(setup.is_cancelled(queue, &id).await, "{args:?} {input:?} {signal:?}");
         }
     }
 }
 
 #[tokio::test]
 async fn follow_ends_on_each_signal_and_its_job_continues() {
-    let mut desk = Desk::new().await;
+    let mut setup = Setup::new().await;
     let key = "redcall:{default}:response:x";
     let frame = json!({"id": "x", "response_key": key, "type": "progress", "seq": 1, "attempt": 1,
         "data": 1});
-    let () = desk.conn.rpush(key, frame.to_string()).await.unwrap();
+    let () = setup.conn.rpush(key, frame.to_string()).await.unwrap();
     for (signal, expected) in SIGNALS {
-        let mut program = desk.start_into(&["follow", key], "", Stdio::piped());
-        // A program that has printed the frame is following, and hears signals.
+        let mut program = setup.start_into(&["follow", key], "", Stdio::piped());
+        // A program that has printed the frame is following, and receives signals.
         let mut stdout = BufReader::new(program.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         assert!(!line.is_empty());
         send(&program, signal);
         assert_eq!(code(program).await, Some(expected), "{signal:?}");
-        assert!(!desk.is_cancelled("default", "x").await, "{signal:?}");
+        assert!(!setup.is_cancelled("default", "x").await, "{signal:?}");
     }
 }
 
@@ -127,17 +127,17 @@ async fn follow_ends_on_each_signal_and_its_job_continues() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn signal_that_the_parent_ignores_stays_ignored() {
-    let mut desk = Desk::new().await;
+    let mut setup = Setup::new().await;
     let script = "trap '' HUP INT; exec \"$0\" call add --wait";
     let mut command = Command::new("sh");
-    command.args(["-c", script]).arg(binary("redcall")).env_clear().envs(&desk.env);
+    command.args(["-c", script]).arg(binary("redcall")).env_clear().envs(&setup.env);
     let program = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let id = desk.id("default").await;
+    let id = setup.id("default").await;
     send(&program, Signal::HUP);
     send(&program, Signal::INT);
     // Signals come in no order: this one would be overtaken.
-    assert!(!desk.is_cancelled("default", &id).await);
+    assert!(!setup.is_cancelled("default", &id).await);
     send(&program, Signal::TERM);
     assert_eq!(code(program).await, Some(143));
-    assert!(desk.is_cancelled("default", &id).await);
+    assert!(setup.is_cancelled("default", &id).await);
 }

@@ -34,7 +34,7 @@ enum Wrong {
     /// It accepts the connection, and writes nothing.
     Silent,
     /// It writes the same text repeatedly.
-    Says(&'static str),
+    Sends(&'static str),
     /// It answers all that it reads with this.
     Answers(&'static str),
     /// It does, each time after a while.
@@ -51,7 +51,7 @@ async fn wrong(how: Wrong) -> String {
                 loop {
                     match how {
                         Wrong::Silent => std::future::pending().await,
-                        Wrong::Says(text) => stream.write_all(text.as_bytes()).await?,
+                        Wrong::Sends(text) => stream.write_all(text.as_bytes()).await?,
                         Wrong::Answers(text) | Wrong::Slowly(text) => {
                             if stream.read(&mut read).await? == 0 {
                                 return Ok::<_, std::io::Error>(());
@@ -100,8 +100,8 @@ async fn silent_server_is_left_in_time_and_named() {
 #[tokio::test]
 async fn server_that_speaks_something_else_is_left_in_time() {
     for how in [
-        Wrong::Says("SSH-2.0-OpenSSH_9.2\r\n"),
-        Wrong::Says("+OK\r\n"),
+        Wrong::Sends("SSH-2.0-OpenSSH_9.2\r\n"),
+        Wrong::Sends("+OK\r\n"),
         Wrong::Answers("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
         Wrong::Answers("+OK\r\n"),
     ] {
@@ -137,6 +137,6 @@ async fn time_that_connecting_takes_is_taken_from_the_calls() {
     let ran = Ran::new("redcall", &args, &[].into()).await;
     let took = begun.elapsed();
     assert_eq!(ran.code, 1, "{ran:?}");
-    ran.says("deadline_exceeded");
+    ran.stderr_has("deadline_exceeded");
     assert!(took < Duration::from_millis(9000), "{took:?}");
 }

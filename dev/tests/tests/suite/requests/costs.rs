@@ -217,11 +217,11 @@ async fn call_costs_only_the_commands_of_enabled_features() {
     let mut over = Vec::new();
     for (feature, one, many) in COSTS {
         let mut measured = Measured::new(*feature).await;
-        for (batch, most) in [(1, *one), (64, *many)] {
+        for (batch, max) in [(1, *one), (64, *many)] {
             let (cost, commands) = measured.cost(*feature, batch).await;
-            println!("{feature:?} by {batch}: {cost:.2} of {most} ({commands})");
-            if cost > most + SLACK {
-                over.push(format!("{feature:?} by {batch}: {cost:.2}, not {most}: {commands}"));
+            println!("{feature:?} by {batch}: {cost:.2} of {max} ({commands})");
+            if cost > max + SLACK {
+                over.push(format!("{feature:?} by {batch}: {cost:.2}, not {max}: {commands}"));
             }
         }
     }

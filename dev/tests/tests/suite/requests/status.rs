@@ -37,7 +37,7 @@ impl Gate {
     }
 }
 
-/// Waits for its gate; fails as many times as its data say, then answers with its run's number.
+/// Waits for its gate; fails as many times as its data state, then answers with its run's number.
 async fn gated(
     request: Request,
     gate: State<Gate>,
@@ -57,7 +57,7 @@ async fn worker(bench: &Bench, gate: &Gate) -> RunningWorker {
 }
 
 /// States and attempts, as tests compare them.
-fn said(states: &[JobStatus]) -> Vec<(JobState, u32)> {
+fn shown(states: &[JobStatus]) -> Vec<(JobState, u32)> {
     states.iter().map(|status| (status.state, status.attempt)).collect()
 }
 
@@ -83,8 +83,8 @@ fn code(status: &JobStatus) -> Code {
 }
 
 #[track_caller]
-fn is_not_found<T>(asked: Result<T, CallError>) {
-    let error = asked.err().unwrap();
+fn is_not_found<T>(result: Result<T, CallError>) {
+    let error = result.err().unwrap();
     assert_eq!(error.code(), Code::NotFound, "{error}");
 }
 

@@ -268,7 +268,7 @@ async fn dropped_fetches_leave_no_subscription_behind() {
     let fetches = || join_all(tickets.iter().map(|ticket| client.fetch(&ticket.response_key)));
     // Some are dropped before they are subscribed, some afterwards.
     timeout(Duration::from_millis(1), fetches()).await.unwrap_err();
-    let all_heard = async {
+    let all_received = async {
         eventually("all to be subscribed", async || {
             (channels(&mut conn, "{kept}").await == 50).then_some(())
         })
@@ -276,7 +276,7 @@ async fn dropped_fetches_leave_no_subscription_behind() {
     };
     tokio::select! {
         _ = fetches() => panic!("there is no answer"),
-        () = all_heard => {}
+        () = all_received => {}
     }
     // One that stays keeps its channel.
     let stays = client.fetch(&tickets[0].response_key);
@@ -319,7 +319,7 @@ async fn a_call_that_waits_for_a_worker_is_sent_when_one_comes() {
         async move { client.wait_many(calls).await }
     });
     let mut conn = bench.redis.connection().await;
-    eventually("the client to ask again", async || {
+    eventually("the client to check again", async || {
         (carried_out(&mut conn, "zrange").await >= 2).then_some(())
     })
     .await;

@@ -107,16 +107,16 @@ async fn a_wait_that_is_over_withdraws_its_job() {
 #[tokio::test]
 async fn running_worker_is_notified_of_the_withdrawal() {
     let mut still = Still::new().await;
-    let (hear, mut heard) = mpsc::unbounded_channel();
+    let (receive, mut received) = mpsc::unbounded_channel();
     let connector = Connector::new(&still.bench.settings.redis, "worker").unwrap();
-    let sink = move |_: &[u8], told: &[u8]| drop(hear.send(Control::parse(told)));
+    let sink = move |_: &[u8], message: &[u8]| drop(receive.send(Control::parse(message)));
     let worker = Connection::connect(connector, Arc::new(sink)).await.unwrap();
     worker.subscribe(CONTROL, Duration::from_secs(5)).await.unwrap();
     let waiting = tokio::spawn(still.request().wait());
     let id = still.ids(1).await.remove(0);
     let () = still.conn.hset(LIVE, &id, "own").await.unwrap();
     waiting.abort();
-    assert_eq!(heard.recv().await.unwrap(), Some(Control::Cancel(vec![id])));
+    assert_eq!(received.recv().await.unwrap(), Some(Control::Cancel(vec![id])));
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_wait_that_has_ended_withdraws_nothing() {
 #[tokio::test]
 async fn last_moment_answer_is_taken_without_a_withdrawal() {
     let mut still = Still::new().await;
-    // Before it looks for an unannounced answer, after a second.
+    // Before it reads an unannounced answer, after a second.
     let waiting = tokio::spawn(still.request().timeout(Duration::from_millis(950)).wait());
     let id = still.ids(1).await.remove(0);
     // Without a word of it on the channel.

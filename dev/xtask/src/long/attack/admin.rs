@@ -35,9 +35,9 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
         let address = free.into_diagnostic()?;
         let settings = format!("[admin]\nlisten = \"{address}\"\n");
         let rig = Rig::start(&run.worker, &Setup { settings, ..Setup::default() })?;
-        run.note(
-            rig.beside(name, Bounds::default(), |rig| crowd(rig, address, mute, scrapers, lasts))?,
-        );
+        run.note(rig.with_callers(name, Bounds::default(), |rig| {
+            crowd(rig, address, mute, scrapers, lasts)
+        })?);
     }
     Ok(())
 }
@@ -72,14 +72,14 @@ fn crowd(
         }));
     }
     let mut wire = rig.wire()?;
-    let mut looks = || -> miette::Result<f64> {
-        let stats = wire.say(&["INFO", "commandstats"])?.text().unwrap_or_default();
+    let mut reads = || -> miette::Result<f64> {
+        let stats = wire.command(&["INFO", "commandstats"])?.text().unwrap_or_default();
         // One a queue and scrape: workers use it as well, a few times a second.
         let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_hvals:calls="));
         let calls = line.and_then(|line| line.split(',').next()?.parse().ok());
         Ok(calls.unwrap_or(0.0))
     };
-    let (before, since) = (looks()?, Instant::now());
+    let (before, since) = (reads()?, Instant::now());
     let (mut probes, mut failed, mut longest) = (0, 0, Duration::ZERO);
     while since.elapsed() < lasts {
         for path in ["/live", "/ready"] {
@@ -91,7 +91,7 @@ fn crowd(
         std::thread::sleep(Duration::from_millis(50));
     }
     let seconds = since.elapsed().as_secs_f64();
-    let looks = (looks()? - before) / seconds;
+    let reads = (reads()? - before) / seconds;
     stop.store(true, Ordering::Relaxed);
     threads.into_iter().for_each(|thread| drop(thread.join()));
     let rate = (scrapers > 0).then(|| scraped.load(Ordering::Relaxed) as f64 / seconds);
@@ -99,12 +99,12 @@ fn crowd(
     if failed > 0 || longest > PROBE {
         missed.push(format!("{failed} of {probes} probes failed, the longest took {longest:?}"));
     }
-    if looks > COMMANDS {
+    if reads > COMMANDS {
         missed.push(format!(
-            "scrapes asked Redis {looks:.0} times a second, {COMMANDS} are the bound"
+            "scrapes read Redis {reads:.0} times a second, {COMMANDS} are the bound"
         ));
     }
-    let note = format!("{probes} probes within {longest:.0?}, {looks:.0} looks a second");
+    let note = format!("{probes} probes within {longest:.0?}, {reads:.0} reads a second");
     Ok(Figures { rate, note, missed, ..Figures::default() })
 }
 

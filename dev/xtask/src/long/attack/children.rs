@@ -14,7 +14,7 @@ const AT_ONCE: usize = 2;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The worker's own processor time, in cores, that a flood may add to the legitimate calls.
-const MOST_CORES: f64 = 0.5;
+const MAX_CORES: f64 = 0.5;
 
 /// A child: the name of its case, its kind, and its shell script.
 struct Child {
@@ -70,7 +70,9 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
         }
         let rig =
             Rig::start(&run.worker, &Setup { settings: settings(child), ..Setup::default() })?;
-        run.note(rig.beside(child.name, Bounds::default(), |rig| ask(rig, "hostile", lasts))?);
+        run.note(
+            rig.with_callers(child.name, Bounds::default(), |rig| measure(rig, "hostile", lasts))?,
+        );
     }
     Ok(())
 }
@@ -94,7 +96,7 @@ fn settings(child: &Child) -> String {
 }
 
 /// Keeps `AT_ONCE` calls of the job running, and measures the worker's own resources.
-pub(super) fn ask(rig: &Rig, job: &str, lasts: Duration) -> miette::Result<Figures> {
+pub(super) fn measure(rig: &Rig, job: &str, lasts: Duration) -> miette::Result<Figures> {
     let (mut wire, queue, since) = (rig.wire()?, rig.keys.queue(), Instant::now());
     let (before, mut pushed, mut answered) = (rig.worker_time(), 0, 0);
     while since.elapsed() < lasts {
@@ -126,10 +128,8 @@ pub(super) fn ask(rig: &Rig, job: &str, lasts: Duration) -> miette::Result<Figur
         note: format!("{answered} ended, the worker used {cores:.2} cores"),
         ..Figures::default()
     };
-    if cores > MOST_CORES {
-        figures
-            .missed
-            .push(format!("the worker used {cores:.2} cores, {MOST_CORES} are the bound"));
+    if cores > MAX_CORES {
+        figures.missed.push(format!("the worker used {cores:.2} cores, {MAX_CORES} are the bound"));
     }
     Ok(figures)
 }

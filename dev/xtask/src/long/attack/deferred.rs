@@ -46,7 +46,7 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
             "[jobs.deferring]\nprocess = [\"sh\", \"-c\", {script}]\ninstances = {instances}\n"
         );
         let rig = Rig::start(&run.worker, &Setup { settings, ..Setup::default() })?;
-        run.note(rig.beside(name, Bounds::default(), |rig| defer(rig, lasts, instances))?);
+        run.note(rig.with_callers(name, Bounds::default(), |rig| defer(rig, lasts, instances))?);
     }
     Ok(())
 }
@@ -54,9 +54,9 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
 /// Calls the deferring job, once or as often as there is room.
 fn defer(rig: &Rig, lasts: Duration, instances: usize) -> miette::Result<Figures> {
     let (mut wire, queue, since) = (rig.wire()?, rig.keys.queue(), Instant::now());
-    let (mut pushed, most) = (0, if instances == 1 { 1 } else { 20_000 });
+    let (mut pushed, max) = (0, if instances == 1 { 1 } else { 20_000 });
     while since.elapsed() < lasts {
-        if pushed < most && wire.number(&["LLEN", &queue])? < 32 {
+        if pushed < max && wire.number(&["LLEN", &queue])? < 32 {
             let id = format!("d{pushed}");
             let key = rig.keys.response(&id);
             let request =
@@ -68,6 +68,6 @@ fn defer(rig: &Rig, lasts: Duration, instances: usize) -> miette::Result<Figures
         }
     }
     let deferred = wire.number(&["ZCARD", &rig.keys.deferred_ids()])?;
-    let rate = (most > 1).then_some(deferred as f64 / since.elapsed().as_secs_f64());
+    let rate = (max > 1).then_some(deferred as f64 / since.elapsed().as_secs_f64());
     Ok(Figures { rate, note: format!("{deferred} deferred"), ..Figures::default() })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use miette::IntoDiagnostic as _;
 
-use super::children::ask;
+use super::children::measure;
 use super::run::Run;
 use super::stage::rig::{Rig, Setup};
 use super::stage::row::Bounds;
@@ -51,7 +51,9 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
             served.url
         );
         let rig = Rig::start(&run.worker, &Setup { settings, ..Setup::default() })?;
-        run.note(rig.beside(endpoint.name, Bounds::default(), |rig| ask(rig, "hostile", lasts))?);
+        run.note(rig.with_callers(endpoint.name, Bounds::default(), |rig| {
+            measure(rig, "hostile", lasts)
+        })?);
     }
     Ok(())
 }

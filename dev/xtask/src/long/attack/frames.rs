@@ -18,12 +18,12 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
     let name = "forged frames, signed calls";
     if run.wants(name) {
         let rig = Rig::start(&run.worker, &Setup { signed: true, ..Setup::default() })?;
-        run.note(rig.beside(name, Bounds::default(), |rig| forge(rig, lasts))?);
+        run.note(rig.with_callers(name, Bounds::default(), |rig| forge(rig, lasts))?);
     }
     let name = "forged control messages";
     if run.wants(name) {
         let rig = Rig::start(&run.worker, &Setup::default())?;
-        run.note(rig.beside(name, Bounds::default(), |rig| command(rig, lasts))?);
+        run.note(rig.with_callers(name, Bounds::default(), |rig| command(rig, lasts))?);
     }
     Ok(())
 }
@@ -56,7 +56,7 @@ fn forge(rig: &Rig, lasts: Duration) -> miette::Result<Figures> {
                 let key = rig.keys.response(&id);
                 let frames = frames(&id, &key).map(String::into_bytes);
                 wire.push(&key, &frames)?;
-                wire.say(&["PEXPIRE", &key, "10000"])?;
+                wire.command(&["PEXPIRE", &key, "10000"])?;
                 pushed += frames.len();
             }
         }
@@ -81,7 +81,7 @@ fn command(rig: &Rig, lasts: Duration) -> miette::Result<Figures> {
                 "work".to_owned(),
                 junk,
             ] {
-                wire.say(&["SPUBLISH", &channel, &message])?;
+                wire.command(&["SPUBLISH", &channel, &message])?;
                 sent += 1;
             }
         }

@@ -13,7 +13,7 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 /// As far as a bound on scripts is promised.
 const PROMISED: usize = 8 * MIB;
-/// How many small requests lie before and behind the junk that is mixed.
+/// How many small requests lie before and after the junk that is mixed.
 const SMALL: usize = 3000;
 
 /// One kind of junk.
@@ -23,7 +23,7 @@ struct Case {
     count: usize,
     /// `true` if each has a leading id.
     id: bool,
-    /// `true` if small requests lie before and behind them.
+    /// `true` if small requests lie before and after them.
     mixed: bool,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
         }
         let rig = Rig::start(&run.worker, &Setup::default())?;
         let bounds = Bounds { beyond, ..Bounds::default() };
-        run.note(rig.beside(case.name, bounds, |rig| push(rig, case))?);
+        run.note(rig.with_callers(case.name, bounds, |rig| push(rig, case))?);
     }
     Ok(())
 }

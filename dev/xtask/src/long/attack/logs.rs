@@ -17,7 +17,7 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
             continue;
         }
         let rig = Rig::start(&run.worker, &Setup { log, ..Setup::default() })?;
-        run.note(rig.beside(name, Bounds::default(), |rig| chatter(rig, lasts))?);
+        run.note(rig.with_callers(name, Bounds::default(), |rig| chatter(rig, lasts))?);
     }
     Ok(())
 }

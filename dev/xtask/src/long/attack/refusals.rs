@@ -36,7 +36,7 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
             let setup = Setup { concurrency, signed, ..Setup::default() };
             let rig = Rig::start(&run.worker, &setup)?;
             let bounds = Bounds { rate: Some(least), ..Bounds::default() };
-            run.note(rig.beside(&name, bounds, |rig| feed(rig, fields, lasts))?);
+            run.note(rig.with_callers(&name, bounds, |rig| feed(rig, fields, lasts))?);
         }
     }
     Ok(())

@@ -41,7 +41,7 @@ pub(super) fn run(run: &mut Run) -> miette::Result<()> {
         }
         let (settings, jobs) = (SETTINGS.to_owned(), JOBS.to_vec());
         let rig = Rig::start(&run.worker, &Setup { settings, jobs, ..Setup::default() })?;
-        run.note(rig.beside(&name, Bounds::default(), |rig| spoil(rig, &what))?);
+        run.note(rig.with_callers(&name, Bounds::default(), |rig| spoil(rig, &what))?);
     }
     Ok(())
 }
@@ -72,8 +72,8 @@ fn spoil(rig: &Rig, what: &str) -> miette::Result<Figures> {
         let moved = exchange(&mut wire, &key, &aside)?;
         std::thread::sleep(BROKEN);
         match moved {
-            true => wire.say(&["RENAME", &aside, &key])?,
-            false => wire.say(&["DEL", &key])?,
+            true => wire.command(&["RENAME", &aside, &key])?,
+            false => wire.command(&["DEL", &key])?,
         };
         std::thread::sleep(BROKEN);
     }

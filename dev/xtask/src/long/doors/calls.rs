@@ -83,9 +83,9 @@ impl Side {
         address: &str,
         gateway: Option<u32>,
     ) -> miette::Result<Self> {
-        let most = if protocol.shares_link { 1 } else { CLIENTS.into_iter().max().unwrap_or(1) };
+        let max = if protocol.shares_link { 1 } else { CLIENTS.into_iter().max().unwrap_or(1) };
         let programs: miette::Result<Vec<Program>> =
-            (0..most).map(|_| client(place, protocol, case, address)).collect();
+            (0..max).map(|_| client(place, protocol, case, address)).collect();
         let mut programs = programs?;
         programs.iter_mut().try_for_each(ready)?;
         Ok(Self { programs, shares_link: protocol.shares_link, gateway })
@@ -103,7 +103,7 @@ impl Side {
         };
         let (before, since) = (times(), Instant::now());
         for program in &mut *used {
-            program.say(&format!("{lasts} {in_flight}"))?;
+            program.send(&format!("{lasts} {in_flight}"))?;
         }
         let mut took: Vec<u64> = Vec::new();
         for program in used {
@@ -156,6 +156,6 @@ pub(super) fn client(
 pub(super) fn ready(client: &mut Program) -> miette::Result<()> {
     match client.line()?.as_str() {
         "ready" => Ok(()),
-        other => Err(miette!("a client says `{other}`")),
+        other => Err(miette!("a client replied `{other}`")),
     }
 }

@@ -30,10 +30,10 @@ pub(super) fn run(place: &Place, protocol: &Protocol) -> miette::Result<Row> {
     let (before, _) = memory(rig.gateway());
     let held = (protocol.attack)(place, &rig)?;
     // The same connection goes on, while the hostile ones are open.
-    client.say("0 1")?;
+    client.send("0 1")?;
     client.line()?;
     drop(held);
-    client.say("1 1")?;
+    client.send("1 1")?;
     client.line()?;
     let (after, peak) = memory(rig.gateway());
     Ok(Row { name: protocol.name, before, peak, after, bound: protocol.bound })

@@ -4,14 +4,14 @@
 pub(super) struct Case {
     pub(super) name: &'static str,
     /// How its requests end.
-    pub(super) ending: Ending,
+    pub(super) outcome: OutcomeKind,
     /// The feature that its queue uses.
     pub(super) feature: Feature,
 }
 
 /// How a request ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum OutcomeKind {
     Answered,
     /// Fire and forget.
     Done,
@@ -38,22 +38,22 @@ pub(super) enum Feature {
 
 /// The registry.
 pub(super) const CASES: [Case; 12] = [
-    case("plain, answered", Ending::Answered, Feature::None),
-    case("plain", Ending::Done, Feature::None),
-    case("cancelled, answered", Ending::Answered, Feature::Cancelled),
-    case("cancelled", Ending::Done, Feature::Cancelled),
-    case("limited, answered", Ending::Answered, Feature::Limited(1)),
-    case("limited", Ending::Done, Feature::Limited(1)),
-    case("64 keys, answered", Ending::Answered, Feature::Limited(64)),
-    case("parked, answered", Ending::Answered, Feature::Parked),
-    case("run before, answered", Ending::Answered, Feature::RunBefore),
-    case("retried", Ending::Retried, Feature::None),
-    case("lane, answered", Ending::Answered, Feature::Lane),
-    case("lane", Ending::Done, Feature::Lane),
+    case("plain, answered", OutcomeKind::Answered, Feature::None),
+    case("plain", OutcomeKind::Done, Feature::None),
+    case("cancelled, answered", OutcomeKind::Answered, Feature::Cancelled),
+    case("cancelled", OutcomeKind::Done, Feature::Cancelled),
+    case("limited, answered", OutcomeKind::Answered, Feature::Limited(1)),
+    case("limited", OutcomeKind::Done, Feature::Limited(1)),
+    case("64 keys, answered", OutcomeKind::Answered, Feature::Limited(64)),
+    case("parked, answered", OutcomeKind::Answered, Feature::Parked),
+    case("run before, answered", OutcomeKind::Answered, Feature::RunBefore),
+    case("retried", OutcomeKind::Retried, Feature::None),
+    case("lane, answered", OutcomeKind::Answered, Feature::Lane),
+    case("lane", OutcomeKind::Done, Feature::Lane),
 ];
 
-const fn case(name: &'static str, ending: Ending, feature: Feature) -> Case {
-    Case { name, ending, feature }
+const fn case(name: &'static str, outcome: OutcomeKind, feature: Feature) -> Case {
+    Case { name, outcome, feature }
 }
 
 /// The number of requests that a poll settles and leases, and of polls.

@@ -14,7 +14,7 @@ use redcall_store::{
 
 use crate::long::stage::server::PATIENCE;
 
-use super::cases::{Case, Ending, Feature};
+use super::cases::{Case, Feature, OutcomeKind};
 use super::redis::CountedRedis;
 
 const WORKER: &str = "0199a2b47c1e70008000";
@@ -48,7 +48,7 @@ impl<'a> Driver<'a> {
         case: &'a Case,
         size: u32,
     ) -> miette::Result<Self> {
-        redis.wire.say(&["FLUSHALL"])?;
+        redis.wire.command(&["FLUSHALL"])?;
         let settings = RedisSettings {
             url: redis.url(),
             connect_timeout: PATIENCE,
@@ -86,16 +86,16 @@ impl<'a> Driver<'a> {
     pub(super) fn prepare(&mut self, polls: u32) -> miette::Result<()> {
         let queue = self.keys.queue.clone();
         let wire = &mut self.redis.wire;
-        wire.say(&["ZADD", &queue.workers(), FAR, WORKER])?;
+        wire.command(&["ZADD", &queue.workers(), FAR, WORKER])?;
         match self.case.feature {
-            // Its requests are pushed before each poll: a poll sorts all that the queue has.
+            // Its requests are pushed before each poll: a poll partitions all that the queue has.
             Feature::Limited(_) => return Ok(()),
             Feature::None | Feature::RunBefore | Feature::Lane => {}
             Feature::Cancelled => {
-                wire.say(&["ZADD", &queue.cancelled(), FAR, "another"])?;
+                wire.command(&["ZADD", &queue.cancelled(), FAR, "another"])?;
             }
             Feature::Parked => {
-                wire.say(&["SADD", &queue.parked_names(), NAME])?;
+                wire.command(&["SADD", &queue.parked_names(), NAME])?;
             }
         }
         self.push(polls * self.size + BACKLOG)
@@ -113,7 +113,7 @@ impl<'a> Driver<'a> {
         if self.case.feature == Feature::RunBefore {
             let record = r#"{"attempt":1,"fails":1,"crashes":0,"runs":[]}"#;
             for number in requests.clone() {
-                wire.say(&["HSET", &attempts, &id(number), record])?;
+                wire.command(&["HSET", &attempts, &id(number), record])?;
             }
         }
         let elements: Vec<Vec<u8>> = requests.map(|number| element(queue, number)).collect();
@@ -160,7 +160,7 @@ impl<'a> Driver<'a> {
         }
         if take == 0 {
             let queue = self.keys.queue.queue();
-            self.redis.wire.say(&["LMOVE", &queue, &keys.inbox, "LEFT", "RIGHT"])?;
+            self.redis.wire.command(&["LMOVE", &queue, &keys.inbox, "LEFT", "RIGHT"])?;
         }
         let first = self.taken;
         self.taken += self.size;
@@ -180,9 +180,9 @@ impl<'a> Driver<'a> {
     }
 
     fn outcome(&self, id: String) -> Outcome {
-        let settlement = match self.case.ending {
-            Ending::Done => Settlement::Done,
-            Ending::Answered => {
+        let settlement = match self.case.outcome {
+            OutcomeKind::Done => Settlement::Done,
+            OutcomeKind::Answered => {
                 let response_key = self.keys.queue.response(&id);
                 let head = format!(r#"{{"id":"{id}","response_key":"{response_key}""#);
                 let frame = head + r#","type":"result","attempt":1,"data":{"answer":3}}"#;
@@ -192,10 +192,12 @@ impl<'a> Driver<'a> {
                     frame,
                 }
             }
-            Ending::Retried => Settlement::Retry { delay: Duration::from_secs(3600), notice: None },
+            OutcomeKind::Retried => {
+                Settlement::Retry { delay: Duration::from_secs(3600), notice: None }
+            }
         };
         let mut outcome = Outcome::new(id, settlement);
-        if self.case.ending == Ending::Retried {
+        if self.case.outcome == OutcomeKind::Retried {
             outcome.run = format!(r#"{{"attempt":1,"worker":"{WORKER}","code":"handler_failed"}}"#);
         }
         outcome

@@ -66,7 +66,7 @@ impl CountedRedis {
 
     /// Returns the instructions of all scripts since the last count.
     pub(super) fn count(&mut self) -> miette::Result<u64> {
-        self.wire.say(&["ECHO", "count"])?;
+        self.wire.command(&["ECHO", "count"])?;
         let profile = self.folder.join(format!("profile.{}", self.profile));
         self.profile += 1;
         counted(&profile)

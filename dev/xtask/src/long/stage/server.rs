@@ -43,7 +43,7 @@ impl Server {
     }
 
     /// Sends commands in lines of their own, and returns all that is answered.
-    pub(crate) fn say(&self, commands: &str) -> miette::Result<String> {
+    pub(crate) fn run(&self, commands: &str) -> miette::Result<String> {
         let mut stream = UnixStream::connect(&self.socket).into_diagnostic()?;
         // In parallel with the writes: Redis stops reading when its answers pile up.
         let mut reading = BufReader::new(stream.try_clone().into_diagnostic()?);
@@ -62,8 +62,8 @@ impl Server {
     }
 
     /// The texts that Redis answers `command` with.
-    pub(crate) fn ask(&self, command: &str) -> miette::Result<Vec<String>> {
-        let answer = self.say(&format!("{command}\r\n"))?;
+    pub(crate) fn query(&self, command: &str) -> miette::Result<Vec<String>> {
+        let answer = self.run(&format!("{command}\r\n"))?;
         let lines: Result<Vec<String>, _> = answer.as_bytes().lines().collect();
         let lines = lines.into_diagnostic()?;
         // Each text follows its length.

@@ -35,7 +35,7 @@ impl Wire {
     }
 
     /// Sends one command and reads its reply.
-    pub(crate) fn ask(&mut self, words: &[&[u8]]) -> miette::Result<Reply> {
+    pub(crate) fn request(&mut self, words: &[&[u8]]) -> miette::Result<Reply> {
         let mut command = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             command.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
@@ -47,9 +47,9 @@ impl Wire {
     }
 
     /// The same with texts; an error of Redis is one here, too.
-    pub(crate) fn say(&mut self, words: &[&str]) -> miette::Result<Reply> {
+    pub(crate) fn command(&mut self, words: &[&str]) -> miette::Result<Reply> {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        match self.ask(&words)? {
+        match self.request(&words)? {
             Reply::Error(error) => Err(miette!("Redis refuses: {error}")),
             reply => Ok(reply),
         }
@@ -57,7 +57,7 @@ impl Wire {
 
     /// A number; 0 if the reply is something else.
     pub(crate) fn number(&mut self, words: &[&str]) -> miette::Result<i64> {
-        Ok(match self.say(words)? {
+        Ok(match self.command(words)? {
             Reply::Number(number) => number,
             Reply::Text(_) | Reply::Nil | Reply::All(_) | Reply::Error(_) => 0,
         })
@@ -65,7 +65,7 @@ impl Wire {
 
     /// Texts of an array.
     pub(crate) fn texts(&mut self, words: &[&str]) -> miette::Result<Vec<String>> {
-        let Reply::All(all) = self.say(words)? else { return Ok(Vec::new()) };
+        let Reply::All(all) = self.command(words)? else { return Ok(Vec::new()) };
         Ok(all.iter().filter_map(Reply::text).collect())
     }
 
@@ -73,7 +73,7 @@ impl Wire {
     pub(crate) fn push(&mut self, key: &str, elements: &[Vec<u8>]) -> miette::Result<()> {
         let mut words: Vec<&[u8]> = vec![b"RPUSH", key.as_bytes()];
         words.extend(elements.iter().map(Vec::as_slice));
-        match self.ask(&words)? {
+        match self.request(&words)? {
             Reply::Error(error) => Err(miette!("Redis refuses a push: {error}")),
             _ => Ok(()),
         }

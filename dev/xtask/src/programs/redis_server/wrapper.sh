@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the server that stands beside this file, with the libraries unpacked with it.
+# Runs the server that lies next to this file, with the libraries unpacked with it.
 here=${0%/*}
 for folder in @LIBRARIES@; do
     LD_LIBRARY_PATH=$here/$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the valgrind that stands beside this file, with the tools unpacked with it. Debian has them in
+# Runs the valgrind that lies next to this file, with the tools unpacked with it. Debian has them in
 # the first place, older and other systems in the second.
 here=${0%/*}
 for tool in "$here"/unpacked/usr/libexec/valgrind/callgrind-* \

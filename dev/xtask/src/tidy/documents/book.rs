@@ -7,7 +7,7 @@ use crate::tidy::finding::Finding;
 /// The table of contents, from which mdBook takes the pages.
 const SUMMARY: &str = "docs/SUMMARY.md";
 
-/// The folder of the decisions, `NNNN-title.md` each, beside its own overview.
+/// The folder of the decisions, `NNNN-title.md` each, next to its own overview.
 const DECISIONS: &str = "docs/internals/decisions/";
 
 /// Checks the pages of the book, and the numbers of the decisions.

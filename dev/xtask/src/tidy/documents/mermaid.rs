@@ -10,7 +10,7 @@ use crate::tidy::finding::Finding;
 /// The brackets around a node's text, the longer ones first.
 const SHAPES: &[(&str, &str)] = &[("[(", ")]"), ("[", "]"), ("(", ")"), ("{", "}")];
 
-/// The arrow, with or without a text behind it.
+/// The arrow, with or without a text after it.
 const ARROW: &str = "-->";
 
 /// Characters that end a text unless it is in quotes.

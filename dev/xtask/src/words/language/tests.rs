@@ -101,6 +101,15 @@ fn portion_of<'a>(ears: &'a str, MendIt: char) -> bool { // anew
 }
 
 #[test]
+fn banned_names_are_whole_names() {
+    let source =
+        "fn f(within: u8, MOST: u8) -> Told { ends_within_a_second(); \"within\" } // most";
+    let found: Vec<_> = found("a.rs", source).into_iter().map(|(_, _, word)| word).collect();
+    assert_eq!(found, ["within", "most", "told"].map(Word::Banned));
+    assert_eq!(words("Within the most"), []);
+}
+
+#[test]
 fn other_languages_have_comments_too() {
     let comment = |line| (line, Kind::Comment, Word::Banned("anew"));
     assert_eq!(found("a.lua", "local a = 'x' -- anew\n"), [comment(1)]);

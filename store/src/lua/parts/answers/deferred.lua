@@ -11,19 +11,19 @@
 -- How long a record outlives its deadline, in case no worker is there to end it, ms.
 local BEYOND = 604800000
 
--- Stores the record of a request that has to be settled within `within` ms.
-local function keep_deferred(base, id, key, within, fields)
-  local deadline, ttl = string.format('%.0f', now_ms() + within), within + BEYOND
+-- Stores the record of a request that has to be settled within `timeout` ms.
+local function keep_deferred(base, id, key, timeout, fields)
+  local deadline, ttl = string.format('%.0f', now_ms() + timeout), timeout + BEYOND
   -- The only field left of an earlier record that was settled.
   redis.call('HDEL', key, 'by')
-  -- times.lua compares the deadline with `within` to detect a clock that was ahead.
-  redis.call('HSET', key, 'deadline', deadline, 'within', within, unpack(fields))
+  -- times.lua compares the deadline with `timeout` to detect a clock that was ahead.
+  redis.call('HSET', key, 'deadline', deadline, 'within', timeout, unpack(fields))
   undo('DEL', key)
   redis.call('PEXPIRE', key, string.format('%.0f', ttl))
   for i = 1, #fields, 2 do
     if fields[i] == 'status' then
       -- Its states outlive the deadline by their usual TTL.
-      local kept = string.format('%.0f', within + tonumber(fields[i + 1]))
+      local kept = string.format('%.0f', timeout + tonumber(fields[i + 1]))
       redis.call('PEXPIRE', base .. ':status:' .. id, kept, 'GT')
     end
   end

@@ -5,7 +5,7 @@
 -- Derived keys: none.
 -- Cost: one call to TIME where now_ms is used.
 
--- The time of the first look, ms.
+-- The time of the first check, ms.
 local script_time
 
 -- Redis time in ms, the one clock of the deployment: the same within one script.

@@ -5,11 +5,11 @@
 -- ARGV: none of its own.
 -- Returns: nothing.
 -- Derived keys: parked:<name> of the parked names.
--- Cost: O(names with sorted or parked requests).
+-- Cost: O(names with partitioned or parked requests).
 
 -- Returns how many requests wait outside the queue, and true if new requests with an answer are
--- refused. Scheduled, sorted, parked and deferred requests count too, or they could grow without
--- limit.
+-- refused. Scheduled, partitioned, parked and deferred requests count too, or they could grow
+-- without limit.
 local function waiting(schedule, limited, parked, deferred, marked)
   if redis.call('EXISTS', schedule, limited, parked, deferred, marked or deferred) == 0 then
     return 0, false
@@ -19,7 +19,7 @@ local function waiting(schedule, limited, parked, deferred, marked)
     return held, false
   end
   held = held + redis.call('ZCARD', deferred)
-  for _, sorted in ipairs(redis.call('HVALS', limited)) do held = held + sorted end
+  for _, partitioned in ipairs(redis.call('HVALS', limited)) do held = held + partitioned end
   for _, name in ipairs(redis.call('SMEMBERS', parked)) do
     held = held + redis.call('LLEN', parked .. ':' .. name)
   end

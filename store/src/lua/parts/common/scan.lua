@@ -8,7 +8,7 @@
 -- Cost: O(tokens up to the field), about 0.15 us each; `scanned` counts them.
 
 -- Returns the position after the string literal that opens at `at`; nil if `text` ends before.
-local function behind_string(text, at)
+local function after_string(text, at)
   while true do
     at = string.find(text, '["\\]', at + 1)
     if not at then return nil end
@@ -35,13 +35,13 @@ local function find_field(text, at, name)
     scanned = scanned + 1
     local char = string.byte(text, at)
     if char == 34 then
-      local behind = behind_string(text, at)
-      if not behind then return nil end
+      local after = after_string(text, at)
+      if not after then return nil end
       if depth == 0 then
-        local value = string.match(text, '^%s*:%s*()', behind)
-        if value and meaning(string.sub(text, at, behind - 1)) == name then return value end
+        local value = string.match(text, '^%s*:%s*()', after)
+        if value and meaning(string.sub(text, at, after - 1)) == name then return value end
       end
-      at = behind - 1
+      at = after - 1
     elseif char == 91 or char == 123 then
       depth = depth + 1
     elseif depth == 0 then
@@ -55,8 +55,8 @@ end
 -- Returns the literal at `at`, a string's with its quotes; nil if it is another kind of value.
 local function literal_at(text, at)
   if string.byte(text, at) ~= 34 then return string.match(text, '^[%w+.-]+', at) end
-  local behind = behind_string(text, at)
-  return behind and string.sub(text, at, behind - 1)
+  local after = after_string(text, at)
+  return after and string.sub(text, at, after - 1)
 end
 
 -- Returns the text of a top-level string field. The field has to be in the first 4 KiB.

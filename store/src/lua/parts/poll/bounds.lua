@@ -15,7 +15,7 @@ local TOGETHER = 4194304
 
 -- The maximum number of elements that go back from an inbox in one script, in addition to their
 -- bytes.
-local MOST_RETURNED = 1000
+local MAX_RETURNED = 1000
 
 -- The length of a queue that is only known not to be empty.
 local UNCOUNTED = 1000000000

@@ -8,7 +8,7 @@
 
 local exceptions = {
   undo_from = undo_from, text_of = text_of, dead_letter = dead_letter, is_taken = is_taken,
-  create_endings = create_endings, need = need,
+  create_settlements = create_settlements, need = need,
 }
 
 -- Leases an element that is not plain. Returns its id, or nil if it was refused.

@@ -6,7 +6,7 @@
 -- Cost: O(1) per request.
 
 -- Returns a command's reply, or nil: an error is noted, and earlier steps stay valid.
-local function ask(...)
+local function query(...)
   local reply = redis.pcall(...)
   if type(reply) ~= 'table' or not reply.err then return reply end
   if notes[1] ~= '' then return end
@@ -62,11 +62,11 @@ local function keep()
   end
 end
 
--- Pops up to `most` elements of a list, and leases or sorts them until `up_to` requests are taken.
--- Returns how many it took off the list. `is_last` is true if the list is the queue and has one
--- element, and no request of a limited name is sorted.
-local function take_step(key, most, up_to, is_last)
-  local raws = redis.call('LPOP', key, most)
+-- Pops up to `number` elements of a list, and leases or partitions them until `up_to` requests are
+-- taken. Returns how many it took off the list. `is_last` is true if the list is the queue and has
+-- one element, and no request of a limited name is partitioned.
+local function take_step(key, number, up_to, is_last)
+  local raws = redis.call('LPOP', key, number)
   if not raws then return 0 end
   local many, before = #raws, bytes
   popped, popped_from, off = raws, key, many
@@ -82,14 +82,14 @@ local function take_step(key, most, up_to, is_last)
     elseif not rule then
       lease(raws[i])
     elseif not (is_last and limits.lease_only(raws[i], rule, place)) then
-      limits.sort(raws[i], rule, place)
+      limits.partition(raws[i], rule, place)
     end
   end
   for i = #raws, many + 1, -1 do
     redis.call('LPUSH', key, raws[i])
     off, bytes = i - 1, bytes - #raws[i]
   end
-  if moves > 0 then limits.count_sorted() end
+  if moves > 0 then limits.count_partitioned() end
   keep()
   return many
 end
@@ -98,9 +98,9 @@ end
 -- elements are left. A refused element uses no capacity, but it stops after a hundred.
 local function take_list(key, up_to, length)
   local left, known_small = length, nil
-  while left > 0 and kept / 3 < up_to and sorted < 1000 and #notes <= 100 do
-    -- As many as were sorted may be read beyond the capacity.
-    local wanted = math.min(up_to - kept / 3 + sorted, left, 250)
+  while left > 0 and kept / 3 < up_to and partitioned < 1000 and #notes <= 100 do
+    -- As many as were partitioned may be read beyond the capacity.
+    local wanted = math.min(up_to - kept / 3 + partitioned, left, 250)
     if wanted > 1 then
       known_small = known_small or sizes()
       -- May be forbidden to this user: then elements are popped one by one.
@@ -109,9 +109,9 @@ local function take_list(key, up_to, length)
       wanted = ok and small > 1 and small or 1
     end
     if wanted == 1 and bytes > room_limit and bytes > 0 then break end
-    local most = wanted == 1 and '1' or string.format('%d', wanted)
+    local number = wanted == 1 and '1' or string.format('%d', wanted)
     local is_last = length == 1 and key == KEYS[1] and not has_limited
-    local many = lease_step(take_step, key, most, up_to, is_last)
+    local many = lease_step(take_step, key, number, up_to, is_last)
     if many == 0 then break end
     left = left - many
   end

@@ -1,5 +1,5 @@
--- Purpose: requests of limited names, sorted by the key that their limit counts by; part of the
---   scripts that sort them and draw from them, after permits.lua.
+-- Purpose: requests of limited names, partitioned by the key that their limit counts by; part of
+--   the scripts that partition them and draw from them, after permits.lua.
 -- KEYS: none of its own; queue, limited and permits are passed in.
 -- ARGV: none of its own.
 -- Returns: nothing.
@@ -7,9 +7,9 @@
 --   running:<name>:<key>, limited:<name>:<key>, limit_keys:<name>.
 -- Cost: O(1) per request.
 
--- A key of a limited name that has sorted requests is in exactly one list: `rotation` (it is drawn
--- in turn), `held` (the maximum runs), or `throttled` (its rate allows none yet). It is also in
--- `limit_keys`, in which rotation.lua finds keys of no list.
+-- A key of a limited name that has partitioned requests is in exactly one list: `rotation` (it is
+-- drawn in turn), `held` (the maximum runs), or `throttled` (its rate allows none yet). It is also
+-- in `limit_keys`, in which rotation.lua finds keys of no list.
 
 -- Adds a key whose first request goes back to its list in this step.
 local function add_limit_key(base, name, key)

@@ -104,13 +104,13 @@ local function settle_all(at, outcome_count)
       codes[i] = result
       if result == '1' and not goes_on then
         if op ~= 'defer' then ended[#ended + 1] = id end
-        if first < last then endings.finish(op, first, last) end
+        if first < last then settlements.finish(op, first, last) end
       elseif result == 'T' then
         -- The record, status and call of this id belong to another request.
         codes[i] = '1'
         redis.pcall('HDEL', KEYS[4], id)
       end
-      if op == 'defer' then endings.end_cancelled_deferred(id) end
+      if op == 'defer' then settlements.end_cancelled_deferred(id) end
       noted = 0
     else
       outbox_size = before

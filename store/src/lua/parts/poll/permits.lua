@@ -13,7 +13,7 @@ local function limit_of(limit)
 end
 
 -- Per name, true if some of its keys were held at the first permit that was given back: most names
--- have none, and a look for each key would cost more than one for all.
+-- have none, and a check of each key would cost more than one for all.
 local holds = {}
 
 -- Gives back the permit of a lease that ends in this step. Returns the name whose key may continue,

@@ -14,8 +14,8 @@ local function id_of(raw)
   return id and #id <= 64 and id
 end
 
--- The bytes of response keys that this script has looked at.
-local looked = 0
+-- The bytes of response keys that this script has read.
+local read_bytes = 0
 
 -- Returns true if the id of a refused element without a lease belongs to another request: one that
 -- is scheduled, or whose answer waits for its caller. A response key beyond 4 MiB, in one script,
@@ -26,8 +26,8 @@ local function is_taken(id)
   local used = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
   if not used then return false end
   -- The right to measure may be missing.
-  if type(used) == 'number' then looked = looked + used end
-  if looked > 4194304 then return true end
+  if type(used) == 'number' then read_bytes = read_bytes + used end
+  if read_bytes > 4194304 then return true end
   local last = redis.pcall('LINDEX', key, -1)
   local kind = type(last) == 'string'
     and string.match(last, '^{"id":"[%w_-]+","response_key":"[^"]*","type":"(%a+)"')

@@ -64,7 +64,7 @@ end
 
 -- Stores the dead letter of a request that will not run, if it gets one; or parks it, if a live
 -- worker handles its name. Returns the result, if it differs from that of others.
-local function turn_away(at, op, id, key, raw)
+local function refuse(at, op, id, key, raw)
   local note, reason = ARGV[at + 6], ARGV[at + 7]
   if op == 'unknown' then
     local until_ms = redis.call('ZSCORE', KEYS[6], note)
@@ -105,14 +105,14 @@ local function store(at, op, raw, permit)
   elseif op == 'rerun' or op == 'retry' then
     schedule_rerun(id, raw, op, ARGV[at + 6], ARGV[at + 8], permit)
   elseif op == 'defer' then
-    endings.defer(id, raw, at)
+    settlements.defer(id, raw, at)
   elseif op ~= 'answer' and op ~= 'done' then
-    local result = turn_away(at, op, id, key, raw)
+    local result = refuse(at, op, id, key, raw)
     if result then return result end
   end
   local record = KEYS[tonumber(ARGV[at + 9])]
   if record and op ~= 'defer' then
-    endings.end_call(base, record, id, ARGV[at + 3], ARGV[at + 10])
+    settlements.end_call(base, record, id, ARGV[at + 3], ARGV[at + 10])
   end
   if key then push(key, ARGV[at + 3], ARGV[at + 4], KEYS[tonumber(ARGV[at + 5])], id) end
   return '1'
@@ -123,11 +123,11 @@ local function settle(at, op, first, last)
   local id = ARGV[at + 1]
   new_due, new_ttl = nil, has_ttl
   local changes_state, stale = false, false
-  if not endings and (first < last or op == 'defer' or ARGV[at + 9] ~= '0') then
+  if not settlements and (first < last or op == 'defer' or ARGV[at + 9] ~= '0') then
     rare = rare or unusual()
-    endings = rare.create_endings()
+    settlements = rare.create_settlements()
   end
-  if first < last then changes_state, stale = endings.check_state(first, last) end
+  if first < last then changes_state, stale = settlements.check_state(first, last) end
   if stale then op = 'stale' end
   -- Most answers do not need their request.
   local needs_raw = changes_state or (op ~= 'answer' and op ~= 'done')
@@ -152,7 +152,7 @@ local function settle(at, op, first, last)
   end
   if redis.call('HDEL', KEYS[3], id) == 0 then error(LOST, 0) end -- the fence
   if raw then undo('HSET', KEYS[3], id, raw) end
-  if changes_state and not stale then endings.write_state(first, last) end
+  if changes_state and not stale then settlements.write_state(first, last) end
   has_ttl = new_ttl
   if goes_on and may_remove then again[#again + 1] = id end
   if new_due and (not due_at or new_due < due_at or new_due == due_at and id < due_id) then

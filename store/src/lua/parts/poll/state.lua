@@ -10,9 +10,9 @@
 -- at once when it creates the functions. Tables begin with space for one request's entries, since
 -- each growth is a cost.
 
--- The functions of exceptions.lua, special.lua, endings.lua and sorted.lua, created when first
--- needed; that of free.lua, if the queue has permits.
-local limits, create_rare, rare, special, endings, free
+-- The functions of exceptions.lua, special.lua, settlements.lua and partitions.lua, created when
+-- first needed; that of free.lua, if the queue has permits.
+local limits, create_rare, rare, special, settlements, free
 
 -- Id and element of each request that this step has leased, and the number of these entries;
 -- `stored` is true once they are stored.
@@ -51,9 +51,9 @@ local LOST = 'the lease is gone'
 -- how many of them are from earlier steps.
 local bytes, taken, count, kept = 0, { nil, nil, nil }, 0, 0
 
--- Of limited names: the number of entries of `moved` in this step (sorted.lua), and of requests
--- that were sorted; true if a rate throttles a key, and until when (ms) the first.
-local moves, sorted, throttles, due = 0, 0, false, 0
+-- Of limited names: the number of entries of `moved` in this step (partitions.lua), and of requests
+-- that were partitioned; true if a rate throttles a key, and until when (ms) the first.
+local moves, partitioned, throttles, due = 0, 0, false, 0
 
 local function dead_letter(...)
   rare = rare or create_rare()

@@ -33,7 +33,7 @@ end
 -- The number of bytes of frames that one call reads. Sizes are estimated up to 1.3 times too high.
 local MAX_BYTES = tonumber(ARGV[3]) * 1.5
 
--- A short list needs no further look. Without the right to measure, frames are read as they are.
+-- A short list needs no further check. Without the right to measure, frames are read as they are.
 local used = redis.pcall('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', '0')
 local is_long = type(used) == 'number' and used > MAX_BYTES
 local bytes = 0

@@ -1,6 +1,6 @@
--- Purpose: maintain the invariant of limited names: a key that has sorted requests is in exactly
---   one list: `rotation`, `held`, or `throttled`. A key in none of them would never run again. Part
---   of a heartbeat.
+-- Purpose: maintain the invariant of limited names: a key that has partitioned requests is in
+--   exactly one list: `rotation`, `held`, or `throttled`. A key in none of them would never run
+--   again. Part of a heartbeat.
 -- KEYS: 1 limited (hash), 2 permits (hash), 3 throttled (zset), 4 live (hash), 5 control (channel)
 -- ARGV: 1 '1' to repair, '0' only to check, 2 base of the queue's keys, 3 maximum number of keys to
 --   check; then per name: name, maximum that runs at once (0: no limit, -1: unknown), how far ahead
@@ -17,7 +17,7 @@ local repairs, base, left = ARGV[1] == '1', ARGV[2], tonumber(ARGV[3])
 local now, found, moved = now_ms(), {}, false
 
 -- Returns the reply of a command; nil if a value of another type is at the key.
-local function ask(...)
+local function query(...)
   local reply = redis.pcall(...)
   if type(reply) == 'table' and reply.err then return nil end
   return reply
@@ -42,10 +42,10 @@ end
 
 -- Returns true if the request is leased, or if that cannot be read.
 local function is_leased(id)
-  local of = ask('HGET', KEYS[4], id)
+  local of = query('HGET', KEYS[4], id)
   if of == nil then return true end
   local worker = worker_of(of)
-  return worker and worker ~= DEFERRED and ask('HEXISTS', base .. ':leases:' .. worker, id) ~= 0
+  return worker and worker ~= DEFERRED and query('HEXISTS', base .. ':leases:' .. worker, id) ~= 0
 end
 
 -- Returns a function that counts a key in the rotation; it returns nil if that would take too long
@@ -56,43 +56,43 @@ local function reader_of(rotation, length, count)
     if length <= 10000 then
       if not times then
         times = {}
-        for _, one in ipairs(ask('LRANGE', rotation, 0, -1) or {}) do
+        for _, one in ipairs(query('LRANGE', rotation, 0, -1) or {}) do
           times[one] = (times[one] or 0) + 1
         end
       end
       return times[key] or 0
     end
     if count > 8 then return nil end
-    return #(ask('LPOS', rotation, key, 'COUNT', 0) or {})
+    return #(query('LPOS', rotation, key, 'COUNT', 0) or {})
   end
 end
 
 -- Checks requests that count as running for a key but do not run; and the reverse for `permits`.
 local function check_running(name, key, running)
-  for _, id in ipairs(ask('SRANDMEMBER', running, 16) or {}) do
+  for _, id in ipairs(query('SRANDMEMBER', running, 16) or {}) do
     if not is_leased(id) then
       note(name, key, 'running')
       write('SREM', running, id)
       write('HDEL', KEYS[2], id)
-    elseif ask('HEXISTS', KEYS[2], id) == 0 then
+    elseif query('HEXISTS', KEYS[2], id) == 0 then
       note(name, key, 'permits')
       write('HSET', KEYS[2], id, name .. ' ' .. key)
     end
   end
 end
 
--- Checks a key. Returns how many of its requests are sorted; nil if that cannot be read.
+-- Checks a key. Returns how many of its requests are partitioned; nil if that cannot be read.
 local function check_key(rule, key, times_of)
   local name, limit = rule.name, rule.name .. ' ' .. key
   local list = base .. ':limited:' .. name .. ':' .. key
   local running = base .. ':running:' .. name .. ':' .. key
-  local sorted = ask('LLEN', list)
-  local is_held, ready = ask('SISMEMBER', rule.held, key), ask('ZSCORE', KEYS[3], limit)
-  if not sorted or not ask('SCARD', running) then
-    note(name, sorted and running or list, 'type')
+  local partitioned = query('LLEN', list)
+  local is_held, ready = query('SISMEMBER', rule.held, key), query('ZSCORE', KEYS[3], limit)
+  if not partitioned or not query('SCARD', running) then
+    note(name, partitioned and running or list, 'type')
     return nil
   end
-  if sorted == 0 then
+  if partitioned == 0 then
     -- No request waits: remove the key's remains. The rotation drops it by itself.
     write('SREM', rule.keys, key)
     write('SREM', rule.held, key)
@@ -101,10 +101,10 @@ local function check_key(rule, key, times_of)
   end
   check_running(name, key, running)
   local at_once = rule.at_once < 0 and 1 or rule.at_once
-  local may_run = at_once == 0 or ask('SCARD', running) < at_once
+  local may_run = at_once == 0 or query('SCARD', running) < at_once
   local is_throttled = ready and true or false
   local times = times_of(key)
-  if not times then return sorted end
+  if not times then return partitioned end
   local places = times + (is_held == 1 and 1 or 0) + (is_throttled and 1 or 0)
   local what
   if places == 0 then
@@ -116,38 +116,38 @@ local function check_key(rule, key, times_of)
   end
   if what then
     note(name, key, what)
-    if times == 0 and not into_rotation(rule.rotation, key) then return sorted end
+    if times == 0 and not into_rotation(rule.rotation, key) then return partitioned end
     write('SREM', rule.held, key)
     write('ZREM', KEYS[3], limit)
     if times > 1 then write('LREM', rule.rotation, 1 - times, key) end
   end
-  return sorted
+  return partitioned
 end
 
 -- Adds keys that are in a list but not in the set of all keys.
 local function list_keys(rule, length)
-  local all = ask('LRANGE', rule.rotation, 0, math.min(length, 1000)) or {}
-  for _, key in ipairs(ask('SRANDMEMBER', rule.held, 1000) or {}) do all[#all + 1] = key end
+  local all = query('LRANGE', rule.rotation, 0, math.min(length, 1000)) or {}
+  for _, key in ipairs(query('SRANDMEMBER', rule.held, 1000) or {}) do all[#all + 1] = key end
   for _, key in ipairs(all) do
-    if ask('EXISTS', base .. ':limited:' .. rule.name .. ':' .. key) == 1 then
+    if query('EXISTS', base .. ':limited:' .. rule.name .. ':' .. key) == 1 then
       write('SADD', rule.keys, key)
     end
   end
 end
 
 -- The number of throttled keys in all and per name; if there are more than 2,000, only in all.
-local throttled, throttled_of = ask('ZCARD', KEYS[3]), {}
+local throttled, throttled_of = query('ZCARD', KEYS[3]), {}
 if throttled and throttled <= 2000 then
-  for _, limit in ipairs(ask('ZRANGE', KEYS[3], 0, -1)) do
+  for _, limit in ipairs(query('ZRANGE', KEYS[3], 0, -1)) do
     local name = limit_of(limit)
     if name then throttled_of[name] = (throttled_of[name] or 0) + 1 end
   end
 end
 
--- Checks that `limited` has the number of sorted requests of a name. A part of its keys only gives
--- a minimum: one request each.
+-- Checks that `limited` has the number of partitioned requests of a name. A part of its keys only
+-- gives a minimum: one request each.
 local function check_count(name, sum, is_all, keys)
-  local text = ask('HGET', KEYS[1], name)
+  local text = query('HGET', KEYS[1], name)
   if text == nil then return end -- of a wrong type, which is reported elsewhere
   local stored = tonumber(text or 0) or 0
   if not is_all then sum = stored < keys and math.max(sum, keys) or stored end
@@ -163,31 +163,31 @@ end
 
 local function check_name(rule)
   local rotation, held, keys = rule.rotation, rule.held, rule.keys
-  local waiting, full, listed = ask('LLEN', rotation), ask('SCARD', held), ask('SCARD', keys)
+  local waiting, full, listed = query('LLEN', rotation), query('SCARD', held), query('SCARD', keys)
   if not (waiting and full and listed and throttled) then
     local which = not waiting and rotation or not full and held or not listed and keys or KEYS[3]
     return note(rule.name, which, 'type')
   end
   if listed < waiting + full then
     list_keys(rule, waiting)
-    listed = ask('SCARD', keys)
+    listed = query('SCARD', keys)
   end
   local missing = listed - waiting - full
   local is_even = missing == (throttled_of[rule.name] or 0)
   if throttled > 2000 then is_even = missing >= 0 and missing <= throttled end
   local max = math.min(left, is_even and 16 or waiting > 10000 and 8 or 1000)
-  local some = ask('SRANDMEMBER', keys, max) or {}
+  local some = query('SRANDMEMBER', keys, max) or {}
   left = left - #some
   local times_of = reader_of(rotation, waiting, #some)
   local sum = 0
   for _, key in ipairs(some) do
-    local sorted = check_key(rule, key, times_of)
-    sum = sum and sorted and sum + sorted
+    local partitioned = check_key(rule, key, times_of)
+    sum = sum and partitioned and sum + partitioned
   end
   -- Held keys get no turn by themselves: check some of them in each call, however many others there
   -- are.
   if is_even then
-    for _, key in ipairs(ask('SRANDMEMBER', held, math.min(left, 64)) or {}) do
+    for _, key in ipairs(query('SRANDMEMBER', held, math.min(left, 64)) or {}) do
       left = left - 1
       check_key(rule, key, times_of)
     end
@@ -198,7 +198,7 @@ end
 -- Checks requests that have a permit but do not run; and those that run but do not count as
 -- running.
 local function check_permits()
-  local some = ask('HRANDFIELD', KEYS[2], 16, 'WITHVALUES')
+  local some = query('HRANDFIELD', KEYS[2], 16, 'WITHVALUES')
   if not some then return note('', KEYS[2], 'type') end
   for i = 1, #some, 2 do
     local id, name, key = some[i], limit_of(some[i + 1])
@@ -207,7 +207,7 @@ local function check_permits()
       note(name, key, 'permits')
       write('HDEL', KEYS[2], id)
       write('SREM', running, id)
-    elseif name and ask('SISMEMBER', running, id) == 0 then
+    elseif name and query('SISMEMBER', running, id) == 0 then
       note(name, key, 'permits')
       write('SADD', running, id)
     end
@@ -217,7 +217,7 @@ end
 -- Checks keys that are throttled for longer than their rate allows: their times were written while
 -- Redis's clock was ahead.
 local function check_throttled(rules)
-  local last = ask('ZRANGE', KEYS[3], 0, 63, 'REV', 'WITHSCORES') or {}
+  local last = query('ZRANGE', KEYS[3], 0, 63, 'REV', 'WITHSCORES') or {}
   for i = 1, #last, 2 do
     local name, key = limit_of(last[i])
     local rule = rules[name]
@@ -237,7 +237,7 @@ for i = 4, #ARGV, 3 do
     keys = base .. ':limit_keys:' .. name,
   }
 end
-if not ask('HLEN', KEYS[1]) then note('', KEYS[1], 'type') end
+if not query('HLEN', KEYS[1]) then note('', KEYS[1], 'type') end
 check_permits()
 check_throttled(rules)
 for i = 4, #ARGV, 3 do check_name(rules[ARGV[i]]) end

@@ -78,11 +78,11 @@ local deferred = read('ZRANDMEMBER', KEYS[4], 64, 'WITHSCORES')
 for i = 1, #deferred, 2 do
   local record, at = base .. ':deferred:' .. deferred[i], tonumber(deferred[i + 1])
   local known = redis.pcall('HMGET', record, 'within', 'raw')
-  local within = tonumber(known[1]) or known[2] and longest_deferral
-  if within and at > now + within then
+  local timeout = tonumber(known[1]) or known[2] and longest_deferral
+  if timeout and at > now + timeout then
     note('deferred', deferred[i], at)
-    write('ZADD', KEYS[4], 'XX', text(now + within), deferred[i])
-    write('HSET', record, 'deadline', text(now + within))
+    write('ZADD', KEYS[4], 'XX', text(now + timeout), deferred[i])
+    write('HSET', record, 'deadline', text(now + timeout))
   end
 end
 

@@ -1,10 +1,10 @@
 -- Purpose: empty a lane inbox: settle the requests that have ended, give those that were started a
---   real lease, and return all others to the head of the queue, where poll.lua looks at them. Also
+--   real lease, and return all others to the head of the queue, where poll.lua takes them. Also
 --   after a lost reply: requests are found by their ids, whatever else is in the inbox.
 -- KEYS: 1 queue list, 2 lane inbox (list), 3 leases (hash), 4 live (hash), 5 dead (stream), 6 poll
 --   record of the inbox (string), 7 attempts (hash), 8 cancelled (zset), 9 workers (zset)
 -- ARGV: 1 to 9 as in poll_common.lua, but 2 and 3 are not used, and 7 is what the reply answers
---   (number of the inbox and serial, each with a space behind it); 10 count S of outcomes, 11 count
+--   (number of the inbox and serial, each with a space after it); 10 count S of outcomes, 11 count
 --   T of started requests; then S times: id, frame (empty: none), ttl (ms), channel (empty: none);
 --   T ids
 -- Returns: {answers, {id, raw, mark, ...}, back, left, notes}. answers: ARGV 7 and the results of

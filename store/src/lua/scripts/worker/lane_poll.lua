@@ -5,14 +5,14 @@
 --   (stream), 6 workers (zset); keys that must not exist: 7 paused (string), 8 attempts (hash), 9
 --   cancelled (zset), 10 permits (hash), 11 limited names (hash), 12 parked names (set)
 -- ARGV: 1 to 9 as in poll_common.lua, but 2 is 0 to settle only, 7 is what the reply answers
---   (number of the inbox and serial, each with a space behind it), and 8 is not used; 10 count S of
+--   (number of the inbox and serial, each with a space after it), and 8 is not used; 10 count S of
 --   outcomes, at most 1,000; S ids; then runs of outcomes in the order of the ids: ttl (ms; 0: no
 --   answer), channel (empty: none), count C, and C frames if there is an answer
 -- Returns: {answers, length, {raw, ...}, notes, read}. answers: ARGV 7 and the results of all
 --   outcomes, one character each: '1' settled, '0' the inbox is empty: its requests were taken
 --   over, 'E' it has other elements, or a command failed: nothing has changed, and nothing was
 --   taken. length: of the queue afterwards; -1: the queue is paused or has more than plain
---   requests, so poll.lua has to take them; -2: the worker's own lease has ended; -3: not asked
+--   requests, so poll.lua has to take them; -2: the worker's own lease has ended; -3: not requested
 --   for, or the inbox was not empty. Then the requests that are in the inbox now. notes, read: as
 --   in poll.lua.
 -- Derived keys: response:<id> of the outcomes; answers of the queue; those of refusal.lua.
@@ -106,8 +106,8 @@ local function closed()
 end
 
 -- The inbox is settled: an error must not end the script.
-local looked, reason = pcall(closed)
-if not looked then
+local checked, reason = pcall(closed)
+if not checked then
   notes[1], reason = tostring(type(reason) == 'table' and reason.err or reason), -1
 end
 if reason then return reply(reason, {}, 0) end
@@ -126,8 +126,8 @@ while left > 0 and #raws == 0 and #notes <= 100 and notes[1] == '' do
     wanted = ok and small > 1 and small or 1
   end
   if bytes > room_limit and bytes > 0 then break end
-  local most = wanted == 1 and '1' or string.format('%d', wanted)
-  local popped = redis.pcall('LPOP', KEYS[1], most)
+  local number = wanted == 1 and '1' or string.format('%d', wanted)
+  local popped = redis.pcall('LPOP', KEYS[1], number)
   if not popped or popped.err then
     notes[1] = popped and popped.err .. '; LPOP ' .. KEYS[1] or ''
     break

@@ -1,7 +1,7 @@
 -- Purpose: settle a lane inbox with one request: its handler has answered, or no caller waits. It
 --   is on the path of every waited call, so it has one outcome, and no functions of its own.
 -- KEYS: 1 lane inbox (list), 2 its poll record (string), 3 response key (list; only with a frame)
--- ARGV: 1 what the reply answers: number of the inbox and serial, each with a space behind it; then
+-- ARGV: 1 what the reply answers: number of the inbox and serial, each with a space after it; then
 --   only with a frame: 2 the frame, 3 ttl (ms), 4 channel (empty: none)
 -- Returns: ARGV 1 and a character: '1' settled, '0' the inbox is empty: its request was taken over,
 --   'E' it has other elements, or a command failed: nothing has changed, and adopt.lua sorts it out

@@ -36,17 +36,17 @@
 --   parked: number of names with parked requests. Then the leased requests; mark: 'C' cancelled,
 --   else its record (JSON) or empty. state: 1 the queue is paused, 2 the worker's own lease has
 --   ended (it has to send a heartbeat first), else 0; nothing is leased in states 1 and 2. ready: 1
---   if more sorted requests could be leased. due: when a rate allows the next one (ms), 0 for none.
---   more: 0 if poll_fast.lua can do the next poll; above 0 also if this poll has removed the last
---   special request. notes: the errors of leasing and of settling (text, or empty), then the error
---   code of each element that could not be leased and was dead-lettered; nil if all are empty.
---   read: bytes of all elements that were read.
+--   if more partitioned requests could be leased. due: when a rate allows the next one (ms), 0 for
+--   none. more: 0 if poll_fast.lua can do the next poll; above 0 also if this poll has removed the
+--   last special request. notes: the errors of leasing and of settling (text, or empty), then the
+--   error code of each element that could not be leased and was dead-lettered; nil if all are
+--   empty. read: bytes of all elements that were read.
 -- Derived keys: response:<id> and status:<id> of callers that joined a call;
 --   limited:<name>:<key>, rotation:<name>, held:<name>, running:<name>:<key>, limit_keys:<name>,
 --   rate:<name>:<key> of limited names; those of deferred.lua and refusal.lua.
 -- Cost: O(outcomes + taken), and 2 ms per MiB of elements, of which 8 MiB are read, or one element;
---   with limited names O(up to 1,000 sorted) more. An element without an id in its first 4 KiB,
---   over the limit or with a live id cannot be leased and is dead-lettered here.
+--   with limited names O(up to 1,000 partitioned) more. An element without an id in its first 4
+--   KiB, over the limit or with a live id cannot be leased and is dead-lettered here.
 local parked_count, limit_count = tonumber(ARGV[10]), tonumber(ARGV[11])
 local outcome_count, results = tonumber(ARGV[12]), ''
 if outcome_count > 0 then
@@ -65,32 +65,32 @@ local state, only_settles = 0, take < 0
 if paused then
   state = 1
 elseif not only_settles then
-  local alive = ask('ZSCORE', KEYS[8], worker)
+  local alive = query('ZSCORE', KEYS[8], worker)
   if notes[1] == '' and (not alive or tonumber(alive) <= now_ms()) then state = 2 end
 end
 local stopped = only_settles or state > 0 or notes[1] ~= ''
 
 -- An element that a blocked pop has moved belongs to this worker, with or without capacity. One per
--- poll: a pop moves one, and nothing tells the sizes of others.
+-- poll: a pop moves one, and nothing shows the sizes of others.
 local has_popped = false
 if state > 0 and not only_settles then
   local moved = 0
-  for _ = 1, MOST_RETURNED do
-    local raw = moved < TOGETHER and ask('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT')
+  for _ = 1, MAX_RETURNED do
+    local raw = moved < TOGETHER and query('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT')
     if not raw then break end
     moved = moved + #raw
   end
 elseif not stopped then
   if limit_count > 0 then limits = limited() end
   has_popped = lease_step(take_step, KEYS[2], '1', math.huge) > 0
-  take = take + sorted
+  take = take + partitioned
 end
 local more = not stopped and (notes[1] ~= '' or scanned > MAX_SCANNED)
 if not stopped then
   for i = 1, parked_count do
     local key, name = KEYS[tonumber(ARGV[11 + 2 * i])], ARGV[12 + 2 * i]
-    local left = take_list(key, take, ask('LLEN', key) or 0)
-    if left == 0 and redis.call('EXISTS', key) == 0 then ask('SREM', KEYS[7], name) end
+    local left = take_list(key, take, query('LLEN', key) or 0)
+    if left == 0 and redis.call('EXISTS', key) == 0 then query('SREM', KEYS[7], name) end
   end
 end
 
@@ -98,18 +98,19 @@ local ready, length = 0, nil
 if stopped then
   ready = has_limited and limit_count > 0 and state == 0 and 1 or 0
 elseif limit_count == 0 then
-  if take > kept / 3 then length = take_list(KEYS[1], take, ask('LLEN', KEYS[1]) or 0) end
+  if take > kept / 3 then length = take_list(KEYS[1], take, query('LLEN', KEYS[1]) or 0) end
 else
   -- Notes when the first throttled key may continue.
   local function find_due()
-    local first = ask('ZRANGE', KEYS[15], '0', '0', 'WITHSCORES') or {}
+    local first = query('ZRANGE', KEYS[15], '0', '0', 'WITHSCORES') or {}
     throttles, due = first[2] and true, tonumber(first[2] or 0)
   end
   if has_limited then find_due() end
   if throttles and due <= now_ms() then lease_step(limits.wake) end
-  -- Half of the capacity is for sorted requests, alternating if it is one. While the queue holds
-  -- more than is sorted at once, the next key of the rotation is unknown: then they get one.
-  local all = ask('LLEN', KEYS[1]) or 0
+  -- Half of the capacity is for partitioned requests, alternating if it is one. While the queue
+  -- holds more than is partitioned at once, the next key of the rotation is unknown: then they get
+  -- one.
+  local all = query('LLEN', KEYS[1]) or 0
   local max, before = all > 1000 and 1 or take, kept / 3
   if has_limited then
     limits.draw(math.min(max, math.floor((take - kept / 3 + tonumber(ARGV[7]) % 2) / 2)))
@@ -137,16 +138,16 @@ end
 for i = #taken, count + 1, -1 do taken[i] = nil end
 if has_popped then
   -- One command for both lists. The rest of the inbox is for the next polls.
-  length = ask('EXISTS', KEYS[1], KEYS[2]) == 0 and 0 or UNCOUNTED
+  length = query('EXISTS', KEYS[1], KEYS[2]) == 0 and 0 or UNCOUNTED
 elseif take == -2 then
   length = -1
 elseif not length or notes[1] ~= '' then
-  length = ask('LLEN', KEYS[1]) or 0
+  length = query('LLEN', KEYS[1]) or 0
 end
 -- The next poll goes on with the inbox: a length above 0 triggers it.
 if more then length = math.max(length, 1) end
 -- A feature whose last request this poll has removed is found missing by the next.
 local is_special = has_parked or paused or has_history or has_cancelled
   or has_permits or has_limited
-return { results, length, has_parked and ask('SCARD', KEYS[7]) or 0, taken, state, ready, due,
+return { results, length, has_parked and query('SCARD', KEYS[7]) or 0, taken, state, ready, due,
   is_special and 1 or 0, (#notes > 2 or notes[1] ~= '' or notes[2] ~= '') and notes, bytes }

@@ -20,7 +20,7 @@ if take >= 0 then
   if not alive or tonumber(alive) <= now_ms() then
     -- Its worker may be stalled behind a blocked pop, and never call poll.lua.
     local moved = 0
-    for _ = 1, MOST_RETURNED do
+    for _ = 1, MAX_RETURNED do
       local raw = moved < TOGETHER and redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT')
       if not raw then break end
       moved = moved + #raw
@@ -42,10 +42,10 @@ local function settle(count, pushed, notices)
     local first, last = at + 3, at + 2
     if ttl ~= '0' then
       last = last + many
-      local behind, largest, total = first - 11 - from, 0, sent_bytes[channel] or 0
+      local offset, largest, total = first - 11 - from, 0, sent_bytes[channel] or 0
       for i = first, last do
         local frame = ARGV[i]
-        local key, size = prefix .. ARGV[i - behind], #frame
+        local key, size = prefix .. ARGV[i - offset], #frame
         local frames = redis.call('RPUSH', key, frame)
         pushed[1] = pushed[1] + 1
         redis.call('PEXPIRE', key, ttl)
@@ -59,7 +59,7 @@ local function settle(count, pushed, notices)
           sent_bytes[channel], frames = total, table.concat(ARGV, ',', first, last)
         else
           rare = rare or unusual()
-          frames, sent_bytes[channel] = rare.shorten(first, last, behind, sent_bytes[channel] or 0)
+          frames, sent_bytes[channel] = rare.shorten(first, last, offset, sent_bytes[channel] or 0)
         end
         notices[channel] = notices[channel] and notices[channel] .. ',' .. frames or frames
       end
@@ -163,7 +163,7 @@ if take >= 0 then
   end
 
   -- An element that a blocked pop has moved belongs to this worker, with or without capacity. One
-  -- per poll: a pop moves one, and nothing tells the sizes of others.
+  -- per poll: a pop moves one, and nothing shows the sizes of others.
   popped = lease_step(KEYS[2], '1') > 0
   more = full or notes[1] ~= ''
 

@@ -23,7 +23,7 @@ if crashed then
   if not ends or tonumber(ends) > now_ms() then return { -1, 0 } end
 end
 local has_permits = redis.call('EXISTS', KEYS[8]) == 1
-local back, bytes, sorted, failed, now = 0, 0, false, nil, crashed and now_ms()
+local back, bytes, partitioned, failed, now = 0, 0, false, nil, crashed and now_ms()
 
 local function count_crash(id)
   local record, before = recall(KEYS[7], id)
@@ -60,7 +60,7 @@ for _, id in ipairs(redis.call('HKEYS', KEYS[4])) do
   local ok, result = attempt(return_request, id)
   noted = 0
   if ok then
-    back, sorted = back + 1, result or sorted
+    back, partitioned = back + 1, result or partitioned
   else
     failed = text_of(result)
   end
@@ -96,13 +96,13 @@ for i = 12, 13 do
     end
   end
 end
-if sorted then redis.pcall('SPUBLISH', KEYS[11], 'work') end
+if partitioned then redis.pcall('SPUBLISH', KEYS[11], 'work') end
 -- While it holds requests it stays in the registry, so that it is released again.
 if failed then return redis.error_reply(failed) end
 if left == 0 then
   redis.call('DEL', KEYS[4], KEYS[6], KEYS[9], KEYS[14], KEYS[15])
   redis.call('ZREM', KEYS[2], worker)
-  -- Redis may still serve a pop of a worker that died: heartbeats look for it.
+  -- Redis may still serve a pop of a worker that died: heartbeats search for it.
   if not crashed then redis.call('ZREM', KEYS[16], worker) end
 end
 return { back, left }

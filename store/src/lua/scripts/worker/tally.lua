@@ -23,12 +23,12 @@ end
 local all = redis.call('HLEN', KEYS[1])
 local noted = redis.call('HRANDFIELD', KEYS[1],
   math.min(20000, 1000 + math.floor(all / 8)), 'WITHVALUES')
-local bytes, looked, gone = 0, 0, {}
+local bytes, counted, gone = 0, 0, {}
 for i = 1, #noted, 2 do
   local what = noted[i]
   -- Names with a leading colon are fields of this script.
   if string.sub(what, 1, 1) ~= ':' then
-    looked = looked + 1
+    counted = counted + 1
     if redis.call('EXISTS', base .. ':' .. what) == 1 then
       bytes = bytes + (tonumber(noted[i + 1]) or 0)
     else
@@ -37,7 +37,7 @@ for i = 1, #noted, 2 do
   end
 end
 if added_at then all = all - 2 end
-if looked > 0 and all > looked then bytes = bytes * all / looked end
+if counted > 0 and all > counted then bytes = bytes * all / counted end
 for i = 1, #gone, 500 do
   redis.call('HDEL', KEYS[1], unpack(gone, i, math.min(i + 499, #gone)))
 end

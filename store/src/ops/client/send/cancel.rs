@@ -15,7 +15,7 @@ script! {
     /// Withdraw requests.
     CANCEL = "client/cancel", Runs, of Client;
     with UNDO, LIVE, BYTES, KEPT, ANSWERS, RECORD, STATUS, SCAN, JOINED, CALLS, DEFERRED;
-    read |value, asked| found(value, asked).map(|all| Reading::counted(all.0.len(), all))
+    read |value, count| found(value, count).map(|all| Reading::counted(all.0.len(), all))
 }
 
 /// One request to withdraw.

@@ -10,7 +10,7 @@ use redcall_common::keys::QueueKeys;
 use redis::Value;
 use tokio::sync::watch;
 
-use super::push::{PushQuestions, PushReply, add_pushes, add_questions, push_reply};
+use super::push::{PushChecks, PushReply, add_checks, add_pushes, push_reply};
 use crate::connection::{Connector, Direct, Peer};
 use crate::error::{Cause, StoreError};
 
@@ -47,7 +47,7 @@ pub struct PushForm {
     forgets: bool,
     /// The number of elements of each command.
     counts: Vec<usize>,
-    questions: PushQuestions,
+    checks: PushChecks,
 }
 
 /// A push.
@@ -57,8 +57,8 @@ pub struct DirectWrite<'a> {
     pub keys: &'a QueueKeys,
     /// The elements, in order. There may be none.
     pub elements: &'a [&'a str],
-    /// The questions behind them.
-    pub questions: PushQuestions,
+    /// The checks behind them.
+    pub checks: PushChecks,
     /// Response keys of the queue to be deleted.
     pub forget: &'a [String],
     /// Redis time.
@@ -121,15 +121,15 @@ impl DirectPush {
 
     /// Adds a push to the next write, as [`SendOps::push`](crate::SendOps::push).
     pub fn add(&mut self, write: &DirectWrite<'_>) -> PushForm {
-        let DirectWrite { keys, elements, questions, forget, now_ms } = *write;
+        let DirectWrite { keys, elements, checks, forget, now_ms } = *write;
         let mut pipe = redis::pipe();
         if !forget.is_empty() {
             pipe.cmd("UNLINK").arg(forget);
         }
         let counts = add_pushes(&mut pipe, &keys.queue(), elements);
-        add_questions(&mut pipe, keys, questions, now_ms);
+        add_checks(&mut pipe, keys, checks, now_ms);
         self.direct.add_packed(&pipe.get_packed_pipeline());
-        PushForm { forgets: !forget.is_empty(), counts, questions }
+        PushForm { forgets: !forget.is_empty(), counts, checks }
     }
 
     /// Writes what was added, as far as the socket takes it now. [`Poll::Pending`]: the waker is
@@ -161,7 +161,7 @@ impl DirectPush {
             // On failure, the keys expire by their TTL.
             replies.next();
         }
-        Poll::Ready(push_reply(form.counts.clone(), form.questions, &mut replies))
+        Poll::Ready(push_reply(form.counts.clone(), form.checks, &mut replies))
     }
 
     /// Waits for the end of a connection on which no reply is expected.
@@ -173,7 +173,7 @@ impl DirectPush {
 
 impl PushForm {
     fn replies(&self) -> usize {
-        let PushQuestions { workers, outside } = self.questions;
+        let PushChecks { workers, outside } = self.checks;
         usize::from(self.forgets)
             + self.counts.len()
             + usize::from(workers)

@@ -31,8 +31,8 @@ impl Connection {
             Durability::Fsynced => pipe.cmd("WAITAOF").arg(1).arg(0).arg(ms),
         };
         let (mut conn, generation) = self.connection(timeout).await?;
-        let asking = pipe.query_async::<Vec<Value>>(&mut conn).map_err(StoreError::of_driver);
-        let mut reached = self.during(generation, asking).await?;
+        let query = pipe.query_async::<Vec<Value>>(&mut conn).map_err(StoreError::of_driver);
+        let mut reached = self.during(generation, query).await?;
         match reached.pop() {
             Some(Value::Int(replicas)) => Ok(replicas > 0),
             Some(Value::Array(counts)) => Ok(matches!(counts.first(), Some(Value::Int(1..)))),

@@ -14,19 +14,19 @@ pub(crate) mod cancel;
 pub(crate) mod direct;
 pub(crate) mod durable;
 pub(crate) mod enqueue;
-pub(crate) mod place;
+pub(crate) mod enqueue_ext;
 pub(crate) mod push;
 pub(crate) mod served;
 
 pub use cancel::{CancelRequest, Cancellation};
 pub use direct::{DirectOpener, DirectPush, DirectWrite, Doubt, PushForm};
 pub use enqueue::{Enqueued, Item, Waited};
-pub use place::{Idempotency, Placed, Placement, StatusTracking};
-pub use push::{HeldRequests, PushQuestions, PushReply};
+pub use enqueue_ext::{EnqueueExt, EnqueueExtResult, Idempotency, StatusTracking};
+pub use push::{HeldRequests, PushChecks, PushReply};
 
 /// Returns the scripts of this folder.
 pub(crate) fn scripts() -> Vec<&'static Script> {
-    vec![&enqueue::ENQUEUE, &place::PLACE, &cancel::CANCEL]
+    vec![&enqueue::ENQUEUE, &enqueue_ext::ENQUEUE_EXT, &cancel::CANCEL]
 }
 
 /// Sends requests, and withdraws them.
@@ -84,7 +84,7 @@ pub trait SendOps {
     ) -> impl Future<Output = Result<Enqueued, StoreError>> + Send;
 
     /// Pushes `elements` in order by plain commands and, in the same write, deletes the response
-    /// keys in `forget` and asks `questions`. It checks nothing before: the reply tells what is to
+    /// keys in `forget` and runs `checks`. It checks nothing before: the reply shows what is to
     /// be removed again by [`SendOps::unpush`].
     ///
     /// # Errors
@@ -95,7 +95,7 @@ pub trait SendOps {
         &self,
         keys: &QueueKeys,
         elements: &[&str],
-        questions: PushQuestions,
+        checks: PushChecks,
         forget: &[String],
         timeout: Duration,
     ) -> impl Future<Output = Result<PushReply, StoreError>> + Send;
@@ -124,20 +124,20 @@ pub trait SendOps {
         timeout: Duration,
     ) -> impl Future<Output = Result<HeldRequests, StoreError>> + Send;
 
-    /// Places each of `placements`, in order and in one write. Returns one result each.
-    /// `max_length` 0 means no cap.
+    /// Enqueues each of `requests`, in order and in one write, by the extended script. Returns one
+    /// result each. `max_length` 0 means no cap.
     ///
     /// # Errors
     ///
-    /// After [`StoreError::Lost`] any of them may have been placed. A repeated placement under the
-    /// same id has no effect. An error among the results: Redis has refused that placement.
-    fn place(
+    /// After [`StoreError::Lost`] any of them may have been enqueued. A repetition under the same
+    /// id has no effect. An error among the results: Redis has refused that request.
+    fn enqueue_ext(
         &self,
         keys: &QueueKeys,
         max_length: u64,
-        placements: &[Placement],
+        requests: &[EnqueueExt],
         timeout: Duration,
-    ) -> impl Future<Output = Result<Vec<Result<Placed, StoreError>>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Result<EnqueueExtResult, StoreError>>, StoreError>> + Send;
 
     /// Returns `true` if a live worker serves the queue now, by Redis's own clock. A script checks
     /// again when it pushes.
@@ -166,16 +166,16 @@ impl SendOps for Connection {
             timeout: Duration
         ) -> Result<Enqueued, StoreError>;
         fn push(
-            &self, keys: &QueueKeys, elements: &[&str], questions: PushQuestions,
+            &self, keys: &QueueKeys, elements: &[&str], checks: PushChecks,
             forget: &[String], timeout: Duration
         ) -> Result<PushReply, StoreError>;
         fn unpush(
             &self, keys: &QueueKeys, elements: &[&str], timeout: Duration
         ) -> Result<Vec<bool>, StoreError>;
         fn held_by(&self, keys: &QueueKeys, timeout: Duration) -> Result<HeldRequests, StoreError>;
-        fn place(
-            &self, keys: &QueueKeys, max_length: u64, placements: &[Placement], timeout: Duration
-        ) -> Result<Vec<Result<Placed, StoreError>>, StoreError>;
+        fn enqueue_ext(
+            &self, keys: &QueueKeys, max_length: u64, requests: &[EnqueueExt], timeout: Duration
+        ) -> Result<Vec<Result<EnqueueExtResult, StoreError>>, StoreError>;
         fn is_served(&self, keys: &QueueKeys, timeout: Duration) -> Result<bool, StoreError>;
     }
 }

@@ -1,4 +1,4 @@
-//! Pushing requests by plain commands, without a script. Questions about the queue follow in the
+//! Pushing requests by plain commands, without a script. Checks of the queue follow in the
 //! same write, and a request that should not have been pushed is removed again.
 
 use std::time::Duration;
@@ -20,17 +20,17 @@ const ELEMENTS_MAX: usize = 256;
 /// the other keys of one EXISTS.
 const MARK_WEIGHT: usize = 5;
 
-/// The questions to Redis behind the pushes of a write.
+/// The checks in Redis after the pushes of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PushQuestions {
+pub struct PushChecks {
     /// The number of live workers, for callers that wait.
     pub workers: bool,
     /// Whether requests wait outside of the list.
     pub outside: bool,
 }
 
-impl PushQuestions {
-    /// No question.
+impl PushChecks {
+    /// No check.
     pub const NONE: Self = Self { workers: false, outside: false };
 }
 
@@ -42,7 +42,7 @@ pub struct PushReply {
     pub commands: Vec<(usize, Result<u64, StoreError>)>,
     /// `true` if a live worker serves the queue; `None` if that is unknown.
     pub served: Option<bool>,
-    /// `true` if requests may wait outside of the list: scheduled, sorted, parked or deferred.
+    /// `true` if requests may wait outside of the list: scheduled, partitioned, parked or deferred.
     pub outside: bool,
     /// `true` if the answers kept on the queue are at their limit.
     pub answers_full: bool,
@@ -53,7 +53,7 @@ pub struct PushReply {
 pub struct HeldRequests {
     /// Those in the list.
     pub queued: u64,
-    /// Those that are scheduled, sorted, parked or deferred.
+    /// Those that are scheduled, partitioned, parked or deferred.
     pub outside: u64,
 }
 
@@ -62,7 +62,7 @@ impl Connection {
         &self,
         keys: &QueueKeys,
         elements: &[&str],
-        questions: PushQuestions,
+        checks: PushChecks,
         forget: &[String],
         timeout: Duration,
     ) -> Result<PushReply, StoreError> {
@@ -73,7 +73,7 @@ impl Connection {
             pipe.cmd("UNLINK").arg(forget);
         }
         let counts = add_pushes(&mut pipe, &keys.queue(), elements);
-        add_questions(&mut pipe, keys, questions, self.now_ms());
+        add_checks(&mut pipe, keys, checks, self.now_ms());
         let sending = pipe.query_async::<Vec<RedisResult<Value>>>(&mut conn);
         let replies = self.during(generation, sending.map_err(StoreError::of_driver)).await?;
         let mut replies = replies.into_iter().map(|reply| reply.map_err(StoreError::of_driver));
@@ -81,7 +81,7 @@ impl Connection {
             // On failure, the keys expire by their TTL.
             replies.next();
         }
-        push_reply(counts, questions, &mut replies)
+        push_reply(counts, checks, &mut replies)
     }
 
     pub(crate) async fn unpush(
@@ -138,17 +138,12 @@ pub(super) fn add_pushes(pipe: &mut Pipeline, queue: &str, mut elements: &[&str]
     counts
 }
 
-pub(super) fn add_questions(
-    pipe: &mut Pipeline,
-    keys: &QueueKeys,
-    questions: PushQuestions,
-    now_ms: u64,
-) {
-    if questions.workers {
+pub(super) fn add_checks(pipe: &mut Pipeline, keys: &QueueKeys, checks: PushChecks, now_ms: u64) {
+    if checks.workers {
         let ends = now_ms.saturating_add(2 * millis(LONGEST_LEASE));
         pipe.cmd("ZCOUNT").arg(keys.workers()).arg(now_ms).arg(ends);
     }
-    if questions.workers || questions.outside {
+    if checks.workers || checks.outside {
         let exists = pipe.cmd("EXISTS");
         exists.arg(keys.schedule()).arg(keys.limited_names()).arg(keys.parked_names());
         exists.arg(keys.deferred_ids());
@@ -159,10 +154,10 @@ pub(super) fn add_questions(
     }
 }
 
-/// Reads the replies to the pushes and the questions.
+/// Reads the replies to the pushes and the checks.
 pub(crate) fn push_reply(
     counts: Vec<usize>,
-    questions: PushQuestions,
+    checks: PushChecks,
     replies: &mut impl Iterator<Item = Result<Value, StoreError>>,
 ) -> Result<PushReply, StoreError> {
     let mut next = || replies.next().ok_or(StoreError::Unexpected("RPUSH"));
@@ -175,12 +170,12 @@ pub(crate) fn push_reply(
         commands.push((count, length));
     }
     let mut reply = PushReply { commands, served: None, outside: true, answers_full: false };
-    // A refused question leaves its answer unknown.
-    if questions.workers {
+    // A refused check leaves its answer unknown.
+    if checks.workers {
         let live = next()?.ok();
         reply.served = live.map(|live| read::<Whole>("ZCOUNT", live)).transpose()?.map(|n| n.0 > 0);
     }
-    if questions.workers || questions.outside {
+    if checks.workers || checks.outside {
         match next()?.ok().map(|count| read::<Whole>("EXISTS", count)).transpose()? {
             Some(count) => {
                 let count = count.count();
@@ -196,9 +191,9 @@ pub(crate) fn push_reply(
 /// Reads the counts, without the parked requests, and the names of those.
 pub(crate) fn held(value: Value) -> Result<(HeldRequests, Vec<String>), StoreError> {
     type Counts = (Whole, Whole, Whole, Vec<Whole>, Vec<String>);
-    let (queued, scheduled, deferred, sorted, parked): Counts = read("LLEN, ZCARD", value)?;
+    let (queued, scheduled, deferred, partitioned, parked): Counts = read("LLEN, ZCARD", value)?;
     let outside = scheduled.0.saturating_add(deferred.0);
-    let outside = sorted.iter().fold(outside, |sum, one| sum.saturating_add(one.0));
+    let outside = partitioned.iter().fold(outside, |sum, one| sum.saturating_add(one.0));
     Ok((HeldRequests { queued: queued.0, outside }, parked))
 }
 
@@ -206,7 +201,7 @@ pub(crate) fn held(value: Value) -> Result<(HeldRequests, Vec<String>), StoreErr
 mod tests {
     use super::*;
 
-    const ASKED: PushQuestions = PushQuestions { workers: true, outside: true };
+    const CHECKS: PushChecks = PushChecks { workers: true, outside: true };
 
     fn refused() -> StoreError {
         let reply = redis::parse_redis_value(b"-NOPERM no\r\n").unwrap();
@@ -215,7 +210,7 @@ mod tests {
 
     fn reply(counts: &[usize], replies: Vec<Result<i64, StoreError>>) -> PushReply {
         let mut replies = replies.into_iter().map(|reply| reply.map(Value::Int));
-        push_reply(counts.to_vec(), ASKED, &mut replies).unwrap()
+        push_reply(counts.to_vec(), CHECKS, &mut replies).unwrap()
     }
 
     #[test]
@@ -234,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_command_is_known_and_refused_question_is_not() {
+    fn refused_command_is_known_and_refused_check_is_not() {
         let some = reply(&[2, 1], vec![Ok(2), Err(refused()), Ok(0), Ok(0)]);
         assert!(matches!(some.commands[0], (2, Ok(2))));
         assert!(matches!(some.commands[1], (1, Err(StoreError::Refused(_)))));
@@ -246,7 +241,7 @@ mod tests {
     #[test]
     fn missing_replies_are_an_error() {
         let mut none = std::iter::empty();
-        assert!(push_reply(vec![1], ASKED, &mut none).is_err());
+        assert!(push_reply(vec![1], CHECKS, &mut none).is_err());
     }
 
     #[test]

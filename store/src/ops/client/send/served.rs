@@ -40,8 +40,8 @@ mod tests {
     fn absurd_clock_serves_no_queue_and_does_not_panic() {
         let time = |seconds| Value::Array(vec![Value::Int(seconds), Value::Int(0)]);
         let lease = Value::Array(vec![Value::BulkString(b"w".into()), Value::Int(2_000)]);
-        let asked = |seconds| served(Value::Array(vec![time(seconds), lease.clone()]));
-        assert!(asked(1).unwrap() && !asked(3).unwrap() && !asked(i64::MAX).unwrap());
-        assert!(asked(-1).is_err());
+        let reply_of = |seconds| served(Value::Array(vec![time(seconds), lease.clone()]));
+        assert!(reply_of(1).unwrap() && !reply_of(3).unwrap() && !reply_of(i64::MAX).unwrap());
+        assert!(reply_of(-1).is_err());
     }
 }

@@ -124,7 +124,7 @@ pub enum Settlement {
     /// there is one.
     Deferred {
         /// The timeout of the deferred answer, from now.
-        within: Duration,
+        timeout: Duration,
         /// The record that its settlement needs.
         record: Box<DeferredRecord>,
         /// A frame for a waiting caller.
@@ -320,10 +320,10 @@ fn describe<'a>(
         Settlement::Retry { delay, notice } => {
             ("retry", of(notice), millis(*delay).to_string().into(), "".into())
         }
-        Settlement::Deferred { within, notice, .. } => {
+        Settlement::Deferred { timeout, notice, .. } => {
             keys.push(queue.deferred(&outcome.id).into());
-            let within = millis(*within).to_string();
-            ("defer", of(notice), within.into(), keys.len().to_string().into())
+            let timeout = millis(*timeout).to_string();
+            ("defer", of(notice), timeout.into(), keys.len().to_string().into())
         }
         Settlement::Unknown { name, answer } => {
             keys.push(queue.parked(name).into());

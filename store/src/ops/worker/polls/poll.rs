@@ -24,15 +24,15 @@ script! {
         STEPS, KEPT, PUSH,
         unusual {
             UNDO_STEPS, NEED, BYTES, DEAD, FIND, REFUSAL,
-            create_endings { LIVE, RECORD, STATUS, JOINED, CALLS, DEFERRED, ENDINGS },
+            create_settlements { LIVE, RECORD, STATUS, JOINED, CALLS, DEFERRED, SETTLEMENTS },
             EXCEPTIONS
         },
         special_outcomes { RECORD, returns { PERMITS, TO_LISTS, RETURNS }, SPECIAL },
         freeing { PERMITS, FREE }, OUTCOMES,
         sizes { NODES, SIZES }, LEASING,
-        limited { places { FIND, PLACES }, SORTED }
+        limited { places { FIND, PLACES }, PARTITIONS }
     ];
-    read |value, asked| reply(value, asked).map(|all| Reading::counted(all.settled.len(), all))
+    read |value, count| reply(value, count).map(|all| Reading::counted(all.settled.len(), all))
 }
 
 /// A worker's key names on one queue, built once.
@@ -215,7 +215,7 @@ pub struct PollReply {
     pub more: bool,
     /// The error of Redis that ended leasing early; earlier leases of the poll are valid.
     pub trouble: Option<String>,
-    /// The error of Redis behind [`Settled::Failed`].
+    /// The error of Redis for [`Settled::Failed`].
     pub unsettled: Option<String>,
     /// The error codes of elements that could not be leased and were dead-lettered.
     pub refused: Vec<String>,
@@ -225,11 +225,13 @@ pub struct PollReply {
 
 /// Reads the errors of leasing and settling, and the codes of refused elements, from a script's
 /// reply.
-pub(crate) fn notes(said: Option<Vec<String>>) -> (Option<String>, Option<String>, Vec<String>) {
-    let mut said = said.unwrap_or_default().into_iter();
-    let mut text = || said.next().filter(|text| !text.is_empty());
+pub(crate) fn notes(
+    raw_notes: Option<Vec<String>>,
+) -> (Option<String>, Option<String>, Vec<String>) {
+    let mut raw_notes = raw_notes.unwrap_or_default().into_iter();
+    let mut text = || raw_notes.next().filter(|text| !text.is_empty());
     let (trouble, unsettled) = (text(), text());
-    (trouble, unsettled, said.collect())
+    (trouble, unsettled, raw_notes.collect())
 }
 
 /// A limited name, and this worker's capacity for its requests.
@@ -263,7 +265,7 @@ pub struct QueuePoll<'a> {
     pub take: usize,
     /// Names whose parked requests are leased first.
     pub parked: &'a [String],
-    /// Names whose requests are sorted by their limit's key.
+    /// Names whose requests are partitioned by their limit's key.
     pub rules: &'a [LimitRule],
     /// The outcomes to settle.
     pub outcomes: &'a [Outcome],
@@ -337,10 +339,10 @@ impl<'a> QueuePoll<'a> {
 pub(crate) fn reply(value: Value, outcomes: usize) -> Result<PollReply, StoreError> {
     type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
     type Raw = (String, i64, Whole, Taken, i64, i64, Whole, i64, Option<Vec<String>>, Whole);
-    let (results, length, parked, leased, state, ready, due, more, said, bytes): Raw =
+    let (results, length, parked, leased, state, ready, due, more, raw_notes, bytes): Raw =
         read("poll", value)?;
     let leased = leased.into_iter();
-    let (trouble, unsettled, refused) = notes(said);
+    let (trouble, unsettled, refused) = notes(raw_notes);
     Ok(PollReply {
         settled: settled("poll", &results, outcomes)?,
         length: usize::try_from(length).ok(),
@@ -389,11 +391,14 @@ mod tests {
         let (text, none) = (Value::BulkString(b"1P".into()), Value::Array(Vec::new()));
         let number = || Value::Int(0);
         let (notes, n) = (Value::Array(Vec::new()), number);
-        let said = [text, n(), n(), none, n(), n(), n(), n(), notes, n()];
-        let said = Value::Array(said.into());
-        assert_eq!(reply(said.clone(), 2).unwrap().settled, [Settled::Yes, Settled::Parked]);
+        let raw_notes = [text, n(), n(), none, n(), n(), n(), n(), notes, n()];
+        let raw_notes = Value::Array(raw_notes.into());
+        assert_eq!(reply(raw_notes.clone(), 2).unwrap().settled, [Settled::Yes, Settled::Parked]);
         for outcomes in [0, 1, 3] {
-            assert!(matches!(reply(said.clone(), outcomes), Err(StoreError::Unexpected("poll"))));
+            assert!(matches!(
+                reply(raw_notes.clone(), outcomes),
+                Err(StoreError::Unexpected("poll"))
+            ));
         }
     }
 }

@@ -18,7 +18,7 @@ script! {
     with KEPT, POLL_COMMON, BOUNDS;
     and sizes NODES, SIZES;
     and unusual UNDO, BYTES, ANSWERS, SCAN, REFUSAL, UNUSUAL;
-    read |value, asked| reply(value, asked).map(|reply| match reply {
+    read |value, count| reply(value, count).map(|reply| match reply {
         Some(all) => Reading::counted(all.settled.len(), all),
         None => Reading::of(reply),
     })
@@ -147,9 +147,9 @@ pub(crate) fn reply(value: Value, outcomes: usize) -> Result<Option<PollReply>, 
     if matches!(value, Value::Int(0)) {
         return Ok(None);
     }
-    let (results, length, leased, said, bytes): Raw = read("poll_fast", value)?;
+    let (results, length, leased, raw_notes, bytes): Raw = read("poll_fast", value)?;
     let leased = leased.into_iter();
-    let (trouble, unsettled, refused) = notes(said);
+    let (trouble, unsettled, refused) = notes(raw_notes);
     Ok(Some(PollReply {
         settled: settled("poll_fast", &results, outcomes)?,
         length: usize::try_from(length).ok(),

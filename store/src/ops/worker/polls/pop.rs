@@ -71,7 +71,7 @@ impl BlockingPop {
         self.polls_until.take_if(|until| *until <= began);
         let (pops, was_early) = (self.polls_until.is_none(), self.early);
         // For ordered queues only the script removes elements: an element in one worker's inbox
-        // would be overtaken by elements that another worker sorts.
+        // would be overtaken by elements that another worker partitions.
         let take = usize::from(!pops || keys.queue.service().is_some());
         let lease = QueuePoll { rules, more, ..QueuePoll::take(&keys, take) };
         let waiting = async {

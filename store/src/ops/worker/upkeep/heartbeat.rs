@@ -48,7 +48,7 @@ pub struct Heartbeat {
     pub due_ms: Option<u64>,
     /// The leased requests of this worker, and those in its lane inboxes, that were cancelled.
     pub cancelled: Vec<String>,
-    /// Names with sorted requests, each with `true` if a live worker handles it.
+    /// Names with partitioned requests, each with `true` if a live worker handles it.
     pub limited: Vec<(String, bool)>,
     /// `true` if deferred requests have passed their deadline: see
     /// [`crate::UpkeepOps::expire`].

@@ -111,9 +111,9 @@ pub trait UpkeepOps {
         timeout: Duration,
     ) -> impl Future<Output = Result<Released, StoreError>> + Send;
 
-    /// Checks keys of limited names, as `rules` sort them, and repairs the faults: a key in no list
-    /// rejoins the rotation. Returns the repaired faults, and those that it cannot repair. Checks a
-    /// bounded number of keys; if there are more, each call checks others.
+    /// Checks keys of limited names, as `rules` partition them, and repairs the faults: a key in no
+    /// list rejoins the rotation. Returns the repaired faults, and those that it cannot repair.
+    /// Checks a bounded number of keys; if there are more, each call checks others.
     ///
     /// # Errors
     ///

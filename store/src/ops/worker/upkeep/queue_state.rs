@@ -1,4 +1,4 @@
-//! The state behind control messages: a queue's pause, and tombstones of cancelled requests.
+//! The state that control messages change: a queue's pause, and tombstones of cancelled requests.
 
 use std::time::Duration;
 

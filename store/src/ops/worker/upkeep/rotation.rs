@@ -33,7 +33,7 @@ const KEYS_AT_ONCE: usize = 1000;
 /// A fault of a limited name's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// It has sorted requests and is in no list: they would never run.
+    /// It has partitioned requests and is in no list: they would never run.
     Lost,
     /// It is in several lists.
     Twice,
@@ -45,7 +45,7 @@ pub enum Fault {
     Running,
     /// A request runs and does not count, or has a permit and does not run.
     Permits,
-    /// The count of the name's sorted requests is wrong.
+    /// The count of the name's partitioned requests is wrong.
     Count,
     /// One of the keys has a value of another type.
     Type,
@@ -78,13 +78,13 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Lost => "has sorted requests and gets no turn",
+            Self::Lost => "has partitioned requests and gets no turn",
             Self::Twice => "is in several places",
             Self::Held => "is held although one more may run",
             Self::Ahead => "is throttled for longer than its rate can",
             Self::Running => "counts a request that does not run",
             Self::Permits => "runs a request that does not count, or the reverse",
-            Self::Count => "counts its sorted requests wrongly",
+            Self::Count => "counts its partitioned requests wrongly",
             Self::Type => "has a value of another type",
         })
     }

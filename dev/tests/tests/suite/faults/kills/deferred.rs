@@ -25,7 +25,7 @@ async fn kill_before_deferral_reruns_and_after_does_not() {
         let successor = stage.successor().await;
         let token = token(stage.folder.path()).await;
         // A worker that would run it again has had every chance to when it answers the requests
-        // behind it, and the dead worker's leases have been taken over.
+        // after it, and the dead worker's leases have been taken over.
         eventually("the dead worker to be forgotten", async || {
             let workers: Vec<String> =
                 stage.conn.zrange("redcall:{default}:workers", 0, -1).await.unwrap();
@@ -64,7 +64,7 @@ async fn a_script_settles_with_a_token_that_no_argument_shows() {
     // An invalid token is not printed.
     let wrong = settle(&["settle"], &token[1..]).await;
     assert_eq!(wrong.code, 2);
-    wrong.says("not a valid completion token");
+    wrong.stderr_has("not a valid completion token");
     assert!(!wrong.stderr.contains(secret));
     let unknown = token.replace(secret, &"0".repeat(secret.len()));
     let unknown = settle(&["settle", "--json"], &unknown).await;
@@ -73,7 +73,7 @@ async fn a_script_settles_with_a_token_that_no_argument_shows() {
     assert_eq!(settle(&["settle", "{"], &token).await.code, 2);
     let wrong = settle(&["settle", "--error", "no_code", "m"], &token).await;
     assert_eq!(wrong.code, 2);
-    wrong.says("`no_code` is not a valid error code");
+    wrong.stderr_has("`no_code` is not a valid error code");
 
     let args = ["settle", "-", "--error", "conflict", "not now", "--json"];
     let settled = settle(&args, &format!("{token}\n{{\"busy\":true}}\n")).await;
@@ -84,5 +84,5 @@ async fn a_script_settles_with_a_token_that_no_argument_shows() {
     assert_eq!(error.data.unwrap().get(), r#"{"busy":true}"#);
     let again = settle(&["settle"], &token).await;
     assert_eq!(again.code, 1);
-    again.says("already settled by another process");
+    again.stderr_has("already settled by another process");
 }

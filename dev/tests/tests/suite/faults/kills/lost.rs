@@ -11,7 +11,9 @@ use super::{MARK, Stage};
 async fn lost_fetch_reply_is_resynchronised_and_started() {
     let mut stage = Stage::new().await;
     let worker = stage.cut_off().await;
-    let lost = stage.proxy.lose_reply(|exchange| exchange.asks("EVALSHA") && exchange.says(MARK));
+    let lost = stage.proxy.lose_reply(|exchange| {
+        exchange.request_contains("EVALSHA") && exchange.reply_contains(MARK)
+    });
     let ticket = stage.submit("job", None).await;
     let watch = stage.watch(&ticket).await;
     lost.await;
@@ -23,7 +25,9 @@ async fn lost_fetch_reply_is_resynchronised_and_started() {
 async fn lost_fetch_reply_under_load_starts_each_job_once() {
     let mut stage = Stage::new().await;
     let worker = stage.cut_off().await;
-    let lost = stage.proxy.lose_reply(|exchange| exchange.asks("EVALSHA") && exchange.says("#99"));
+    let lost = stage.proxy.lose_reply(|exchange| {
+        exchange.request_contains("EVALSHA") && exchange.reply_contains("#99")
+    });
     let calls = (0..100).map(|n| {
         let data = json!({ "mark": format!("#{n}") });
         stage.client.request("job").data(&data)
@@ -44,7 +48,8 @@ async fn lost_fetch_reply_under_load_starts_each_job_once() {
 async fn lost_settle_reply_is_repeated_as_settled() {
     let mut stage = Stage::new().await;
     let worker = stage.cut_off().await;
-    let lost = stage.proxy.lose_reply(|exchange| exchange.asks("\"type\":\"result\",\"seq\""));
+    let lost =
+        stage.proxy.lose_reply(|exchange| exchange.request_contains("\"type\":\"result\",\"seq\""));
     let ticket = stage.submit("responds", None).await;
     let watch = stage.watch(&ticket).await;
     lost.await;
@@ -59,7 +64,7 @@ async fn a_lost_reply_on_enqueue_is_reported_as_may_be_queued() {
     let mut stage = Stage::new().await;
     let worker = stage.successor().await;
     let client = stage.bench.client_behind(&stage.proxy).await;
-    let lost = stage.proxy.lose_reply(|exchange| exchange.asks(MARK));
+    let lost = stage.proxy.lose_reply(|exchange| exchange.request_contains(MARK));
     let error = client.call("job", &json!({ "mark": MARK })).await.unwrap_err();
     assert!(error.may_be_queued(), "{error:?}");
     lost.await;

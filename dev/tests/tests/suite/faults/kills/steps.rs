@@ -19,7 +19,9 @@ async fn dies_at(step: &str) -> usize {
 async fn killed_after_the_lease_before_its_reply_is_read() {
     let mut stage = Stage::new().await;
     let doomed = stage.cut_off().await;
-    let leased = stage.proxy.hold_reply(|exchange| exchange.asks("EVALSHA") && exchange.says(MARK));
+    let leased = stage.proxy.hold_reply(|exchange| {
+        exchange.request_contains("EVALSHA") && exchange.reply_contains(MARK)
+    });
     let ticket = stage.submit("job", None).await;
     let watch = stage.watch(&ticket).await;
     let held = leased.await;
@@ -49,7 +51,8 @@ async fn killed_after_the_handler_before_the_settlement() {
 async fn killed_after_the_settlement_before_its_reply_is_read() {
     let mut stage = Stage::new().await;
     let doomed = stage.cut_off().await;
-    let settled = stage.proxy.hold_reply(|exchange| exchange.asks("\"type\":\"result\",\"seq\""));
+    let settled =
+        stage.proxy.hold_reply(|exchange| exchange.request_contains("\"type\":\"result\",\"seq\""));
     let ticket = stage.submit("job", None).await;
     let watch = stage.watch(&ticket).await;
     let held = settled.await;

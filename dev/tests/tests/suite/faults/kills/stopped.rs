@@ -62,7 +62,7 @@ async fn stalled_worker_notifies_its_handler() {
 async fn stalled_worker_does_not_start_lost_leases() {
     let mut stage = Stage::new().await;
     let stopped = stage.cut_off().await;
-    let leased = stage.proxy.hold_reply(|exchange| exchange.says(MARK));
+    let leased = stage.proxy.hold_reply(|exchange| exchange.reply_contains(MARK));
     let ticket = stage.submit("job", None).await;
     let watch = stage.watch(&ticket).await;
     let leased = leased.await;

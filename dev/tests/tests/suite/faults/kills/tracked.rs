@@ -14,7 +14,7 @@ async fn submit(stage: &Stage, until: Option<&str>) -> redcall_client::Ticket {
     request.submit().await.unwrap()
 }
 
-fn said(states: &[JobStatus]) -> Vec<(JobState, u32)> {
+fn shown(states: &[JobStatus]) -> Vec<(JobState, u32)> {
     states.iter().map(|status| (status.state, status.attempt)).collect()
 }
 
@@ -23,7 +23,7 @@ async fn all(mut monitor: StatusStream) -> Vec<(JobState, u32)> {
     while let Some(status) = monitor.next().await {
         states.push(status.unwrap());
     }
-    said(&states)
+    shown(&states)
 }
 
 #[tokio::test]
@@ -49,13 +49,13 @@ async fn dies_at(step: &str) -> [Vec<(JobState, u32)>; 2] {
     let doomed = stage.worker_at(stage.bench.redis.url(), Some(step)).await;
     let ticket = submit(&stage, None).await;
     is_dead(&doomed).await;
-    let then = said(&ticket.history().await.unwrap());
+    let then = shown(&ticket.history().await.unwrap());
     let _successor = stage.successor().await;
     eventually("the answer", async || {
-        (super::endings(&mut stage.conn, &ticket.response_key).await == 1).then_some(())
+        (super::final_frames(&mut stage.conn, &ticket.response_key).await == 1).then_some(())
     })
     .await;
-    [then, said(&ticket.history().await.unwrap())]
+    [then, shown(&ticket.history().await.unwrap())]
 }
 
 #[tokio::test]
@@ -74,14 +74,15 @@ async fn status_settled_before_the_kill_is_final() {
     let doomed = stage.cut_off().await;
     let ticket = submit(&stage, Some("gate")).await;
     assert_eq!(stage.has_run(&doomed).await, 1);
-    let settled = stage.proxy.hold_reply(|exchange| exchange.asks(r#""type":"result""#));
+    let settled =
+        stage.proxy.hold_reply(|exchange| exchange.request_contains(r#""type":"result""#));
     std::fs::File::create(stage.folder.path().join("gate")).unwrap();
     let held = settled.await;
     let ended = ticket.history().await.unwrap();
-    assert_eq!(said(&ended), [(Pending, 0), (Processing, 1), (Success, 1)]);
+    assert_eq!(shown(&ended), [(Pending, 0), (Processing, 1), (Success, 1)]);
     kill(&doomed).await;
     held.lose();
     let _successor = stage.successor().await;
     ticket.wait().await.unwrap();
-    assert_eq!(said(&ticket.history().await.unwrap()), said(&ended));
+    assert_eq!(shown(&ticket.history().await.unwrap()), shown(&ended));
 }

@@ -299,7 +299,9 @@ impl Distant {
 async fn a_poll_that_arrives_late_leases_nothing() {
     let distant = Distant::new().await;
     // After a settlement there are slots to fill again.
-    let held = distant.proxy.hold_request(|request| request.asks("\"type\":\"result\",\"seq\""));
+    let held = distant
+        .proxy
+        .hold_request(|request| request.request_contains("\"type\":\"result\",\"seq\""));
     let calls: Vec<_> = (0..10).map(|_| distant.call()).collect();
     let late = held.await;
     for call in calls {
@@ -311,12 +313,12 @@ async fn a_poll_that_arrives_late_leases_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blocked_pop_that_arrives_late_leases_nothing() {
     let distant = Distant::new().await;
-    let held = distant.proxy.hold_request(|request| request.asks("BLMOVE"));
+    let held = distant.proxy.hold_request(|request| request.request_contains("BLMOVE"));
     // The pop that is out is served, and the next one is held.
     distant.call().await.unwrap().unwrap();
     let late = held.await;
     // Another connection that is lost speaks against this one too.
-    let heartbeat = distant.proxy.hold_request(|request| request.asks("started_at"));
+    let heartbeat = distant.proxy.hold_request(|request| request.request_contains("started_at"));
     let heartbeat = heartbeat.await;
     distant.call().await.unwrap().unwrap();
     assert!(!heartbeat.deliver().await, "Redis had not closed the connection of heartbeats");
@@ -326,7 +328,7 @@ async fn a_blocked_pop_that_arrives_late_leases_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pop_that_arrives_after_its_worker_has_left_takes_nothing() {
     let distant = Distant::new().await;
-    let held = distant.proxy.hold_request(|request| request.asks("BLMOVE"));
+    let held = distant.proxy.hold_request(|request| request.request_contains("BLMOVE"));
     distant.call().await.unwrap().unwrap();
     let late = held.await;
     let Distant { worker, client, proxy: _proxy, bench } = distant;
@@ -347,11 +349,11 @@ async fn admin_queries_to_a_silent_redis_end_within_the_timeout() {
     let client = bench.client().await;
     let bound = bench.settings.redis.response_timeout + LATE;
     client.call("echo", &1).await.unwrap();
-    // First without a connection, then with those that the questions before have opened.
+    // First without a connection, then with those that the queries before have opened.
     for _ in 0..2 {
         proxy.hold_replies();
         // More than there are connections.
-        let asks = (0..5).map(async |n| {
+        let request_contains = (0..5).map(async |n| {
             let since = Instant::now();
             let inspect = client.inspect();
             let error = match n % 2 {
@@ -360,11 +362,12 @@ async fn admin_queries_to_a_silent_redis_end_within_the_timeout() {
             };
             (since.elapsed(), error)
         });
-        for (took, error) in futures_util::future::join_all(asks).await {
-            assert!(took < bound, "it took {took:?} to say: {error}");
+        for (took, error) in futures_util::future::join_all(request_contains).await {
+            assert!(took < bound, "it took {took:?} to return: {error}");
         }
         proxy.pass();
-        let asks = (0..2).map(async |_| client.inspect().queues().await.unwrap()[0].length);
-        assert_eq!(futures_util::future::join_all(asks).await, [1, 1]);
+        let request_contains =
+            (0..2).map(async |_| client.inspect().queues().await.unwrap()[0].length);
+        assert_eq!(futures_util::future::join_all(request_contains).await, [1, 1]);
     }
 }

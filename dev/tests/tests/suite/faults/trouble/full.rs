@@ -151,7 +151,7 @@ async fn full_redis_blocks_neither_start_nor_take_over_nor_drain() {
 
 type Tokens = mpsc::UnboundedSender<CompletionToken>;
 
-/// Defers its request; it is settled within as many ms as its data say.
+/// Defers its request; it is settled within as many ms as its data state.
 async fn defer(request: Request, tokens: State<Tokens>) -> Result<(), HandlerError> {
     let ms = serde_json::from_str(request.data().get())?;
     let token = request.defer_with_notification(&1, Some(Duration::from_millis(ms))).await?;

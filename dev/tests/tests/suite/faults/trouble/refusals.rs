@@ -31,8 +31,8 @@ async fn cut(conn: &mut MultiplexedConnection) {
 
 /// Returns the number of pops so far.
 async fn pops(conn: &mut MultiplexedConnection) -> u64 {
-    let ask = redis::cmd("INFO").arg("commandstats").to_owned();
-    let stats: String = ask.query_async(conn).await.unwrap();
+    let query = redis::cmd("INFO").arg("commandstats").to_owned();
+    let stats: String = query.query_async(conn).await.unwrap();
     let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_blmove:")).unwrap();
     let field = |name: &str| {
         let field = line.split(',').find_map(|field| field.strip_prefix(name)).unwrap();
@@ -86,9 +86,9 @@ async fn full_memory_refuses_requests_and_the_queue_drains() {
     let error = client.call("add", &1).await.unwrap_err();
     assert_eq!((error.code(), error.may_be_queued()), (Code::Overloaded, false));
     assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
-    let said =
+    let expected =
         "overloaded: Redis refused the script `enqueue`: the server is out of memory (not queued)";
-    assert_eq!(error.to_string(), said);
+    assert_eq!(error.to_string(), expected);
 
     let _worker = bench.worker().await;
     for (n, ticket) in tickets.into_iter().enumerate() {
@@ -114,9 +114,9 @@ async fn idle_worker_continues_when_memory_is_free_again() {
     // It retries now and then, and does not spin.
     let (before, since) = (pops(&mut conn).await, Instant::now());
     works(Duration::from_secs(1)).await;
-    let asked = pops(&mut conn).await - before;
-    let most = 60.0 * since.elapsed().as_secs_f64();
-    assert!(asked >= 3 && (asked as f64) < most, "{asked} pops of three queues, not below {most}");
+    let count = pops(&mut conn).await - before;
+    let max = 60.0 * since.elapsed().as_secs_f64();
+    assert!(count >= 3 && (count as f64) < max, "{count} pops of three queues, not below {max}");
     served.becomes(503).await;
     set(&mut conn, "maxmemory", "0").await;
     goes_on(&served, &client).await;
@@ -164,8 +164,8 @@ async fn wrong_password_is_named_and_a_corrected_one_works() {
     };
     for wrong in ["wrong", ""] {
         let error = Client::from_settings(&settings(wrong)).await.map(drop).unwrap_err();
-        let said = "Redis refused a command: wrong user or password";
-        assert_eq!(error.to_string(), said, "{wrong:?}");
+        let expected = "Redis refused a command: wrong user or password";
+        assert_eq!(error.to_string(), expected, "{wrong:?}");
     }
     Client::from_settings(&settings("right")).await.map(drop).unwrap();
 }

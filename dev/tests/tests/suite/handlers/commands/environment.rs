@@ -129,5 +129,5 @@ async fn variable_that_holds_a_secret_cannot_be_named() {
     let env = [("COPY_OF_IT".to_owned(), format!("x{SECRET}"))].into();
     let ran = Ran::new("redcall-worker", &["check", "--settings", file.arg()], &env).await;
     assert_eq!(ran.code, 2, "{ran:?}");
-    ran.says("jobs.a.command: `env` names `COPY_OF_IT`");
+    ran.stderr_has("jobs.a.command: `env` names `COPY_OF_IT`");
 }

@@ -44,14 +44,14 @@ const ENDLESS: usize = usize::MAX;
 
 /// Returns the error of a job whose endpoint is at `url`, and checks that it comes long before its
 /// timeout.
-async fn asked(url: &str) -> Result<String, redcall_client::WireError> {
+async fn answer_of(url: &str) -> Result<String, redcall_client::WireError> {
     let mut bench = Bench::new().await;
     bench.http("ask", "POST", url);
     let (_worker, client) = (bench.worker().await, bench.client().await);
     let since = Instant::now();
-    let asked = client.call_and_wait("ask", &json!({})).await;
+    let answer_of = client.call_and_wait("ask", &json!({})).await;
     assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
-    match asked {
+    match answer_of {
         Ok(answer) => Ok(answer.data.get().to_owned()),
         error => Err(failed(error)),
     }
@@ -60,42 +60,42 @@ async fn asked(url: &str) -> Result<String, redcall_client::WireError> {
 #[tokio::test]
 async fn endless_one_byte_chunks_end_with_a_typed_error() {
     let url = flood(CHUNKED, "1\r\n \r\n", ENDLESS, "").await;
-    let error = asked(&url).await.unwrap_err();
+    let error = answer_of(&url).await.unwrap_err();
     assert_eq!(error.code, Code::HandlerFailed);
     assert!(error.message.contains("in 16645 pieces"), "{error}");
     // Also where the server reports a fault of the request.
     let head = "HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let error = asked(&flood(head, "1\r\n \r\n", ENDLESS, "").await).await.unwrap_err();
+    let error = answer_of(&flood(head, "1\r\n \r\n", ENDLESS, "").await).await.unwrap_err();
     assert_eq!((error.code, error.data.is_none()), (Code::InvalidData, true), "{error}");
 }
 
 #[tokio::test]
 async fn answer_in_many_small_chunks_is_taken() {
     let url = flood(CHUNKED, "1\r\n \r\n", 4000, "1\r\n7\r\n0\r\n\r\n").await;
-    assert_eq!(asked(&url).await.unwrap(), "7");
+    assert_eq!(answer_of(&url).await.unwrap(), "7");
     // Larger ones may be any number.
     let lines = "40\r\n                                                                \r\n";
     let url = flood(CHUNKED, lines, 40_000, "1\r\n7\r\n0\r\n\r\n").await;
-    assert_eq!(asked(&url).await.unwrap(), "7");
+    assert_eq!(answer_of(&url).await.unwrap(), "7");
 }
 
 #[tokio::test]
 async fn endless_interim_responses_end_with_a_typed_error() {
     for interim in ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"]
     {
-        let error = asked(&flood("", interim, ENDLESS, "").await).await.unwrap_err();
+        let error = answer_of(&flood("", interim, ENDLESS, "").await).await.unwrap_err();
         assert_eq!(error.code, Code::HandlerFailed);
         assert!(error.message.contains("sent more than 16 1xx responses"), "{error}");
     }
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
     let url = flood("", hints, 16, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n7").await;
-    assert_eq!(asked(&url).await.unwrap(), "7");
+    assert_eq!(answer_of(&url).await.unwrap(), "7");
 }
 
 #[tokio::test]
 async fn endless_head_is_a_failure() {
     let url = flood("HTTP/1.1 200 OK\r\nx: ", "y", ENDLESS, "").await;
-    assert_eq!(asked(&url).await.unwrap_err().code, Code::HandlerFailed);
+    assert_eq!(answer_of(&url).await.unwrap_err().code, Code::HandlerFailed);
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn answer_that_nests_too_deep_is_too_large() {
     let ok = [&fits, &deep, &nested(100_000)].map(|body| response("200 OK", "", body));
     let refused = response("400 Bad Request", "", &nested(63));
     let served = Served::new("POST", &[&ok[0], &ok[1], &ok[2], &refused]).await;
-    assert_eq!(served.ask(&json!({})).await.unwrap().data.get(), fits);
+    assert_eq!(served.call(&json!({})).await.unwrap().data.get(), fits);
     for _ in 0..2 {
         let error = served.error(&json!({})).await;
         assert_eq!(error.code, Code::TooLarge);
@@ -125,7 +125,7 @@ async fn field_that_repeats_the_urls_own_parameter_is_refused() {
         assert!(error.message.contains("is set by the job's url"), "{error}");
     }
     assert_eq!(served.server.got().len(), 0);
-    served.ask(&json!({"q": "1&always=2", "never": 3})).await.unwrap();
+    served.call(&json!({"q": "1&always=2", "never": 3})).await.unwrap();
     let line = &served.server.got()[0].line;
     assert_eq!(line, "GET /ask?always=1&never=3&q=1%26always%3D2 HTTP/1.1");
 }

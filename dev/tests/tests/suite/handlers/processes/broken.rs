@@ -20,7 +20,7 @@ fn once(how: &str) -> String {
 }
 
 async fn goes_on(served: &Served) {
-    assert_eq!(served.ask(&json!({})).await.unwrap().data.get(), "1");
+    assert_eq!(served.call(&json!({})).await.unwrap().data.get(), "1");
 }
 
 #[tokio::test]
@@ -101,16 +101,16 @@ async fn answer_of_a_process_that_nests_too_deep_is_too_large() {
         esac"#
     );
     let served = Served::shell(&for_each).await;
-    let ask = async |what: &str| served.ask(&json!([what])).await;
-    let fits = ask("fits").await.unwrap();
+    let call = async |what: &str| served.call(&json!([what])).await;
+    let fits = call("fits").await.unwrap();
     assert_eq!(fits.data.get(), format!("{}{}", "[".repeat(63), "]".repeat(63)));
     for what in ["deep", "part", "later"] {
-        let error = failed(ask(what).await);
+        let error = failed(call(what).await);
         assert_eq!(error.code, Code::TooLarge, "{what}: {error}");
         assert!(error.message.contains("deeper than 64 levels"), "{what}: {error}");
     }
     // The message of an error is omitted.
-    let error = failed(ask("error").await);
+    let error = failed(call("error").await);
     assert_eq!((error.message.as_str(), error.data.is_none()), ("m", true));
 }
 

@@ -89,15 +89,15 @@ async fn error_of(served: &Served, job: &str, what: &str) -> WireError {
 }
 
 async fn error(served: &Served, data: Value) -> WireError {
-    failed(served.ask(&data).await)
+    failed(served.call(&data).await)
 }
 
 #[tokio::test]
 async fn data_are_arguments_and_exceptions_are_errors() {
     let served = served().await;
-    let answer = served.ask(&json!({"what": "args", "a": [1], "b": "é"})).await.unwrap();
+    let answer = served.call(&json!({"what": "args", "a": [1], "b": "é"})).await.unwrap();
     assert_eq!(answer.json::<Value>().unwrap(), json!({"more": {"a": [1], "b": "é"}}));
-    let by_place = served.ask(&json!(["args"])).await.unwrap();
+    let by_place = served.call(&json!(["args"])).await.unwrap();
     assert_eq!(by_place.json::<Value>().unwrap(), json!({"more": {}}));
     for (what, code, message, data) in [
         ("raise", Code::HandlerFailed, "ValueError: so it is", json!({"type": "ValueError"})),
@@ -126,7 +126,7 @@ async fn cancelled_function_is_notified() {
     assert!(matches!(first, Update::Progress(data) if data.get() == r#"{"percent": 10}"#));
     drop(stream);
     served.has_made("cancelled").await;
-    served.ask(&json!({"what": "args"})).await.unwrap();
+    served.call(&json!({"what": "args"})).await.unwrap();
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn half_surrogates_are_reported_and_not_changed() {
         assert!(named && error.message.contains("surrogates not allowed"), "{error}");
     }
     let whole = json!({"what": "args", "a": "\u{1f600}"});
-    let answer = served.ask(&whole).await.unwrap().json::<Value>().unwrap();
+    let answer = served.call(&whole).await.unwrap().json::<Value>().unwrap();
     assert_eq!(answer, json!({"more": {"a": "\u{1f600}"}}));
 }
 

@@ -238,8 +238,8 @@ async fn next_process_starts_when_the_one_that_was_given_up_has_ended() {
     })
     .await;
     // It gets no further request, and has one still.
-    let beside = json!({"pid": old});
-    let next = shared.client.call_and_wait("is_alive", &beside);
+    let old_pid = json!({"pid": old});
+    let next = shared.client.call_and_wait("is_alive", &old_pid);
     tokio::pin!(next);
     let early = tokio::time::timeout(Duration::from_secs(1), &mut next).await;
     assert!(early.is_err(), "{early:?}");

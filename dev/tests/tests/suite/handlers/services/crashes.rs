@@ -97,5 +97,5 @@ async fn poison_request_is_given_up_and_the_next_one_runs() {
     let letters: usize = count.query_async(&mut bench.redis.connection().await).await.unwrap();
     assert_eq!(letters, 1);
     // The one that died changed nothing.
-    assert_eq!(service.state(super::WITHIN).await.unwrap().unwrap().version, 3);
+    assert_eq!(service.state(super::TIMEOUT).await.unwrap().unwrap().version, 3);
 }

@@ -61,7 +61,7 @@ async fn failed_service_request_is_answered_and_changes_nothing() {
     let service = client.service("counter");
     data(service.initialize(&5).await);
     let error = failed(service.execute(&json!({"by": 1, "fails": true})).await);
-    assert_eq!((error.code, &*error.message), (Code::HandlerFailed, "as it was told"));
+    assert_eq!((error.code, &*error.message), (Code::HandlerFailed, "as requested"));
     assert_eq!(failed(service.execute(&json!({"by": "one"})).await).code, Code::InvalidData);
     let error = failed(service.execute(&json!({"by": 1, "ballast": 1 << 20})).await);
     assert_eq!(error.code, Code::TooLarge);

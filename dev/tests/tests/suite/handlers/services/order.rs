@@ -64,7 +64,7 @@ async fn many_callers_on_many_workers_lose_no_step() {
     };
     join_all((0..20).map(|_| caller())).await;
     assert_eq!(state(&service).await, Some((500, 500)));
-    assert_eq!(service.state(super::WITHIN).await.unwrap().unwrap().version, 501);
+    assert_eq!(service.state(super::TIMEOUT).await.unwrap().unwrap().version, 501);
 }
 
 #[tokio::test]

@@ -18,8 +18,8 @@ async fn the_counter_of_the_example_counts() {
     };
     let prints = async |args: &[&str], printed: &str| {
         let ran = run(args).await;
-        let told = format!("{args:?}: {}\n{}", ran.stderr, worker.log());
-        assert_eq!((ran.code, ran.stdout.trim_end()), (0, printed), "{told}");
+        let context = format!("{args:?}: {}\n{}", ran.stderr, worker.log());
+        assert_eq!((ran.code, ran.stdout.trim_end()), (0, printed), "{context}");
     };
     let refused = async |args: &[&str], code: &str| {
         let ran = run(args).await;

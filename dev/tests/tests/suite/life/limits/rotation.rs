@@ -81,8 +81,9 @@ async fn customer_whose_keys_had_another_type_for_a_moment_runs_on() {
         }
         eventually("one order of each to run, and the others to wait", async || {
             let running: usize = conn.hlen(keys().live()).await.unwrap();
-            let sorted: Option<u64> = conn.hget(keys().limited_names(), "order").await.unwrap();
-            (running == 2 && sorted == Some(4)).then_some(())
+            let partitioned: Option<u64> =
+                conn.hget(keys().limited_names(), "order").await.unwrap();
+            (running == 2 && partitioned == Some(4)).then_some(())
         })
         .await;
         let () = conn.del(key(what)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Customers of a limited job are told apart by the values as callers wrote them.
+//! Customers of a limited job are distinguished by the values as callers wrote them.
 
 use std::sync::Arc;
 

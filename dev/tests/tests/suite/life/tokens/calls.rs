@@ -47,7 +47,7 @@ async fn key_that_may_not_call_a_job_claims_no_call_of_another() {
     assert_eq!(runs.count(), 1);
 }
 
-/// The worker finds the same record as the client: callers that queue without asking as well.
+/// The worker finds the same record as the client: also callers that queue without a check.
 #[tokio::test]
 async fn pushed_requests_of_two_keys_are_claimed_apart() {
     let mut bench = signing().await;

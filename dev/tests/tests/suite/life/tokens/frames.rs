@@ -40,23 +40,23 @@ fn answer(bench: &Bench, key: &str, request: &Value, call: Option<&str>) -> Stri
 async fn answers(conn: &mut MultiplexedConnection, bench: &Bench, key: &str) {
     let raw: (String, String) = conn.blpop(keys().queue(), 20.0).await.unwrap();
     let request: Value = serde_json::from_str(&raw.1).unwrap();
-    tell(conn, &request, &answer(bench, key, &request, None)).await;
+    announce(conn, &request, &answer(bench, key, &request, None)).await;
 }
 
-async fn tell(conn: &mut MultiplexedConnection, request: &Value, frame: &str) {
+async fn announce(conn: &mut MultiplexedConnection, request: &Value, frame: &str) {
     let (key, notify) = (&request["response_key"], &request["notify"]);
     let () = conn.rpush(key.as_str().unwrap(), frame).await.unwrap();
-    let told = format!("[{frame}]");
+    let message = format!("[{frame}]");
     let () = redis::cmd("SPUBLISH")
         .arg(notify.as_str().unwrap())
-        .arg(told)
+        .arg(message)
         .query_async(conn)
         .await
         .unwrap();
 }
 
-fn code<T>(told: Result<T, CallError>) -> Result<(), Code> {
-    told.map(drop).map_err(|error| error.code())
+fn code<T>(message: Result<T, CallError>) -> Result<(), Code> {
+    message.map(drop).map_err(|error| error.code())
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn end_of_a_joined_call_under_another_key_is_refused() {
         });
         let record = record.await;
         let digest = record.rsplit(':').next().unwrap().to_owned();
-        tell(&mut conn, &request, &answer(&bench, key, &request, Some(&digest))).await;
+        announce(&mut conn, &request, &answer(&bench, key, &request, Some(&digest))).await;
         assert_eq!(code(waiting.await.unwrap()), expected, "{key}");
         let () = conn.del(record).await.unwrap();
     }

@@ -34,11 +34,11 @@ async fn is_refused(conn: &mut MultiplexedConnection, request: &Value) {
     let id = request["id"].as_str().unwrap();
     let () = conn.del(response_key(id)).await.unwrap();
     push(conn, request).await;
-    let told = [error_frame(id, Code::Unauthorized, MESSAGE, "")];
+    let expected = [error_frame(id, Code::Unauthorized, MESSAGE, "")];
     let frames = frames(conn, id).await;
     // The run's number comes from the forged record.
     let same = |frame: &String| frame.contains(r#""code":"unauthorized""#);
-    assert!(frames.len() == told.len() && frames.iter().all(same), "{frames:?}");
+    assert!(frames.len() == expected.len() && frames.iter().all(same), "{frames:?}");
 }
 
 /// Waits for the answer that ends a request.
@@ -119,7 +119,7 @@ async fn record_of_another_start_runs_no_captured_request_again() {
     assert_eq!(runs.count(), 2);
 }
 
-/// Fails with a delayed retry, if its id says so.
+/// Fails with a delayed retry, if its id requests it.
 async fn waits_for_its_retry(request: Request, runs: State<Runs>) -> Result<Value, HandlerError> {
     runs.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     if request.id().starts_with("later") && request.attempt() == 1 {
@@ -170,7 +170,7 @@ async fn run_after_drain_and_expiry_is_not_a_replay() {
     let expires_at = now(&mut conn).await + 1_000;
     push(&mut conn, &signed(&keyring(&bench), "drained", expires_at)).await;
     eventually("it to start", async || (hung.count() == 1).then_some(())).await;
-    first.ask(Stop::Now);
+    first.request_stop(Stop::Now);
     first.drain().await;
     wait_until(&mut conn, expires_at).await;
     let _worker = worker(&bench, &runs).await;

@@ -82,8 +82,8 @@ async fn state_under_a_key_that_may_not_call_the_service_is_forged() {
     bench.settings.auth = Some(auth(&narrow, Some("web")));
     let _worker = bench.worker_with(counter).await;
     let web = client(&bench, Some(auth(&narrow, Some("web")))).await;
-    let told = failed(web.service("counter").execute(&json!({"by": 1})).await);
-    assert_eq!(told.code, Code::Internal);
+    let refused = failed(web.service("counter").execute(&json!({"by": 1})).await);
+    assert_eq!(refused.code, Code::Internal);
 }
 
 type Tokens = mpsc::UnboundedSender<CompletionToken>;
@@ -123,9 +123,9 @@ async fn forged_record_of_a_deferred_request_settles_nothing() {
         } else {
             conn.hset(&record, field, value).await.unwrap()
         };
-        let told = caller.settle(&token, Ok(json!("forged"))).await.unwrap_err();
-        assert_eq!(told.code(), Code::Unauthorized, "{field}: {told}");
-        assert!(matches!(told, SettleError::Forged), "{field}: {told}");
+        let refused = caller.settle(&token, Ok(json!("forged"))).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthorized, "{field}: {refused}");
+        assert!(matches!(refused, SettleError::Forged), "{field}: {refused}");
         let () = match before {
             Some(before) => conn.hset(&record, field, before).await.unwrap(),
             None => conn.hdel(&record, field).await.unwrap(),

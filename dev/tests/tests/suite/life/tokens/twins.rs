@@ -144,7 +144,7 @@ async fn refused_copy_leaves_the_answer_that_waits_for_its_caller() {
     assert_eq!(runs.count(), 2);
 }
 
-/// Decision 22: no index by id says which requests are queued. The second of two elements with one
+/// Decision 22: no index by id shows which requests are queued. The second of two elements with one
 /// id is a dead letter, whichever is the real one, and nothing is lost.
 #[tokio::test]
 async fn second_of_a_queued_request_and_its_twin_is_a_dead_letter() {

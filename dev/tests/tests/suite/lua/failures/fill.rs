@@ -141,7 +141,7 @@ impl Writer<'_> {
         let [running_a, running_d] = ["running:lim:a", "running:lim:d"].map(of);
         let rate = of("rate:lim:c");
         for (list, key) in lists {
-            self.add("RPUSH", &list, &[&limited(&format!("sorted-{key}"), key)]);
+            self.add("RPUSH", &list, &[&limited(&format!("partitioned-{key}"), key)]);
         }
         self.add("HSET", &self.keys.limited_names(), &["lim", "4"]);
         self.add("SADD", &all, &["a", "b", "c", "d"]);

@@ -9,7 +9,7 @@ use redcall_store::{
 };
 use redis::AsyncCommands;
 
-use super::super::{LONG, WITHIN};
+use super::super::{LONG, TIMEOUT};
 use super::fill::{frame, reply};
 use super::places::Places;
 use super::world::{Contents, World};
@@ -30,12 +30,12 @@ impl World {
             let beat =
                 HeartbeatRequest { worker: "healer", lease: LONG, info: "{}", names: &names };
             let link = &self.healthy.link;
-            let heard = link.heartbeat(&self.keys, &beat, WITHIN).await.unwrap();
-            for worker in &heard.dead {
-                link.release(&self.keys, worker, false, WITHIN).await.unwrap();
+            let received = link.heartbeat(&self.keys, &beat, TIMEOUT).await.unwrap();
+            for worker in &received.dead {
+                link.release(&self.keys, worker, false, TIMEOUT).await.unwrap();
             }
-            link.promote(&self.keys, WITHIN).await.unwrap();
-            let parked: Vec<String> = heard.parked.into_iter().map(|(name, _)| name).collect();
+            link.promote(&self.keys, TIMEOUT).await.unwrap();
+            let parked: Vec<String> = received.parked.into_iter().map(|(name, _)| name).collect();
             let limit = Limit { key: Some("k".to_owned()), concurrency: Some(1), rate: None };
             let rules = [LimitRule { name: "lim".to_owned(), limit, room: None }];
             let poll = QueuePoll {
@@ -45,7 +45,7 @@ impl World {
                 serial,
                 ..QueuePoll::take(&own, 100)
             };
-            let reply = link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+            let reply = link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
             let contents = self.contents().await;
             if reply.leased.is_empty() && Places::read(&contents, self.keys.base()).is_all_done() {
                 return;
@@ -76,7 +76,7 @@ impl World {
             let token = format!("token-{id}");
             let tail = r#","type":"result","seq":1,"attempt":1,"data":"settled"}"#;
             let (of, end) = ((id, token.as_str(), "healer"), (tail, None, false));
-            self.healthy.link.settle_deferred(&self.keys, of, end, WITHIN).await.unwrap();
+            self.healthy.link.settle_deferred(&self.keys, of, end, TIMEOUT).await.unwrap();
         }
     }
 

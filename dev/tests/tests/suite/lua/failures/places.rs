@@ -14,7 +14,7 @@ struct Of {
     waits: Vec<String>,
     /// Dead letters that hold it.
     dead: usize,
-    /// Ending frames, each once.
+    /// Final frames, each once.
     answers: BTreeSet<String>,
     /// `true` if it has joined a call.
     joined: bool,
@@ -30,7 +30,7 @@ fn id_of(raw: &str) -> &str {
     id.unwrap_or(raw)
 }
 
-fn is_ending(text: &str) -> bool {
+fn is_final(text: &str) -> bool {
     text.contains(r#""type":"result""#) || text.contains(r#""type":"error""#)
 }
 
@@ -59,10 +59,10 @@ impl Places {
                     waiters.for_each(|id| all.of(id).joined = true);
                 }
                 ("response", false) => {
-                    let endings = texts.iter().filter(|frame| is_ending(frame));
-                    endings.for_each(|frame| _ = all.of(arg).answers.insert(frame.clone()));
+                    let final_frames = texts.iter().filter(|frame| is_final(frame));
+                    final_frames.for_each(|frame| _ = all.of(arg).answers.insert(frame.clone()));
                 }
-                ("dead", true) => fields.for_each(|(id, raw)| match is_ending(raw) {
+                ("dead", true) => fields.for_each(|(id, raw)| match is_final(raw) {
                     // An answer whose response key was not writable.
                     true => _ = all.of(id).answers.insert(raw.to_owned()),
                     false => all.of(id_of(raw)).dead += 1,

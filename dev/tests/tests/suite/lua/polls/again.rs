@@ -11,7 +11,7 @@ use redcall_store::{
 };
 use redis::AsyncCommands;
 
-use crate::lua::{CHANNEL, Store, WITHIN, envelope, outcome};
+use crate::lua::{CHANNEL, Store, TIMEOUT, envelope, outcome};
 
 fn retry(id: &str, delay: Duration, attempt: u32) -> Outcome {
     let run = format!(r#"{{"attempt":{attempt},"code":"handler_failed","message":"n/a"}}"#);
@@ -29,11 +29,11 @@ async fn failed_run_is_scheduled_then_returns_to_the_head() {
     assert_eq!(reply.settled, [Settled::Yes]);
     assert!(store.live().await.is_empty() && store.queued().await == [envelope("b")]);
     // Not due: it stays, and its time is returned.
-    let promoted = store.link.promote(&store.keys, WITHIN).await.unwrap();
+    let promoted = store.link.promote(&store.keys, TIMEOUT).await.unwrap();
     let due = promoted.due_ms.unwrap();
     assert!(promoted.moved == 0 && due.abs_diff(store.now_ms().await + 3_600_000) < 5_000, "{due}");
     let () = store.conn.zadd(store.keys.schedule(), "a", 1).await.unwrap();
-    let promoted = store.link.promote(&store.keys, WITHIN).await.unwrap();
+    let promoted = store.link.promote(&store.keys, TIMEOUT).await.unwrap();
     assert_eq!(promoted, Promoted { moved: 1, due_ms: None });
     assert_eq!(store.queued().await, [envelope("a"), envelope("b")]);
     // Leased again, with its record.
@@ -81,9 +81,9 @@ async fn new_request_is_promoted_once_to_the_tail() {
     }
     // An entry without an envelope is harmless.
     let () = store.conn.zadd(store.keys.schedule(), "gone", 1).await.unwrap();
-    let promoted = store.link.promote(&store.keys, WITHIN).await.unwrap();
+    let promoted = store.link.promote(&store.keys, TIMEOUT).await.unwrap();
     assert_eq!(promoted, Promoted { moved: 2, due_ms: None });
-    let again = store.link.promote(&store.keys, WITHIN).await.unwrap();
+    let again = store.link.promote(&store.keys, TIMEOUT).await.unwrap();
     assert_eq!(again, Promoted { moved: 0, due_ms: None });
     assert_eq!(store.queued().await, ["first", "x", "y"].map(envelope));
 }
@@ -112,7 +112,7 @@ async fn no_more_becomes_due_at_once_than_a_command_may_carry() {
     }
     let mut moved = Vec::new();
     loop {
-        let promoted = store.link.promote(&store.keys, WITHIN).await.unwrap();
+        let promoted = store.link.promote(&store.keys, TIMEOUT).await.unwrap();
         moved.push(promoted.moved);
         if promoted.due_ms.is_none() {
             break;
@@ -142,7 +142,7 @@ async fn dead_worker_records_a_crash_and_a_leaving_one_none() {
     assert_eq!(store.lease(&leaving, 1).await, ["b"]);
     let () = store.conn.zadd(store.keys.workers(), "dying", 1).await.unwrap();
     for (worker, by_itself) in [("dying", false), ("leaving", true)] {
-        let released = store.link.release(&store.keys, worker, by_itself, WITHIN).await.unwrap();
+        let released = store.link.release(&store.keys, worker, by_itself, TIMEOUT).await.unwrap();
         assert_eq!(released, Released::Back(1));
     }
     let own = store.worker("own");
@@ -162,7 +162,7 @@ async fn a_history_keeps_the_first_and_the_last_runs() {
         assert_eq!(store.lease(&own, 1).await, ["a"]);
         store.poll(&own, 0, &[retry("a", Duration::ZERO, attempt)]).await;
         let () = store.conn.zadd(store.keys.schedule(), "a", 1).await.unwrap();
-        store.link.promote(&store.keys, WITHIN).await.unwrap();
+        store.link.promote(&store.keys, TIMEOUT).await.unwrap();
     }
     let text: String = store.conn.hget(store.keys.attempts(), "a").await.unwrap();
     let record: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -188,15 +188,15 @@ async fn repeated_poll_returns_its_first_reply() {
         again,
         ..QueuePoll::take(&own, 0)
     };
-    let first = store.link.poll(&[poll(7, false)], WITHIN).await.unwrap().remove(0).unwrap();
+    let first = store.link.poll(&[poll(7, false)], TIMEOUT).await.unwrap().remove(0).unwrap();
     assert_eq!(first.settled, [Settled::Yes, Settled::LeaseLost]);
     // Its reply was lost: settled by this worker, and only once.
-    let again = store.link.poll(&[poll(7, true)], WITHIN).await.unwrap().remove(0).unwrap();
+    let again = store.link.poll(&[poll(7, true)], TIMEOUT).await.unwrap().remove(0).unwrap();
     assert_eq!(again.settled, [Settled::Yes, Settled::LeaseLost]);
     assert_eq!(store.frames("a").await, [r#"{"one":1}"#]);
-    assert_eq!(store.heard().await, [r#"[{"one":1}]"#]);
+    assert_eq!(store.received().await, [r#"[{"one":1}]"#]);
     // Another poll that was never carried out is, and finds no lease.
-    let other = store.link.poll(&[poll(8, true)], WITHIN).await.unwrap().remove(0).unwrap();
+    let other = store.link.poll(&[poll(8, true)], TIMEOUT).await.unwrap().remove(0).unwrap();
     assert_eq!(other.settled, [Settled::LeaseLost, Settled::LeaseLost]);
     let ttl: i64 = store.conn.pttl(store.keys.poll("own")).await.unwrap();
     assert!((1..=60_000).contains(&ttl), "{ttl}");
@@ -212,7 +212,7 @@ async fn a_tombstone_is_leased_with_its_request_and_goes_with_it() {
     let marks = reply.leased.iter().map(|leased| leased.mark.cancelled);
     assert!(marks.eq([true, false]));
     // Lost in flight, it is found again.
-    let held = store.link.held(&own, WITHIN).await.unwrap();
+    let held = store.link.held(&own, TIMEOUT).await.unwrap();
     let found = held.iter().find(|leased| leased.id == "a").unwrap();
     assert!(found.mark.cancelled && held.len() == 2);
     store.poll(&own, 0, &[outcome("a", Settlement::Done)]).await;
@@ -240,13 +240,13 @@ async fn end_of_a_call_reaches_all_joined_callers_and_is_kept() {
         format!(r#"{{"id":"{id}","response_key":"{key}","type":"result","seq":1,"data":[]}}"#)
     };
     let (a, b, c) = (frame("a"), frame("b"), frame("c"));
-    let call = EndedCall { digest: "digest".into(), keep: Some(WITHIN), frame: a.clone() };
+    let call = EndedCall { digest: "digest".into(), keep: Some(TIMEOUT), frame: a.clone() };
     let outcome = Outcome { call: Some(call), ..store.answer("a", &a) };
     store.poll(&own, 0, &[outcome]).await;
     assert_eq!(store.frames("a").await, [a.as_str()]);
     assert_eq!(store.frames("b").await, [b.as_str()]);
     assert_eq!(store.frames("c").await, [c.as_str()]);
-    assert_eq!(store.heard().await, [format!("[{b},{a}]")]);
+    assert_eq!(store.received().await, [format!("[{b},{a}]")]);
     let kept: HashMap<String, String> = store.conn.hgetall(&record).await.unwrap();
     assert_eq!(kept["tail"], r#","type":"result","seq":1,"data":[]}"#);
     assert_eq!((kept["id"].as_str(), kept["digest"].as_str(), kept.len()), ("a", "d", 4));
@@ -269,7 +269,7 @@ async fn restartable_or_restarted_call_is_not_kept() {
         let settlement = Settlement::DeadLetter { code, reason: "r".into(), answer: None };
         Outcome { call: Some(call), ..outcome(id, settlement) }
     };
-    store.poll(&own, 0, &[ended("a", "mine", None), ended("b", "theirs", Some(WITHIN))]).await;
+    store.poll(&own, 0, &[ended("a", "mine", None), ended("b", "theirs", Some(TIMEOUT))]).await;
     assert!(!store.conn.exists::<_, bool>(&mine).await.unwrap());
     // The call was started over: the end of the new one is still to come.
     assert_eq!(store.conn.hlen::<_, usize>(&theirs).await.unwrap(), 2);

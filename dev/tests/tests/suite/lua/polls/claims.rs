@@ -7,13 +7,13 @@ use redcall_store::{
 };
 use redis::AsyncCommands;
 
-use crate::lua::{Store, WITHIN, outcome};
+use crate::lua::{Store, TIMEOUT, outcome};
 
 async fn claim(store: &Store, own: &WorkerKeys, id: &str, data: &str, at: Option<u64>) -> Claimed {
     let reply = store.reply(id);
     let (call, reply) = ("call", Some(&reply));
     let claim = Claim { id, call, data, deadline_ms: at, reply, status_ttl_ms: None };
-    store.link.claim(own, &claim, WITHIN).await.unwrap()
+    store.link.claim(own, &claim, TIMEOUT).await.unwrap()
 }
 
 #[tokio::test]
@@ -63,8 +63,8 @@ async fn ended_call_is_repeated_and_cancelled_call_runs_again() {
     store.lease(&own, 2).await;
     let ended = [("id", "old"), ("digest", "d"), ("deadline", "0"), ("tail", r#","x":1}"#)];
     let () = store.conn.hset_multiple(&record, &ended).await.unwrap();
-    let said = Claimed::Ended(r#","x":1}"#.to_owned());
-    assert_eq!(claim(&store, &own, "a", "d", None).await, said);
+    let expected = Claimed::Ended(r#","x":1}"#.to_owned());
+    assert_eq!(claim(&store, &own, "a", "d", None).await, expected);
     assert_eq!(claim(&store, &own, "a", "e", None).await, Claimed::Conflict);
     let () = store.conn.hdel(&record, "tail").await.unwrap();
     let () = store.conn.zadd(store.keys.cancelled(), "old", 9e15).await.unwrap();
@@ -88,7 +88,7 @@ async fn joined_caller_learns_of_the_cancel_when_it_runs_again() {
     ];
     let frame = frame.concat();
     assert_eq!(store.frames("b").await, [frame.as_str()]);
-    assert_eq!(store.heard().await, [format!("[{frame}]")]);
+    assert_eq!(store.received().await, [format!("[{frame}]")]);
     let ttl: i64 = store.conn.pttl(store.keys.response("b")).await.unwrap();
     assert!((1..=60_000).contains(&ttl), "{ttl}");
     // The cancelled one is notified by its own worker.
@@ -100,7 +100,7 @@ async fn one_of_a_kind_runs_per_window() {
     let mut store = Store::new().await;
     let minute = Duration::from_secs(60);
     let is_first = async |id: &str, at| {
-        store.link.is_first(&store.keys, "kind", id, at, minute, WITHIN).await.unwrap()
+        store.link.is_first(&store.keys, "kind", id, at, minute, TIMEOUT).await.unwrap()
     };
     assert!(is_first("a", Some(1_000_000)).await);
     assert!(is_first("a", Some(1_000_000)).await, "the same one, started again");
@@ -118,7 +118,7 @@ async fn signed_start_is_remembered_until_its_signature_expires() {
     let mut store = Store::new().await;
     let until = store.now_ms().await + 60_000;
     let remember = async |id: &str, records, until| {
-        store.link.remember(&store.keys, id, records, until, WITHIN).await.unwrap()
+        store.link.remember(&store.keys, id, records, until, TIMEOUT).await.unwrap()
     };
     let no = |found: &str| Remembered::No(Some(found.to_owned()));
     assert_eq!(remember("a", ("one", None), until).await, Remembered::Yes);
@@ -131,7 +131,7 @@ async fn signed_start_is_remembered_until_its_signature_expires() {
     assert_eq!(remember("a", ("two", Some("one")), until).await, Remembered::Yes, "the same");
     assert_eq!(remember("a", ("three", Some("one")), until).await, no("two"));
     assert_eq!(remember("c", ("two", Some("one")), until).await, Remembered::No(None));
-    let recall = async |id: &str| store.link.recall(&store.keys, id, WITHIN).await.unwrap();
+    let recall = async |id: &str| store.link.recall(&store.keys, id, TIMEOUT).await.unwrap();
     assert_eq!((recall("a").await.as_deref(), recall("c").await), (Some("two"), None));
     // An expired start is not remembered: its request cannot start again.
     assert_eq!(remember("d", ("one", None), 1000).await, Remembered::Yes);
@@ -153,7 +153,7 @@ async fn end_of_a_signed_request_is_remembered_with_its_settlement() {
         store.push_ids(&["a", "b", "c", "d", "e"]).await;
         assert_eq!(store.lease(&own, 4).await, ["a", "b", "c", "d"]);
         for id in ["a", "b", "c", "lost"] {
-            let open = store.link.remember(&store.keys, id, ("open", None), far, WITHIN).await;
+            let open = store.link.remember(&store.keys, id, ("open", None), far, TIMEOUT).await;
             assert_eq!(open.unwrap(), Remembered::Yes);
         }
         let ended = |id: &str| Outcome { spent: Some(until), ..outcome(id, Settlement::Done) };

@@ -14,7 +14,7 @@ use redcall_store::{
 use redis::AsyncCommands;
 
 use crate::lua::upkeep::registry;
-use crate::lua::{LONG, Store, WITHIN, envelope, outcome};
+use crate::lua::{LONG, Store, TIMEOUT, envelope, outcome};
 
 fn retry(delay: Duration) -> Settlement {
     Settlement::Retry { delay, notice: None }
@@ -27,7 +27,7 @@ async fn limited(store: &Store, own: &WorkerKeys, limit: &Limit, ends: &[&str]) 
     let outcomes: Vec<_> = ends.iter().map(|id| outcome(id, Settlement::Done)).collect();
     let take = if ends.is_empty() { 5 } else { 0 };
     let poll = QueuePoll { rules: &rules, outcomes: &outcomes, ..QueuePoll::take(own, take) };
-    store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap()
+    store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap()
 }
 
 fn ids(reply: &PollReply) -> Vec<&str> {
@@ -40,13 +40,13 @@ async fn paused_queue_settles_and_returns_popped_requests() {
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
     assert_eq!(store.lease(&own, 1).await, ["a"]);
-    store.link.set_paused(&store.keys, true, WITHIN).await.unwrap();
+    store.link.set_paused(&store.keys, true, TIMEOUT).await.unwrap();
     let () = store.conn.rpush(store.keys.inbox("own"), envelope("popped")).await.unwrap();
     let reply = store.poll(&own, 5, &[outcome("a", Settlement::Done)]).await;
     assert!(reply.paused && !reply.expired && reply.leased.is_empty(), "{reply:?}");
     assert_eq!((reply.settled, reply.length), (vec![Settled::Yes], Some(2)));
     assert_eq!(store.queued().await, ["popped", "b"].map(envelope));
-    store.link.set_paused(&store.keys, false, WITHIN).await.unwrap();
+    store.link.set_paused(&store.keys, false, TIMEOUT).await.unwrap();
     assert_eq!(store.lease(&own, 5).await, ["popped", "b"]);
 }
 
@@ -111,23 +111,29 @@ async fn heartbeat_reports_pause_schedule_and_cancelled_leases() {
     let own = store.worker("own");
     store.push_ids(&["a", "b"]).await;
     assert_eq!(store.lease(&own, 2).await, ["a", "b"]);
-    let heard = registry::beat(&store, "own", LONG, &[]).await;
-    assert!(!heard.paused && heard.due_ms.is_none() && heard.cancelled.is_empty(), "{heard:?}");
-    store.link.set_paused(&store.keys, true, WITHIN).await.unwrap();
+    let received = registry::beat(&store, "own", LONG, &[]).await;
+    assert!(
+        !received.paused && received.due_ms.is_none() && received.cancelled.is_empty(),
+        "{received:?}"
+    );
+    store.link.set_paused(&store.keys, true, TIMEOUT).await.unwrap();
     let () = store.conn.zadd(store.keys.schedule(), "later", 9_000_000_000_000_u64).await.unwrap();
     // Expired tombstones are ignored.
     let tombs = [(1.0, "b"), (9e15, "a"), (9e15, "elsewhere")];
     let () = store.conn.zadd_multiple(store.keys.cancelled(), &tombs).await.unwrap();
-    let heard = registry::beat(&store, "own", LONG, &[]).await;
-    assert!(heard.paused, "{heard:?}");
-    assert_eq!((heard.due_ms, heard.cancelled), (Some(9_000_000_000_000), vec!["a".to_owned()]));
+    let received = registry::beat(&store, "own", LONG, &[]).await;
+    assert!(received.paused, "{received:?}");
+    assert_eq!(
+        (received.due_ms, received.cancelled),
+        (Some(9_000_000_000_000), vec!["a".to_owned()])
+    );
 }
 
 #[tokio::test]
 async fn heartbeat_reports_limited_names_and_their_mapping() {
     let mut store = Store::new().await;
-    let sorted = [("mine", 1), ("nobodys", 2)];
-    let () = store.conn.hset_multiple(store.keys.limited_names(), &sorted).await.unwrap();
+    let partitioned = [("mine", 1), ("nobodys", 2)];
+    let () = store.conn.hset_multiple(store.keys.limited_names(), &partitioned).await.unwrap();
     let mut limited = registry::beat(&store, "own", LONG, &["mine".to_owned()]).await.limited;
     limited.sort_unstable();
     assert_eq!(limited, [("mine".to_owned(), true), ("nobodys".to_owned(), false)]);
@@ -200,7 +206,7 @@ async fn fast_poll_script_detects_other_work() {
     }
     // A worker that has to send a heartbeat first gets that code.
     let () = store.conn.del(keys.workers()).await.unwrap();
-    let reply = store.link.poll(&[QueuePoll::take(&own, 1)], WITHIN).await.unwrap().remove(0);
+    let reply = store.link.poll(&[QueuePoll::take(&own, 1)], TIMEOUT).await.unwrap().remove(0);
     assert!(reply.unwrap().expired);
 }
 
@@ -258,10 +264,10 @@ async fn settling_poll_returns_the_length_on_request() {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
         store.push_ids(&["a"]).await;
-        for (length, told) in [(true, Some(1)), (false, None)] {
+        for (length, expected) in [(true, Some(1)), (false, None)] {
             let poll = QueuePoll { inbox: false, length, more, ..QueuePoll::take(&own, 0) };
-            let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
-            assert_eq!(reply.length, told);
+            let reply = store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
+            assert_eq!(reply.length, expected);
         }
     }
 }
@@ -271,7 +277,7 @@ async fn refused_rights_are_reported_without_a_run() {
     let mut store = Store::new().await;
     let all = redcall_common::keys::Keys::new("redcall");
     let missing = async |store: &Store| {
-        let missing = store.link.missing_rights(Role::Worker, &all, &["q"], WITHIN).await.unwrap();
+        let missing = store.link.missing_rights(Role::Worker, &all, &["q"], TIMEOUT).await.unwrap();
         missing.into_iter().map(|right| right.rule).collect::<Vec<_>>()
     };
     assert_eq!(missing(&store).await, [""; 0]);

@@ -11,7 +11,7 @@ use redcall_testkit::eventually;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
-use crate::lua::{LONG, MIB, Store, WITHIN, envelope};
+use crate::lua::{LONG, MIB, Store, TIMEOUT, envelope};
 use crate::support::{blocked, carried_out};
 
 /// The maximum number of elements that one script moves from an inbox.
@@ -36,14 +36,14 @@ impl Store {
         match idle {
             Idle::Paused => {
                 self.lives(&own).await;
-                self.link.set_paused(&self.keys, true, WITHIN).await.unwrap();
+                self.link.set_paused(&self.keys, true, TIMEOUT).await.unwrap();
             }
             Idle::LeaseEnded => {
                 let () = self.conn.zadd(self.keys.workers(), "own", 1).await.unwrap();
             }
         }
         let poll = QueuePoll { more: self.more, ..QueuePoll::take(&own, 5) };
-        let reply = self.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+        let reply = self.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
         assert!(reply.leased.is_empty() && (reply.paused || reply.expired), "{reply:?}");
     }
 }
@@ -119,7 +119,7 @@ async fn take_over_moves_a_bounded_number_of_elements_per_call() {
     store.stuff(&all).await;
     let () = store.conn.zadd(store.keys.workers(), "own", 1).await.unwrap();
     let before = carried_out(&mut store.conn, "evalsha").await;
-    let released = store.link.release(&store.keys, "own", false, WITHIN).await.unwrap();
+    let released = store.link.release(&store.keys, "own", false, TIMEOUT).await.unwrap();
     assert_eq!(released, Released::Back(2500));
     assert_eq!(carried_out(&mut store.conn, "evalsha").await - before, 3);
     assert_eq!(store.queued().await, all);
@@ -146,7 +146,7 @@ async fn pop_that_must_not_suppress_replies_receives_no_large_element() {
     store.lives(&own).await;
     let mut pop = BlockingPop::new(store.connector.clone(), own);
     may_suppress_replies(&mut store.conn, false).await;
-    let refused = pop.next(WITHIN, &[], false).await.unwrap_err();
+    let refused = pop.next(TIMEOUT, &[], false).await.unwrap_err();
     assert!(refused.is_refused(), "{refused}");
     pop.renew().await.unwrap();
     let (before, mut conn) = (sent(&mut store.conn).await, store.conn.clone());
@@ -163,7 +163,7 @@ async fn pop_that_must_not_suppress_replies_receives_no_large_element() {
     // A pop ends without an element after a while.
     let popping = async {
         loop {
-            let reply = pop.next(WITHIN, &[], false).await.unwrap();
+            let reply = pop.next(TIMEOUT, &[], false).await.unwrap();
             if reply.read > 0 {
                 return reply;
             }
@@ -174,7 +174,7 @@ async fn pop_that_must_not_suppress_replies_receives_no_large_element() {
     let after = sent(&mut store.conn).await;
     assert!(after - before < MIB, "{} bytes", after - before);
     store.push_ids(&["a"]).await;
-    assert_eq!(pop.next(WITHIN, &[], false).await.unwrap().leased[0].id, "a");
+    assert_eq!(pop.next(TIMEOUT, &[], false).await.unwrap().leased[0].id, "a");
     // An empty queue: it ends by itself.
     assert!(pop.next(LONG, &[], false).await.unwrap().leased.is_empty());
 }
@@ -186,16 +186,16 @@ async fn pop_after_an_early_end_receives_no_large_element() {
     store.lives(&own).await;
     let mut pop = BlockingPop::new(store.connector.clone(), own);
     let (unblocker, mut conn) = (pop.unblocker(), store.conn.clone());
-    let ending = async {
+    let stopping = async {
         eventually("the pop to block", async || (blocked(&mut conn).await == 1).then_some(()))
             .await;
-        store.link.unblock(&unblocker, WITHIN).await.unwrap();
+        store.link.unblock(&unblocker, TIMEOUT).await.unwrap();
     };
-    let (reply, ()) = tokio::join!(pop.next(LONG, &[], false), ending);
+    let (reply, ()) = tokio::join!(pop.next(LONG, &[], false), stopping);
     assert!(reply.unwrap().leased.is_empty());
     let before = sent(&mut store.conn).await;
     store.push(&["[]".repeat(9 * MIB as usize / 2)]).await;
-    let reply = pop.next(WITHIN, &[], false).await.unwrap();
+    let reply = pop.next(TIMEOUT, &[], false).await.unwrap();
     assert_eq!((reply.leased.len(), reply.refused), (0, vec!["too_large".to_owned()]));
     let after = sent(&mut store.conn).await;
     assert!(after - before < MIB, "{} bytes", after - before);

@@ -13,20 +13,20 @@ use redcall_store::{
 use redis::AsyncCommands;
 
 use crate::lua::upkeep::registry::beat;
-use crate::lua::{LONG, Store, WITHIN, envelope, outcome};
+use crate::lua::{LONG, Store, TIMEOUT, envelope, outcome};
 
 impl Store {
     /// An inbox of the worker `own`, which lives.
     async fn lane(&self, number: u8) -> LaneKeys {
         let own = self.worker("own");
         self.lives(&own).await;
-        self.link.open_lane(&own, LONG, WITHIN).await.unwrap();
+        self.link.open_lane(&own, LONG, TIMEOUT).await.unwrap();
         LaneKeys::new(own, number)
     }
 
     async fn lane_poll(&self, keys: &LaneKeys, outcomes: &[Outcome], take: usize) -> LaneReply {
         let poll = LanePoll { keys, outcomes, serial: 3, take };
-        self.link.lane_poll(&poll, WITHIN).await.unwrap()
+        self.link.lane_poll(&poll, TIMEOUT).await.unwrap()
     }
 
     async fn adopt(
@@ -38,7 +38,7 @@ impl Store {
     ) -> Adopted {
         let started: Vec<String> = started.iter().map(ToString::to_string).collect();
         let adoption = Adoption { keys, outcomes, started: &started, serial: 3, again };
-        self.link.adopt(&adoption, WITHIN).await.unwrap()
+        self.link.adopt(&adoption, TIMEOUT).await.unwrap()
     }
 
     /// Fills an inbox.
@@ -68,7 +68,7 @@ async fn lane_settle_answers_and_empties_its_inbox() {
     let reply = store.lane_poll(&lane, &[store.answer("x1", "[1]")], 0).await;
     assert_eq!((reply.settled, reply.gate), (vec![Settled::Yes], None));
     assert_eq!(store.frames("x1").await, ["[1]"]);
-    assert_eq!(store.heard().await, ["[[1]]"]);
+    assert_eq!(store.received().await, ["[[1]]"]);
     assert!(store.young(&lane).await.is_empty());
     let record: String = store.conn.get(&lane.record).await.unwrap();
     assert_eq!(record, "1 3 1");
@@ -89,7 +89,7 @@ async fn a_large_answer_of_a_lane_is_announced_by_its_id_alone() {
         store.pop(&lane, &["x1"]).await;
         let large = format!("[\"{}\"]", "a".repeat(9000));
         store.lane_poll(&lane, &[store.answer("x1", &large)], take).await;
-        assert_eq!(store.heard().await, [r#"["x1"]"#]);
+        assert_eq!(store.received().await, [r#"["x1"]"#]);
     }
 }
 
@@ -108,7 +108,7 @@ async fn lane_settles_nothing_without_exactly_its_requests() {
         let failed = store.lane_poll(&lane, &outcomes(&store), take).await;
         assert_eq!((failed.settled, failed.gate), (vec![Settled::Failed; many], None));
         assert_eq!(store.young(&lane).await.len(), 3);
-        assert!(store.frames("x1").await.is_empty() && store.heard().await.is_empty());
+        assert!(store.frames("x1").await.is_empty() && store.received().await.is_empty());
         let () = store.conn.del(&lane.inbox).await.unwrap();
     }
 }
@@ -199,7 +199,7 @@ async fn adoption_settles_leases_and_returns() {
     assert_eq!(adopted.back, 1);
     assert_eq!(store.queued().await, [envelope("x4"), envelope("q1")]);
     assert_eq!(store.frames("x2").await, ["[2]"]);
-    assert_eq!(store.heard().await, ["[[2]]"]);
+    assert_eq!(store.received().await, ["[[2]]"]);
     assert_eq!(store.live().await, ["x1", "x3"]);
     assert!(store.young(&lane).await.is_empty());
 }
@@ -210,7 +210,7 @@ async fn adoption_after_a_lost_reply_returns_the_first_results() {
     let lane = store.lane(0).await;
     store.pop(&lane, &["x1"]).await;
     assert_eq!(store.lane_poll(&lane, &[store.answer("x1", "[1]")], 0).await.settled.len(), 1);
-    // The pop behind the settlement was served, and the connection is lost.
+    // The pop after the settlement was served, and the connection is lost.
     store.pop(&lane, &["x2"]).await;
     for again in 0..2 {
         let adopted = store.adopt(&lane, &[store.answer("x1", "[1]")], &[], true).await;
@@ -266,7 +266,7 @@ async fn take_over_returns_lane_inboxes_and_counts_a_crash_each() {
     store.pop(&inboxes[0], &["x1", "x2"]).await;
     store.pop(&inboxes[1], &["x3"]).await;
     let () = store.conn.zadd(store.keys.workers(), "own", 1).await.unwrap();
-    let released = store.link.release(&store.keys, "own", false, WITHIN).await.unwrap();
+    let released = store.link.release(&store.keys, "own", false, TIMEOUT).await.unwrap();
     assert_eq!(released, Released::Back(3));
     let queued = store.queued().await;
     assert_eq!(queued, ["x3", "x1", "x2"].map(envelope));
@@ -287,11 +287,11 @@ async fn take_over_that_can_count_no_crash_leaves_lane_inboxes() {
     store.pop(&lane, &["x1", "x2"]).await;
     let () = store.conn.zadd(store.keys.workers(), "own", 1).await.unwrap();
     let () = store.conn.set(store.keys.attempts(), "text").await.unwrap();
-    store.link.release(&store.keys, "own", false, WITHIN).await.unwrap_err();
+    store.link.release(&store.keys, "own", false, TIMEOUT).await.unwrap_err();
     assert_eq!(store.queued().await, [""; 0]);
     assert_eq!(store.young(&lane).await, ["x1", "x2"].map(envelope));
     let () = store.conn.del(store.keys.attempts()).await.unwrap();
-    let released = store.link.release(&store.keys, "own", false, WITHIN).await.unwrap();
+    let released = store.link.release(&store.keys, "own", false, TIMEOUT).await.unwrap();
     assert_eq!(released, Released::Back(2));
     assert_eq!(store.queued().await, ["x1", "x2"].map(envelope));
 }
@@ -301,7 +301,7 @@ async fn worker_that_leaves_returns_its_lane_inboxes_without_a_crash() {
     let mut store = Store::new().await;
     let lane = store.lane(1).await;
     store.pop(&lane, &["x1"]).await;
-    let released = store.link.release(&store.keys, "own", true, WITHIN).await.unwrap();
+    let released = store.link.release(&store.keys, "own", true, TIMEOUT).await.unwrap();
     assert_eq!(released, Released::Back(1));
     assert_eq!(store.queued().await, [envelope("x1")]);
     for key in [store.keys.attempts(), store.keys.lanes()] {
@@ -319,7 +319,7 @@ async fn heartbeats_find_late_pops_of_workers_without_registration() {
     store.pop(&lane, &["x1"]).await;
     assert_eq!(store.inspector().stuck("q", Duration::ZERO).await.unwrap().len(), 1);
     assert_eq!(beat(&store, "other", LONG, &[]).await.dead, ["own"]);
-    let released = store.link.release(&store.keys, "own", false, WITHIN).await.unwrap();
+    let released = store.link.release(&store.keys, "own", false, TIMEOUT).await.unwrap();
     assert_eq!(released, Released::Back(1));
     // A minute after its lease would have ended no pop is left.
     let () = store.conn.zadd(store.keys.lanes(), "own", 1).await.unwrap();
@@ -345,11 +345,11 @@ async fn cancelled_request_in_a_lane_inbox_is_reported() {
     let mut store = Store::new().await;
     let lane = store.lane(1).await;
     store.pop(&lane, &["x1", "x2"]).await;
-    store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
+    store.link.subscribe(&store.keys.control(), TIMEOUT).await.unwrap();
     let withdrawn = CancelRequest { id: "x2".to_owned(), ttl_ms: 60_000, record: None };
-    let (found, _) = store.link.cancel(&store.keys, &[withdrawn], WITHIN).await.unwrap();
+    let (found, _) = store.link.cancel(&store.keys, &[withdrawn], TIMEOUT).await.unwrap();
     assert_eq!(found, [Cancellation::Unseen]);
-    assert_eq!(store.heard().await, ["cancel x2"]);
+    assert_eq!(store.received().await, ["cancel x2"]);
     assert_eq!(beat(&store, "own", LONG, &[]).await.cancelled, ["x2"]);
 }
 
@@ -398,7 +398,7 @@ async fn idle_lane_settles_pops_and_reads_the_gate_in_one_write() {
     assert_eq!(popped.gate(store.link.now_ms()), Gate::Open);
     assert_eq!(popped.gate(u64::MAX), Gate::Expired);
     // The first settlement was made: another one is refused, and its pop joins its request.
-    store.link.set_paused(&store.keys, true, WITHIN).await.unwrap();
+    store.link.set_paused(&store.keys, true, TIMEOUT).await.unwrap();
     store.pop(&lane, &["y"]).await;
     let (settled, popped) = next(&mut pop, &settlement, LONG).await;
     assert_eq!(settled, [Settled::Failed]);

@@ -4,7 +4,7 @@
 use redcall_store::{BlockingPop, PollOps as _, QueuePoll, RequestPop as _};
 use redis::AsyncCommands;
 
-use crate::lua::{LONG, MIB, Store, WITHIN, envelope};
+use crate::lua::{LONG, MIB, Store, TIMEOUT, envelope};
 
 fn sized(id: &str, bytes: usize) -> String {
     let empty = format!(r#"{{"id":"{id}","data":""}}"#);
@@ -107,12 +107,12 @@ async fn blocked_pop_checks_then_leases_its_request() {
         store.lives(&own).await;
         let mut pop = BlockingPop::new(store.connector.clone(), own.clone());
         store.push_ids(&["a", "a"]).await;
-        let reply = pop.next(WITHIN, &[], store.more).await.unwrap();
+        let reply = pop.next(TIMEOUT, &[], store.more).await.unwrap();
         let ids: Vec<&str> = reply.leased.iter().map(|leased| leased.id.as_str()).collect();
         // It is not counted, but there is one.
         assert_eq!((ids, reply.length.is_some_and(|length| length > 0)), (vec!["a"], true));
         // The second one has the id of a live request.
-        assert!(pop.next(WITHIN, &[], store.more).await.unwrap().leased.is_empty());
+        assert!(pop.next(TIMEOUT, &[], store.more).await.unwrap().leased.is_empty());
         let letter = store.dead().await.remove(0);
         assert_eq!(letter[..2], ["a", "invalid_request"]);
         assert!(
@@ -140,7 +140,7 @@ async fn parked_requests_precede_the_queue_until_the_last() {
         let parked = ["one".to_owned(), "two".to_owned()];
         let poll = async |take: usize| {
             let poll = QueuePoll { parked: &parked, ..QueuePoll::take(&own, take) };
-            let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+            let reply = store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
             let ids: Vec<String> = reply.leased.into_iter().map(|leased| leased.id).collect();
             (ids, reply.parked)
         };
@@ -197,7 +197,7 @@ async fn several_queues_are_polled_in_one_write() {
         store.lives(&second).await;
         let poll = QueuePoll::take;
         let polls = [poll(&second, 5), poll(&first, 1)];
-        let replies = store.link.poll(&polls, WITHIN).await.unwrap();
+        let replies = store.link.poll(&polls, TIMEOUT).await.unwrap();
         let replies: Vec<_> = replies.into_iter().map(Result::unwrap).collect();
         let ids: Vec<Vec<&str>> = replies
             .iter()

@@ -1,4 +1,4 @@
-//! `poll.lua`: the order of sorted and unsorted requests.
+//! `poll.lua`: the order of partitioned and other requests.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use redcall_common::settings::Limit;
 use redcall_store::{LimitRule, PollOps as _, PollReply, QueuePoll, WorkerKeys};
 use redis::AsyncCommands as _;
 
-use crate::lua::{Store, WITHIN};
+use crate::lua::{Store, TIMEOUT};
 
 fn request(name: &str, n: usize) -> String {
     format!(r#"{{"id":"{name}{n}","name":"{name}","data":null}}"#)
@@ -28,7 +28,7 @@ async fn taken(
     let mut names = BTreeSet::new();
     for serial in 1..=polls {
         let poll = QueuePoll { rules, serial, ..QueuePoll::take(own, 1) };
-        let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+        let reply = store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
         assert_eq!(reply.leased.len(), 1);
         names.insert(reply.leased[0].id.trim_end_matches(char::is_numeric).to_owned());
     }
@@ -70,7 +70,7 @@ async fn no_more_is_sorted_at_once_than_a_command_may_carry() {
     let mut lengths = Vec::new();
     for serial in 1..=40 {
         let poll = QueuePoll { rules: &rules, serial, ..QueuePoll::take(&own, 1) };
-        let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+        let reply = store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
         lengths.push(reply.length.unwrap());
     }
     assert!((32..=36).contains(&lengths[0]), "{lengths:?}");
@@ -84,7 +84,7 @@ async fn large_bound_of_a_request_slows_no_limited_name() {
     store.push(&(0..10).map(|n| request("small", n)).collect::<Vec<_>>()).await;
     store.lives(&own).await;
     let poll = QueuePoll { rules: &[rule("small")], ..QueuePoll::take(&own, 10) };
-    let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+    let reply = store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
     assert_eq!(reply.leased.len(), 10);
 }
 
@@ -93,10 +93,11 @@ async fn poll_one(store: &Store, own: &WorkerKeys) -> PollReply {
     let mut rule = rule("limited");
     rule.limit.concurrency = Some(1);
     let poll = QueuePoll { rules: &[rule], ..QueuePoll::take(own, 1) };
-    store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap()
+    store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap()
 }
 
-/// A request that is alone gets its permit without being sorted; the next one is over the limit.
+/// A request that is alone gets its permit without being partitioned; the next one is over the
+/// limit.
 #[tokio::test]
 async fn single_limited_request_is_leased_with_a_permit() {
     let mut store = Store::new().await;
@@ -110,8 +111,8 @@ async fn single_limited_request_is_leased_with_a_permit() {
     assert!(!keys.iter().any(|key| key.contains("rotation") || key.contains("limit_keys")));
     store.push(&[request("limited", 1)]).await;
     assert_eq!(poll_one(&store, &own).await.leased.len(), 0);
-    let sorted: String = store.conn.hget(store.keys.limited_names(), "limited").await.unwrap();
-    assert_eq!((sorted.as_str(), store.live().await), ("1", vec!["limited0".to_owned()]));
+    let partitioned: String = store.conn.hget(store.keys.limited_names(), "limited").await.unwrap();
+    assert_eq!((partitioned.as_str(), store.live().await), ("1", vec!["limited0".to_owned()]));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use redcall_common::settings::Limit;
 use redcall_store::{BlockingPop, LimitRule, PollOps as _, QueuePoll, RequestPop as _};
 use redis::AsyncCommands;
 
-use crate::lua::{MIB, Store, WITHIN, envelope};
+use crate::lua::{MIB, Store, TIMEOUT, envelope};
 
 /// Brackets, which take long to decode: this many bytes.
 fn brackets(bytes: usize) -> String {
@@ -142,12 +142,12 @@ async fn id_is_found_in_the_first_four_kibibytes_only() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
-        let behind = |id: &str, bytes: usize| {
+        let with_late_id = |id: &str, bytes: usize| {
             format!(r#"{{"data":"{}","id":"{id}","name":"add"}}"#, "x".repeat(bytes))
         };
         // A name in another object, and one in a text, are not the request's own.
         let other = r#"{"data":{"id":"x"},"text":"\"id\":\"y\"","id":"c"}"#.to_owned();
-        store.push(&[behind("a", 4000), behind("b", 4096), other]).await;
+        store.push(&[with_late_id("a", 4000), with_late_id("b", 4096), other]).await;
         assert_eq!(store.lease(&own, 5).await, ["a", "c"]);
         assert_eq!(store.dead().await[0][1], "invalid_request");
     }
@@ -179,7 +179,7 @@ async fn limit_counts_by_values_as_they_are_written() {
     let limit = Limit { key: Some("k".to_owned()), concurrency: Some(1), rate: None };
     let rules = [LimitRule { name: "add".to_owned(), limit, room: None }];
     let poll = QueuePoll { rules: &rules, ..QueuePoll::take(&own, 50) };
-    let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+    let reply = store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
     // Each has a key of its own, but for the same text written in two ways.
     let mut leased: Vec<&str> = reply.leased.iter().map(|leased| leased.id.as_str()).collect();
     leased.sort_unstable();
@@ -199,11 +199,11 @@ async fn blocked_pop_sends_no_oversize_element_to_its_worker() {
     };
     let before = sent(&mut store.conn).await;
     store.push(&[brackets(9 * MIB as usize)]).await;
-    let reply = pop.next(WITHIN, &[], false).await.unwrap();
+    let reply = pop.next(TIMEOUT, &[], false).await.unwrap();
     assert_eq!((reply.leased.len(), reply.refused), (0, vec!["too_large".to_owned()]));
     let after = sent(&mut store.conn).await;
     assert!(after - before < 1 << 20, "{} bytes", after - before);
     // The connection is in step with its replies.
     store.push_ids(&["a"]).await;
-    assert_eq!(pop.next(WITHIN, &[], false).await.unwrap().leased[0].id, "a");
+    assert_eq!(pop.next(TIMEOUT, &[], false).await.unwrap().leased[0].id, "a");
 }

@@ -1,5 +1,5 @@
-//! `rotation.lua`: each key of a limited name that has sorted requests is in one place, after any
-//! change of its keys.
+//! `rotation.lua`: each key of a limited name that has partitioned requests is in one place, after
+//! any change of its keys.
 
 use redcall_common::settings::{Limit, Rate};
 use redcall_store::{
@@ -8,7 +8,7 @@ use redcall_store::{
 };
 use redis::AsyncCommands;
 
-use crate::lua::{LONG, Store, WITHIN, outcome};
+use crate::lua::{LONG, Store, TIMEOUT, outcome};
 
 /// Orders are limited to one at once for each customer.
 fn rules() -> [LimitRule; 1] {
@@ -20,7 +20,7 @@ fn order(customer: &str, n: usize) -> String {
     format!(r#"{{"id":"{customer}-{n}","name":"order","data":{{"customer":"{customer}"}}}}"#)
 }
 
-/// A store in which three orders of each customer are sorted, and the first one runs.
+/// A store in which three orders of each customer are partitioned, and the first one runs.
 async fn busy(customers: &[&str]) -> (Store, WorkerKeys) {
     let mut store = Store::new().await;
     let own = store.worker("own");
@@ -40,7 +40,7 @@ async fn leased(store: &Store, own: &WorkerKeys, ended: &[String]) -> Vec<String
     // The second one leases the requests that the first one has made ready.
     for outcomes in [&outcomes[..], &[]] {
         let poll = QueuePoll { rules: &rules, outcomes, more: true, ..QueuePoll::take(own, 50) };
-        let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+        let reply = store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
         all.extend(reply.leased.into_iter().map(|leased| leased.id));
     }
     all.sort_unstable();
@@ -49,7 +49,7 @@ async fn leased(store: &Store, own: &WorkerKeys, ended: &[String]) -> Vec<String
 
 /// Returns the repaired keys, sorted.
 async fn repaired(store: &Store) -> Vec<(String, Fault)> {
-    let faults = store.link.repair_limits(&store.keys, &rules(), WITHIN).await.unwrap();
+    let faults = store.link.repair_limits(&store.keys, &rules(), TIMEOUT).await.unwrap();
     let mut faults: Vec<_> =
         faults.into_iter().map(|LimitFault { key, fault, .. }| (key, fault)).collect();
     faults.sort_unstable();
@@ -101,7 +101,7 @@ async fn key_in_no_place_returns_to_the_rotation() {
     let [order] = ["a-1".to_owned()];
     let ended = [outcome(&order, Settlement::Done)];
     let settle = QueuePoll { outcomes: &ended, more: true, ..QueuePoll::take(&own, 0) };
-    store.link.poll(&[settle], WITHIN).await.unwrap().remove(0).unwrap();
+    store.link.poll(&[settle], TIMEOUT).await.unwrap().remove(0).unwrap();
     let () = store.conn.del(key(&store, "rotation:order")).await.unwrap();
     assert_eq!(leased(&store, &own, &[]).await, [""; 0]);
     assert_eq!(repaired(&store).await, [("a".to_owned(), Fault::Lost)]);
@@ -111,10 +111,10 @@ async fn key_in_no_place_returns_to_the_rotation() {
 #[tokio::test]
 async fn workers_are_notified_of_a_free_limit_key() {
     let (mut store, _) = busy(&["a"]).await;
-    store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
+    store.link.subscribe(&store.keys.control(), TIMEOUT).await.unwrap();
     let () = store.conn.del(key(&store, "held:order")).await.unwrap();
     assert_eq!(repaired(&store).await.len(), 1);
-    assert_eq!(store.heard().await, ["work"]);
+    assert_eq!(store.received().await, ["work"]);
 }
 
 #[tokio::test]
@@ -186,15 +186,15 @@ async fn request_that_runs_counts_again() {
 }
 
 #[tokio::test]
-async fn count_of_sorted_requests_becomes_right_again() {
-    for said in [None, Some(1), Some(9)] {
+async fn count_of_partitioned_requests_becomes_right_again() {
+    for recorded in [None, Some(1), Some(9)] {
         let (mut store, own) = busy(&["a", "b"]).await;
         let limited = store.keys.limited_names();
-        let () = match said {
+        let () = match recorded {
             None => store.conn.del(&limited).await.unwrap(),
-            Some(said) => store.conn.hset(&limited, "order", said).await.unwrap(),
+            Some(recorded) => store.conn.hset(&limited, "order", recorded).await.unwrap(),
         };
-        assert_eq!(repaired(&store).await, [(String::new(), Fault::Count)], "{said:?}");
+        assert_eq!(repaired(&store).await, [(String::new(), Fault::Count)], "{recorded:?}");
         let count: u64 = store.conn.hget(&limited, "order").await.unwrap();
         assert_eq!(count, 4);
         all_run(&mut store, &own, &["a", "b"]).await;
@@ -238,7 +238,7 @@ async fn key_throttled_beyond_its_rate_returns_to_the_rotation() {
     let () = store.conn.zadd(store.keys.throttled(), "order a", ahead).await.unwrap();
     let mut rules = rules();
     rules[0].limit.rate = Some(Rate { count: 1, per: LONG });
-    let faults = store.link.repair_limits(&store.keys, &rules, WITHIN).await.unwrap();
+    let faults = store.link.repair_limits(&store.keys, &rules, TIMEOUT).await.unwrap();
     assert_eq!(faults.iter().map(|fault| fault.fault).collect::<Vec<_>>(), [Fault::Ahead]);
     assert!(!store.conn.exists::<_, bool>(store.keys.throttled()).await.unwrap());
     assert_eq!(store.conn.llen::<_, u64>(key(&store, "rotation:order")).await.unwrap(), 1);
@@ -254,7 +254,7 @@ async fn thousands_of_lost_keys_are_found_by_and_by() {
     for _ in 0..3 {
         let poll = QueuePoll { rules: &rules, more: true, ..QueuePoll::take(&own, 1) };
         store.lives(&own).await;
-        store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+        store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
     }
     let listed: usize = store.conn.scard(key(&store, "limit_keys:order")).await.unwrap();
     assert!(listed > 2000, "{listed}");

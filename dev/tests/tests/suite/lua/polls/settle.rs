@@ -4,7 +4,7 @@ use redcall_client::Code;
 use redcall_store::{Released, Session as _, Settled, Settlement, UpkeepOps as _};
 use redis::AsyncCommands;
 
-use crate::lua::{LONG, Store, WITHIN, envelope, outcome};
+use crate::lua::{LONG, Store, TIMEOUT, envelope, outcome};
 
 #[tokio::test]
 async fn refused_answer_reaches_neither_key_nor_channel() {
@@ -14,7 +14,7 @@ async fn refused_answer_reaches_neither_key_nor_channel() {
         store.push_ids(&["a", "b"]).await;
         assert_eq!(store.lease(&slow, 2).await, ["a", "b"]);
         // Given up for dead; the other one takes one of its two requests, it gets the other again.
-        let released = store.link.release(&store.keys, "slow", true, WITHIN).await.unwrap();
+        let released = store.link.release(&store.keys, "slow", true, TIMEOUT).await.unwrap();
         assert_eq!(released, Released::Back(2));
         let taken = store.lease(&fast, 1).await.remove(0);
         let held = store.lease(&slow, 1).await.remove(0);
@@ -25,7 +25,7 @@ async fn refused_answer_reaches_neither_key_nor_channel() {
         assert_eq!(reply.settled, [Settled::LeaseLost, Settled::Yes]);
         assert_eq!(store.frames(&held).await, [r#"{"held":1}"#]);
         assert_eq!(store.frames(&taken).await, [""; 0]);
-        assert_eq!(store.heard().await, [r#"[{"held":1}]"#]);
+        assert_eq!(store.received().await, [r#"[{"held":1}]"#]);
         assert_eq!(store.live().await, std::slice::from_ref(&taken));
 
         // The worker that holds it now settles it, once.
@@ -34,7 +34,7 @@ async fn refused_answer_reaches_neither_key_nor_channel() {
         let reply = store.poll(&fast, 0, &outcomes).await;
         assert_eq!(reply.settled, [Settled::Yes, Settled::LeaseLost]);
         assert_eq!(store.frames(&taken).await, [r#"{"new":1}"#]);
-        assert_eq!(store.heard().await, [r#"[{"new":1}]"#]);
+        assert_eq!(store.received().await, [r#"[{"new":1}]"#]);
         let mut left = [store.keys.response("a"), store.keys.response("b"), store.keys.workers()];
         left.sort_unstable();
         assert_eq!(store.all_keys().await, left);
@@ -67,7 +67,7 @@ async fn without_the_lease_no_outcome_changes_anything() {
         assert_eq!(reply.settled, [Settled::LeaseLost; 8]);
         assert_eq!((reply.length, reply.parked), (Some(0), 0));
         assert_eq!(store.all_keys().await, before);
-        assert_eq!(store.heard().await, [""; 0]);
+        assert_eq!(store.received().await, [""; 0]);
         assert_eq!(store.live().await, ["x"]);
     }
 }
@@ -107,7 +107,7 @@ async fn dead_lettered_request_may_be_answered_as_well() {
         assert_eq!(store.dead().await, [letter("a"), letter("b")]);
         assert_eq!(store.frames("a").await, [""; 0]);
         assert_eq!(store.frames("b").await, [r#"{"no":1}"#]);
-        assert_eq!(store.heard().await, [r#"[{"no":1}]"#]);
+        assert_eq!(store.received().await, [r#"[{"no":1}]"#]);
         assert_eq!(store.live().await, [""; 0]);
         let ttl: i64 = store.conn.pttl(store.keys.dead()).await.unwrap();
         assert!((3_000_000..=3_600_000).contains(&ttl), "{ttl}");
@@ -202,7 +202,7 @@ async fn unknown_name_is_parked_answered_or_dead_lettered() {
         assert_eq!((reply.length, reply.parked), (Some(0), 1));
         assert_eq!(store.frames("a").await, [""; 0]);
         assert_eq!(store.frames("b").await, [r#"{"no":1}"#]);
-        assert_eq!(store.heard().await, [r#"[{"no":1}]"#]);
+        assert_eq!(store.received().await, [r#"[{"no":1}]"#]);
         let reason = "no live worker handles `absent`";
         let letter = ["c", "unknown_job", reason, "own", &envelope("c")].map(str::to_owned);
         assert_eq!(store.dead().await, [letter]);
@@ -241,7 +241,7 @@ async fn a_large_answer_is_announced_by_its_id_alone() {
         let outcomes = [store.answer("a", &large), store.answer("b", &fits)];
         store.poll(&own, 0, &outcomes).await;
         assert_eq!(store.frames("a").await, [large]);
-        assert_eq!(store.heard().await, [format!(r#"["a",{fits}]"#)]);
+        assert_eq!(store.received().await, [format!(r#"["a",{fits}]"#)]);
     }
 }
 
@@ -256,8 +256,8 @@ async fn notification_carries_256_kib_of_answers_and_further_ids() {
         let frame = format!("[\"{}\"]", "x".repeat(8000));
         let outcomes: Vec<_> = ids.iter().map(|id| store.answer(id, &frame)).collect();
         assert_eq!(store.poll(&own, 0, &outcomes).await.settled, [Settled::Yes; 100]);
-        let heard = store.heard().await;
-        let [message] = heard.as_slice() else { panic!("{} messages", heard.len()) };
+        let received = store.received().await;
+        let [message] = received.as_slice() else { panic!("{} messages", received.len()) };
         let entries: Vec<serde_json::Value> = serde_json::from_str(message).unwrap();
         let whole = (256 << 10) / frame.len();
         assert!(entries[..whole].iter().all(serde_json::Value::is_array));
@@ -273,7 +273,7 @@ async fn each_named_channel_gets_one_message_per_poll() {
     for more in [false, true] {
         let mut store = Store { more, ..Store::new().await };
         let own = store.worker("own");
-        store.link.subscribe("redcall:{q}:notify:other", WITHIN).await.unwrap();
+        store.link.subscribe("redcall:{q}:notify:other", TIMEOUT).await.unwrap();
         store.push_ids(&["a", "b", "c", "d"]).await;
         assert_eq!(store.lease(&own, 4).await, ["a", "b", "c", "d"]);
         let to = |store: &Store, id: &str, channel: Option<&str>| {
@@ -288,9 +288,9 @@ async fn each_named_channel_gets_one_message_per_poll() {
             store.answer("d", "\"d\""),
         ];
         store.poll(&own, 0, &outcomes).await;
-        let mut heard = store.heard().await;
-        heard.sort_unstable();
-        assert_eq!(heard, [r#"["a","d"]"#, r#"["b"]"#]);
+        let mut received = store.received().await;
+        received.sort_unstable();
+        assert_eq!(received, [r#"["a","d"]"#, r#"["b"]"#]);
         assert_eq!(store.frames("c").await, [r#""c""#]);
     }
 }
@@ -304,7 +304,7 @@ async fn refused_twin_is_dead_lettered_without_touching_the_other() {
     };
     let mut store = Store::new().await;
     let own = store.worker("own");
-    store.push_ids(&["told", "dead", "delayed", "answered", "begun"]).await;
+    store.push_ids(&["refused", "dead", "delayed", "answered", "begun"]).await;
     assert_eq!(store.lease(&own, 5).await.len(), 5);
     let record = r#"{"attempt":1,"fails":1,"crashes":0}"#;
     let () = store.conn.hset(store.keys.scheduled(), "delayed", envelope("delayed")).await.unwrap();
@@ -316,7 +316,7 @@ async fn refused_twin_is_dead_lettered_without_touching_the_other() {
     let () = store.conn.rpush(store.keys.response("answered"), &end).await.unwrap();
     let () = store.conn.rpush(store.keys.response("begun"), &progress).await.unwrap();
     let outcomes = [
-        refuse(&store, "told", false),
+        refuse(&store, "refused", false),
         refuse(&store, "dead", true),
         refuse(&store, "delayed", true),
         refuse(&store, "answered", false),
@@ -325,7 +325,7 @@ async fn refused_twin_is_dead_lettered_without_touching_the_other() {
     assert_eq!(store.poll(&own, 0, &outcomes).await.settled, [Settled::Yes; 5]);
     let refused = r#"{"refused":1}"#;
     for (id, expected) in [
-        ("told", vec![refused]),
+        ("refused", vec![refused]),
         ("dead", vec![refused]),
         ("delayed", vec![]),
         ("answered", vec![&*end]),

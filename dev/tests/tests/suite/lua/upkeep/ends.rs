@@ -1,15 +1,15 @@
-//! Scripts that look at the first or last element of a response key: its size is not theirs to
+//! Scripts that read the first or last element of a response key: its size is not theirs to
 //! choose, and Redis needs 2 ms to read a MiB into a script.
 
 use redcall_client::Code;
 use redcall_common::digest;
 use redcall_store::{
-    AnswerOps as _, EndedCall, Idempotency, Outcome, Placed, Placement, Pushed, RunOps as _,
-    SendOps as _, Settled, Settlement,
+    AnswerOps as _, EndedCall, EnqueueExt, EnqueueExtResult, Idempotency, Outcome, Pushed,
+    RunOps as _, SendOps as _, Settled, Settlement,
 };
 use redis::AsyncCommands;
 
-use crate::lua::{LONG, MIB, Store, WITHIN, envelope, outcome};
+use crate::lua::{LONG, MIB, Store, TIMEOUT, envelope, outcome};
 use crate::support::carried_out;
 
 /// Reads by a script that may be of any size.
@@ -31,7 +31,7 @@ async fn frame_behind_a_large_element_is_pushed_without_reading_it() {
     let (reply, before) = (store.reply("a"), reads(&mut store).await);
     // The second one is sent again, because a reply was lost.
     for _ in 0..2 {
-        let pushing = store.link.push_frame(&own.leases, "a", &reply, "one", 10, WITHIN);
+        let pushing = store.link.push_frame(&own.leases, "a", &reply, "one", 10, TIMEOUT);
         assert_eq!(pushing.await.unwrap(), Pushed::Yes);
     }
     assert_eq!(reads(&mut store).await, before);
@@ -47,7 +47,7 @@ async fn replay_behind_a_large_element_is_pushed_without_reading_it() {
     let call = |store: &Store, id: &str| {
         let (record, digest) = (record.clone(), digest::of_data("1"));
         let idempotency = Some(Idempotency { record, digest, deadline_ms: 0 });
-        Placement {
+        EnqueueExt {
             tracking: None,
             waited: false,
             id: id.to_owned(),
@@ -58,11 +58,11 @@ async fn replay_behind_a_large_element_is_pushed_without_reading_it() {
             idempotency,
         }
     };
-    let place = async |store: &Store, id: &str| {
+    let enqueue_ext = async |store: &Store, id: &str| {
         let calls = [call(store, id)];
-        store.link.place(&store.keys, 0, &calls, WITHIN).await.unwrap().remove(0).unwrap()
+        store.link.enqueue_ext(&store.keys, 0, &calls, TIMEOUT).await.unwrap().remove(0).unwrap()
     };
-    assert_eq!(place(&store, "a").await, Placed::Queued);
+    assert_eq!(enqueue_ext(&store, "a").await, EnqueueExtResult::Queued);
     assert_eq!(store.lease(&own, 1).await, ["a"]);
     let frame = format!(
         r#"{{"id":"a","response_key":"{}","type":"result","seq":1,"attempt":1,"data":1}}"#,
@@ -80,7 +80,7 @@ async fn replay_behind_a_large_element_is_pushed_without_reading_it() {
     let () = store.conn.rpush(store.keys.response("b"), large()).await.unwrap();
     let before = reads(&mut store).await;
     for _ in 0..2 {
-        assert_eq!(place(&store, "b").await, Placed::Replayed("a".to_owned()));
+        assert_eq!(enqueue_ext(&store, "b").await, EnqueueExtResult::Replayed("a".to_owned()));
     }
     assert_eq!(reads(&mut store).await, before);
     let length: usize = store.conn.llen(store.keys.response("b")).await.unwrap();
@@ -99,7 +99,7 @@ async fn refused_request_reads_a_bounded_end_of_its_response_key() {
         let (code, reason) = (Code::DeadlineExceeded, "late".to_owned());
         outcome(id, Settlement::Refuse { code, reason, answer, dead_letter: false })
     };
-    // Too large to be looked at: it counts as an answer. A few smaller ones are looked at.
+    // Too large to be read: it counts as an answer. A few smaller ones are read.
     let () = store.conn.rpush(store.keys.response("a"), large()).await.unwrap();
     for id in &ids[1..] {
         let element = "x".repeat(3 * MIB as usize / 2);
@@ -108,8 +108,8 @@ async fn refused_request_reads_a_bounded_end_of_its_response_key() {
     let before = reads(&mut store).await;
     let outcomes = ids.map(|id| refuse(&store, id));
     assert_eq!(store.poll(&own, 0, &outcomes).await.settled, [Settled::Yes; 6]);
-    let looks = reads(&mut store).await - before;
-    assert!((1..=2).contains(&looks), "{looks} elements read");
+    let reads_done = reads(&mut store).await - before;
+    assert!((1..=2).contains(&reads_done), "{reads_done} elements read");
     let length: usize = store.conn.llen(store.keys.response("a")).await.unwrap();
     assert_eq!(length, 1);
     assert!(store.dead().await.iter().any(|letter| letter[0] == "a"));
@@ -126,7 +126,7 @@ async fn trim_reads_no_large_first_element() {
     };
     let () = store.conn.rpush(&key, &[large(), frame(1), frame(2), frame(3)]).await.unwrap();
     let before = reads(&mut store).await;
-    assert_eq!(store.link.trim(&key, (1, 2), 0, WITHIN).await.unwrap(), None);
+    assert_eq!(store.link.trim(&key, (1, 2), 0, TIMEOUT).await.unwrap(), None);
     assert_eq!(reads(&mut store).await, before);
     let left: usize = store.conn.llen(&key).await.unwrap();
     assert_eq!(left, 4);
@@ -145,7 +145,7 @@ async fn large_stream_of_frames_is_trimmed() {
         let () = store.conn.rpush(&key, frame(seq)).await.unwrap();
     }
     for (seq, left) in [(3, 18), (15, 6), (20, 1)] {
-        assert_eq!(store.link.trim(&key, (1, seq), 0, WITHIN).await.unwrap(), Some((1, seq)));
+        assert_eq!(store.link.trim(&key, (1, seq), 0, TIMEOUT).await.unwrap(), Some((1, seq)));
         let length: usize = store.conn.llen(&key).await.unwrap();
         assert_eq!(length, left);
     }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use redcall_client::Client;
 use redcall_common::settings::Settings;
 use redcall_store::{
-    AnswerOps as _, BlockingPop, CancelRequest, Cancellation, Enqueued, Placed, PollOps as _,
-    Pushed, QueuePoll, Released, RequestPop as _, RunOps as _, SendOps as _, UpkeepOps as _,
-    Waited, WorkerKeys,
+    AnswerOps as _, BlockingPop, CancelRequest, Cancellation, EnqueueExtResult, Enqueued,
+    PollOps as _, Pushed, QueuePoll, Released, RequestPop as _, RunOps as _, SendOps as _,
+    UpkeepOps as _, Waited, WorkerKeys,
 };
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use serde_json::json;
 
-use crate::lua::place::placement;
-use crate::lua::{LONG, Store, WITHIN, envelope, item};
+use crate::lua::enqueue_ext::extended;
+use crate::lua::{LONG, Store, TIMEOUT, envelope, item};
 use crate::support::blocked;
 
 async fn flush(conn: &mut redis::aio::MultiplexedConnection) {
@@ -29,37 +29,41 @@ async fn every_typed_call_loads_its_script_again() {
     let one = Enqueued { waited: Waited::Taken, accepted: 1 };
 
     flush(&mut store.conn).await;
-    assert_eq!(store.link.enqueue(&keys, 0, &items, &[], WITHIN).await.unwrap(), one);
+    assert_eq!(store.link.enqueue(&keys, 0, &items, &[], TIMEOUT).await.unwrap(), one);
     flush(&mut store.conn).await;
     let items = [item(false, &envelope("b"))];
     let forget = [keys.response("x")];
-    assert_eq!(store.link.enqueue(&keys, 0, &items, &forget, WITHIN).await.unwrap(), one);
+    assert_eq!(store.link.enqueue(&keys, 0, &items, &forget, TIMEOUT).await.unwrap(), one);
     flush(&mut store.conn).await;
-    let placed = store.link.place(&keys, 0, &[placement("c")], WITHIN).await.unwrap();
-    assert_eq!(placed[0].as_ref().unwrap(), &Placed::Queued);
+    let results = store.link.enqueue_ext(&keys, 0, &[extended("c")], TIMEOUT).await.unwrap();
+    assert_eq!(results[0].as_ref().unwrap(), &EnqueueExtResult::Queued);
     flush(&mut store.conn).await;
-    let placed =
-        store.link.place(&keys, 0, &[placement("d"), placement("e")], WITHIN).await.unwrap();
-    assert!(placed.iter().all(|placed| placed.as_ref().is_ok_and(|one| *one == Placed::Queued)));
+    let results =
+        store.link.enqueue_ext(&keys, 0, &[extended("d"), extended("e")], TIMEOUT).await.unwrap();
+    assert!(
+        results
+            .iter()
+            .all(|results| results.as_ref().is_ok_and(|one| *one == EnqueueExtResult::Queued))
+    );
     flush(&mut store.conn).await;
     let withdrawn = CancelRequest { id: "x".to_owned(), ttl_ms: 60_000, record: None };
-    let (cancelled, _) = store.link.cancel(&keys, &[withdrawn], WITHIN).await.unwrap();
+    let (cancelled, _) = store.link.cancel(&keys, &[withdrawn], TIMEOUT).await.unwrap();
     assert_eq!(cancelled, [Cancellation::Unseen]);
     // Nothing was pushed twice.
     assert_eq!(store.queued().await, ["a", "b", "c", "d", "e"].map(envelope));
     flush(&mut store.conn).await;
     assert_eq!(store.lease(&own, 1).await, ["a"]);
     flush(&mut store.conn).await;
-    let push = store.link.push_frame(&own.leases, "a", &store.reply("a"), "1", 9, WITHIN).await;
+    let push = store.link.push_frame(&own.leases, "a", &store.reply("a"), "1", 9, TIMEOUT).await;
     assert_eq!(push.unwrap(), Pushed::Yes);
     assert_eq!(store.frames("a").await, ["1"]);
     flush(&mut store.conn).await;
-    let trimmed = store.link.trim(&keys.response("a"), (0, 0), 0, WITHIN).await;
+    let trimmed = store.link.trim(&keys.response("a"), (0, 0), 0, TIMEOUT).await;
     assert_eq!(trimmed.unwrap(), Some((0, 0)));
     flush(&mut store.conn).await;
     store.beat("own", LONG, &[]).await;
     flush(&mut store.conn).await;
-    let released = store.link.release(&keys, "own", true, WITHIN).await.unwrap();
+    let released = store.link.release(&keys, "own", true, TIMEOUT).await.unwrap();
     assert_eq!(released, Released::Back(1));
     assert_eq!(store.queued().await, ["a", "b", "c", "d", "e"].map(envelope));
 }
@@ -75,7 +79,7 @@ async fn poll_of_several_queues_recovers_without_duplicates() {
     store.lives(&first).await;
     store.lives(&second).await;
     let poll = |keys| QueuePoll::take(keys, 1);
-    let replies = store.link.poll(&[poll(&second), poll(&first)], WITHIN).await.unwrap();
+    let replies = store.link.poll(&[poll(&second), poll(&first)], TIMEOUT).await.unwrap();
     let replies: Vec<_> = replies.into_iter().map(Result::unwrap).collect();
     assert!(replies[0].leased.is_empty());
     assert_eq!((replies[1].leased.len(), replies[1].length), (1, Some(1)));
@@ -88,7 +92,7 @@ async fn blocked_pop_still_leases_after_a_flush() {
     let own = Arc::new(store.worker("own"));
     store.lives(&own).await;
     let mut pop = BlockingPop::new(store.connector.clone(), own);
-    let popping = tokio::spawn(async move { pop.next(WITHIN, &[], false).await });
+    let popping = tokio::spawn(async move { pop.next(TIMEOUT, &[], false).await });
     eventually("the pop to block", async || (blocked(&mut store.conn).await == 1).then_some(()))
         .await;
     flush(&mut store.conn).await;

@@ -7,12 +7,12 @@ use redcall_store::LeaseChange::{self, Release, Renew, Take};
 use redcall_store::LeaseOps as _;
 use redis::AsyncCommands;
 
-use super::super::{LONG, Store, WITHIN};
+use super::super::{LONG, Store, TIMEOUT};
 
 impl Store {
     async fn change(&self, owner: &str, change: LeaseChange, limit: Duration) -> bool {
         let key = Keys::new("redcall").lease("reader");
-        self.link.change_lease(&key, owner, (change, limit), WITHIN).await.unwrap()
+        self.link.change_lease(&key, owner, (change, limit), TIMEOUT).await.unwrap()
     }
 
     /// The owner, and whether the lease ends by itself.

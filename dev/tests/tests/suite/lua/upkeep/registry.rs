@@ -9,7 +9,7 @@ use redcall_store::{
 use redcall_testkit::eventually;
 use redis::AsyncCommands;
 
-use crate::lua::{LONG, Store, WITHIN, envelope, outcome};
+use crate::lua::{LONG, Store, TIMEOUT, envelope, outcome};
 
 use crate::support::carried_out;
 
@@ -20,15 +20,15 @@ pub(crate) async fn beat(
     names: &[String],
 ) -> Heartbeat {
     let beat = HeartbeatRequest { worker, lease, info: r#"{"a":1}"#, names };
-    store.link.heartbeat(&store.keys, &beat, WITHIN).await.unwrap()
+    store.link.heartbeat(&store.keys, &beat, TIMEOUT).await.unwrap()
 }
 
 #[tokio::test]
 async fn heartbeat_registers_worker_and_names_for_a_lease() {
     let mut store = Store::new().await;
     let names = ["one", "two"].map(str::to_owned);
-    let heard = beat(&store, "own", LONG, &names).await;
-    assert!(heard.dead.is_empty() && heard.parked.is_empty(), "{heard:?}");
+    let received = beat(&store, "own", LONG, &names).await;
+    assert!(received.dead.is_empty() && received.parked.is_empty(), "{received:?}");
     let until = store.now_ms().await as f64 + 600_000.0;
     let near = |ends: f64| (ends - until).abs() < 10_000.0;
     let workers: Vec<(String, f64)> =
@@ -91,7 +91,7 @@ async fn a_worker_that_leaves_gives_everything_back() {
     // Moved by a blocked pop, and not yet leased.
     let inbox = store.keys.inbox("own");
     let () = store.conn.rpush(&inbox, &[envelope("i"), envelope("j")]).await.unwrap();
-    let released = store.link.release(&store.keys, "own", true, WITHIN).await.unwrap();
+    let released = store.link.release(&store.keys, "own", true, TIMEOUT).await.unwrap();
     assert_eq!(released, Released::Back(4));
     let queued = store.queued().await;
     assert_eq!(queued[..2], [envelope("i"), envelope("j")]);
@@ -101,7 +101,7 @@ async fn a_worker_that_leaves_gives_everything_back() {
     assert_eq!(taken, [envelope("a"), envelope("b")]);
     assert_eq!(store.all_keys().await, [store.keys.queue()]);
     // Again: harmless. And the ids are free.
-    let released = store.link.release(&store.keys, "own", true, WITHIN).await.unwrap();
+    let released = store.link.release(&store.keys, "own", true, TIMEOUT).await.unwrap();
     assert_eq!(released, Released::Back(0));
     assert_eq!(store.lease(&store.worker("other"), 9).await.len(), 5);
 }
@@ -111,7 +111,7 @@ async fn live_or_unknown_worker_is_not_taken_over() {
     let mut store = Store::new().await;
     let own = store.worker("own");
     let release =
-        async |store: &Store| store.link.release(&store.keys, "own", false, WITHIN).await.unwrap();
+        async |store: &Store| store.link.release(&store.keys, "own", false, TIMEOUT).await.unwrap();
     assert_eq!(release(&store).await, Released::StillAlive);
     store.beat("own", LONG, &[]).await;
     store.push_ids(&["a"]).await;
@@ -142,7 +142,7 @@ async fn release_over_several_calls_returns_all_requests() {
     let () = store.conn.rpush(store.keys.inbox("own"), inbox).await.unwrap();
     let () = store.conn.zadd(store.keys.workers(), "own", 1).await.unwrap();
     let before = carried_out(&mut store.conn, "evalsha").await;
-    let released = store.link.release(&store.keys, "own", false, WITHIN).await.unwrap();
+    let released = store.link.release(&store.keys, "own", false, TIMEOUT).await.unwrap();
     assert_eq!(released, Released::Back(24));
     // 24 MiB, of which a call moves four and the element that goes beyond.
     assert_eq!(carried_out(&mut store.conn, "evalsha").await - before, 6);
@@ -155,10 +155,10 @@ async fn release_over_several_calls_returns_all_requests() {
 async fn queue_names_are_noted_also_where_redis_is_full() {
     let mut store = Store::new().await;
     let all = redcall_common::keys::Keys::new("redcall");
-    store.link.note_queues(&all, &["known"], WITHIN).await.unwrap();
+    store.link.note_queues(&all, &["known"], TIMEOUT).await.unwrap();
     let full = redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg("1").to_owned();
     let () = full.query_async(&mut store.conn).await.unwrap();
-    store.link.note_queues(&all, &["known", "fresh"], WITHIN).await.unwrap();
+    store.link.note_queues(&all, &["known", "fresh"], TIMEOUT).await.unwrap();
     let mut names: Vec<String> = store.conn.zrange(all.queues(), 0, -1).await.unwrap();
     names.sort_unstable();
     assert_eq!(names, ["fresh", "known"]);

@@ -9,7 +9,7 @@ use redcall_store::{
 };
 use redis::AsyncCommands;
 
-use crate::lua::{LONG, Store, WITHIN, envelope};
+use crate::lua::{LONG, Store, TIMEOUT, envelope};
 
 const HOUR: u64 = 3_600_000;
 /// The lease of the worker that corrects times.
@@ -17,7 +17,7 @@ const LEASE: Duration = Duration::from_secs(5);
 
 /// Key and member of each time that was brought back, sorted.
 async fn brought_back(store: &Store) -> Vec<(String, String)> {
-    let ahead = store.link.bound_times(&store.keys, LEASE, WITHIN).await.unwrap();
+    let ahead = store.link.bound_times(&store.keys, LEASE, TIMEOUT).await.unwrap();
     let near = |ahead: &TimeAhead| ahead.ahead.as_millis().abs_diff(u128::from(HOUR)) < 10_000;
     assert!(ahead.iter().all(near), "{ahead:?}");
     let mut found: Vec<_> = ahead.into_iter().map(|time| (time.key, time.member)).collect();
@@ -57,15 +57,15 @@ async fn time_beyond_its_bound_is_corrected_and_reported_once() {
     assert_eq!(brought_back(&store).await, []);
 
     let later = store.now_ms().await;
-    let within = |at: u64, ms: u64| (now..=later + ms + 50).contains(&at);
-    assert!(within(score(&mut store, keys.workers(), "dead").await, 2_000));
-    assert!(within(score(&mut store, keys.names(), "gone").await, 10_000));
-    assert!(within(score(&mut store, keys.schedule(), "retried").await, 1_500));
-    assert!(within(score(&mut store, keys.deferred_ids(), "deferred").await, 60_000));
+    let in_time = |at: u64, ms: u64| (now..=later + ms + 50).contains(&at);
+    assert!(in_time(score(&mut store, keys.workers(), "dead").await, 2_000));
+    assert!(in_time(score(&mut store, keys.names(), "gone").await, 10_000));
+    assert!(in_time(score(&mut store, keys.schedule(), "retried").await, 1_500));
+    assert!(in_time(score(&mut store, keys.deferred_ids(), "deferred").await, 60_000));
     let deadline: u64 = store.conn.hget(keys.deferred("deferred"), "deadline").await.unwrap();
-    assert!(within(deadline, 60_000));
+    assert!(in_time(deadline, 60_000));
     let tick: u64 = store.conn.hget(keys.ticks(), "nightly").await.unwrap();
-    assert!(within(tick, 0));
+    assert!(in_time(tick, 0));
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn tombstone_lives_no_longer_than_any_may() {
     let mut store = Store::new().await;
     let (key, year) = (store.keys.cancelled(), 366 * 24 * HOUR);
     let () = store.conn.zadd(&key, "x", store.now_ms().await + year + HOUR).await.unwrap();
-    let ahead = store.link.bound_times(&store.keys, LEASE, WITHIN).await.unwrap();
+    let ahead = store.link.bound_times(&store.keys, LEASE, TIMEOUT).await.unwrap();
     assert_eq!((ahead.len(), &*ahead[0].key), (1, "cancelled"));
     assert!(score(&mut store, key, "x").await <= store.now_ms().await + year + 50);
 }
@@ -131,16 +131,16 @@ async fn times_by_workers_of_earlier_versions_have_the_longest_bound() {
         let fields = [("raw", "{}"), ("deadline", &at.to_string())];
         let () = store.conn.hset_multiple(keys.deferred(id), &fields).await.unwrap();
     }
-    let ahead = store.link.bound_times(&store.keys, LEASE, WITHIN).await.unwrap();
+    let ahead = store.link.bound_times(&store.keys, LEASE, TIMEOUT).await.unwrap();
     let mut found: Vec<_> = ahead.iter().map(|time| (&*time.key, &*time.member)).collect();
     found.sort_unstable();
     assert_eq!(found, [("deferred", "late"), ("schedule", "far")]);
     let later = store.now_ms().await;
-    let within = |at: u64, ms: u64| (now + ms..=later + ms + 50).contains(&at);
-    assert!(within(score(&mut store, keys.schedule(), "far").await, 30 * day));
-    assert!(within(score(&mut store, keys.deferred_ids(), "late").await, 7 * day));
+    let in_time = |at: u64, ms: u64| (now + ms..=later + ms + 50).contains(&at);
+    assert!(in_time(score(&mut store, keys.schedule(), "far").await, 30 * day));
+    assert!(in_time(score(&mut store, keys.deferred_ids(), "late").await, 7 * day));
     let deadline: u64 = store.conn.hget(keys.deferred("late"), "deadline").await.unwrap();
-    assert!(within(deadline, 7 * day));
+    assert!(in_time(deadline, 7 * day));
     assert_eq!(score(&mut store, keys.schedule(), "twin").await, now + 99 * day);
     assert_eq!(brought_back(&store).await, []);
 }
@@ -185,7 +185,7 @@ async fn rate_whose_pace_is_an_hour_ahead_allows_the_next_within_its_window() {
     let rate_key = format!("{}:rate:add:", store.keys.base());
     let () = store.conn.set(&rate_key, (now + HOUR) * 1000).await.unwrap();
     let poll = QueuePoll { rules: &rules, ..QueuePoll::take(&own, 5) };
-    let reply = store.link.poll(&[poll], WITHIN).await.unwrap().remove(0).unwrap();
+    let reply = store.link.poll(&[poll], TIMEOUT).await.unwrap().remove(0).unwrap();
     let due = reply.due_ms.unwrap();
     assert!((now + 25_000..now + 40_000).contains(&due), "{} ms", due - now);
     // It stays so: the clock does not take the bound along.
@@ -201,14 +201,14 @@ async fn schedule_with_a_future_last_tick_ticks_from_now_on() {
     let (key, now) = (store.keys.ticks(), store.now_ms().await);
     for known in [None, Some(now + HOUR)] {
         let () = store.conn.hset(&key, "nightly", now + HOUR).await.unwrap();
-        let told = store.link.tick(&store.keys, 0, "nightly", known, &[], WITHIN).await.unwrap();
-        assert!(told.last_ms.abs_diff(store.now_ms().await) < 5_000, "{told:?}");
-        assert!(told.ahead_ms > HOUR - 10_000, "{told:?}");
+        let reply = store.link.tick(&store.keys, 0, "nightly", known, &[], TIMEOUT).await.unwrap();
+        assert!(reply.last_ms.abs_diff(store.now_ms().await) < 5_000, "{reply:?}");
+        assert!(reply.ahead_ms > HOUR - 10_000, "{reply:?}");
         let kept: u64 = store.conn.hget(&key, "nightly").await.unwrap();
-        assert_eq!(kept, told.last_ms);
+        assert_eq!(kept, reply.last_ms);
     }
-    let told = store.link.tick(&store.keys, 0, "nightly", None, &[], WITHIN).await.unwrap();
-    assert_eq!(told.ahead_ms, 0);
+    let reply = store.link.tick(&store.keys, 0, "nightly", None, &[], TIMEOUT).await.unwrap();
+    assert_eq!(reply.ahead_ms, 0);
 }
 
 #[tokio::test]
@@ -216,10 +216,10 @@ async fn impossibly_late_lease_is_ignored() {
     let mut store = Store::new().await;
     let key = store.keys.workers();
     let () = store.conn.zadd(&key, "dead", store.now_ms().await + 3 * HOUR).await.unwrap();
-    assert!(!store.link.is_served(&store.keys, WITHIN).await.unwrap());
+    assert!(!store.link.is_served(&store.keys, TIMEOUT).await.unwrap());
     let waited = [crate::lua::item(true, &envelope("a"))];
-    let queued = store.link.enqueue(&store.keys, 0, &waited, &[], WITHIN).await.unwrap();
+    let queued = store.link.enqueue(&store.keys, 0, &waited, &[], TIMEOUT).await.unwrap();
     assert!(queued.waited == Waited::NoWorkers && queued.accepted == 0, "{queued:?}");
     store.beat("own", LONG, &[]).await;
-    assert!(store.link.is_served(&store.keys, WITHIN).await.unwrap());
+    assert!(store.link.is_served(&store.keys, TIMEOUT).await.unwrap());
 }

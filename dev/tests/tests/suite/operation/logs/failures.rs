@@ -142,14 +142,14 @@ async fn request_that_is_not_run_is_a_warning() {
     let _: u64 = push.query_async(&mut conn).await.unwrap();
     let line = loud.worker.line("not run: dead letters that cannot be leased").await;
     let line: Value = serde_json::from_str(&line).unwrap();
-    let said = json!([line["code"], line["queue"], line["count"]]);
-    assert_eq!(said, json!(["invalid_request", "default", 1]), "{line}");
+    let fields = json!([line["code"], line["queue"], line["count"]]);
+    assert_eq!(fields, json!(["invalid_request", "default", 1]), "{line}");
 }
 
 #[tokio::test]
 async fn causes_are_for_the_log_and_not_for_the_caller() {
     let loud = Loud::start("failing", "").await;
-    let told = "the report cannot be made: the query failed: no such table";
+    let detail = "the report cannot be made: the query failed: no such table";
     for (name, code, message, cause) in [
         (
             "caused",
@@ -157,8 +157,8 @@ async fn causes_are_for_the_log_and_not_for_the_caller() {
             "the report cannot be made",
             "the query failed: no such table",
         ),
-        ("told", "handler_failed", "come again tomorrow", told),
-        ("panics", "handler_panicked", "the handler panicked", "as it was told"),
+        ("explained", "handler_failed", "come again tomorrow", detail),
+        ("panics", "handler_panicked", "the handler panicked", "as requested"),
     ] {
         let line = loud.warning(name, &Value::Null).await;
         assert_eq!((&line["code"], &line["cause"]), (&code.into(), &cause.into()), "{line}");

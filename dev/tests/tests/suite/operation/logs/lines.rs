@@ -120,7 +120,7 @@ async fn worker(program: &str, format: &str) -> (Bench, Logged, SettingsFile) {
 }
 
 /// Has the worker log all kinds of lines, and stops it.
-async fn say_all(bench: &Bench, worker: &Logged) {
+async fn log_all(bench: &Bench, worker: &Logged) {
     let client = bench.client().await;
     for _ in 0..3 {
         for (name, data) in [
@@ -156,7 +156,7 @@ async fn say_all(bench: &Bench, worker: &Logged) {
 #[tokio::test]
 async fn no_line_has_a_key_twice_and_each_parses() {
     let (bench, worker, _file) = worker("failing", "json").await;
-    say_all(&bench, &worker).await;
+    log_all(&bench, &worker).await;
     let log = worker.log();
     let lines = parsed(&log);
     assert!(lines.len() > 60, "{log}");
@@ -180,7 +180,7 @@ async fn no_line_has_a_key_twice_and_each_parses() {
 #[tokio::test]
 async fn no_text_of_others_breaks_a_line_of_text() {
     let (bench, worker, _file) = worker("failing", "text").await;
-    say_all(&bench, &worker).await;
+    log_all(&bench, &worker).await;
     let log = worker.log();
     for line in log.lines() {
         let begin = line.split_whitespace().nth(1).unwrap_or_default();
@@ -222,13 +222,13 @@ async fn stderr_of_programs_is_logged_under_the_job_that_wrote_it() {
     for called in join_all(names.map(|name| client.call_and_wait(name, &Value::Null))).await {
         called.unwrap();
     }
-    let said = eventually("all lines", async || {
+    let logged = eventually("all lines", async || {
         let mut lines = parsed(&worker.log());
         lines.retain(|line| line["message"].as_str().unwrap_or_default().starts_with("stderr: "));
         (lines.len() == 40 + 2 * 200).then_some(lines)
     })
     .await;
-    for line in said {
+    for line in logged {
         let of = line["message"].as_str().unwrap().rsplit_once("of ").unwrap().1;
         assert_eq!(line["id"], of, "{line}");
         assert!(["command", "process"].map(Value::from).contains(&line["name"]), "{line}");

@@ -36,7 +36,7 @@ async fn repaired_limit_and_one_that_cannot_be_repaired_are_warnings() {
     .await;
     let () = conn.del(key("held:sleep")).await.unwrap();
     let line =
-        warning(&loud, "repaired a limit: its key has sorted requests and gets no turn").await;
+        warning(&loud, "repaired a limit: its key has partitioned requests and gets no turn").await;
     assert_eq!((&line["name"], &line["count"]), (&"sleep".into(), &1.into()), "{line}");
     eventually("it to be held again", async || {
         let held: bool = conn.sismember(key("held:sleep"), "").await.unwrap();
@@ -62,7 +62,7 @@ async fn times_reset_after_a_step_of_the_clock_are_one_warning() {
     assert_eq!(line["count"], 2, "{line}");
     let ahead = line["ahead_ms"].as_u64().unwrap();
     assert!((7_100_000..=7_200_000).contains(&ahead), "{line}");
-    // A later heartbeat finds nothing to say.
+    // A later heartbeat finds nothing to report.
     let same = |line: &Value| line["message"].as_str().is_some_and(|own| own.starts_with("reset"));
     assert_eq!(parsed(&loud.worker.log()).iter().filter(|line| same(line)).count(), 1);
 }

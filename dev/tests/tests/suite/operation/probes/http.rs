@@ -35,8 +35,8 @@ async fn it_listens_before_it_is_ready_and_a_taken_address_ends_it() {
     let mut env = bench.environment();
     env.insert("REDCALL__ADMIN__LISTEN".into(), taken.to_string());
     let ran = Ran::new("redcall-worker", &[], &env).await;
-    ran.says(&format!("admin.listen: cannot listen on {taken}"));
-    ran.says("REDCALL__ADMIN__LISTEN");
+    ran.stderr_has(&format!("admin.listen: cannot listen on {taken}"));
+    ran.stderr_has("REDCALL__ADMIN__LISTEN");
     assert_eq!(ran.code, 1);
     assert!(!ran.stderr.contains(": ready"), "{}", ran.stderr);
 }

@@ -35,7 +35,7 @@ async fn jobs_are_counted_by_how_they_ended() {
     }
     let mut conn = bench.redis.connection().await;
     let late = r#"{"id":"late","name":"echo","data":1,"enqueued_at":1,"budget_ms":1}"#;
-    // The last of them is a dead letter without a lease: its script says so.
+    // The last of them is a dead letter without a lease: its script reports it.
     let all = [late, r#"{"id":"nonsense","name":"add"}"#, "garbage"];
     let () = conn.rpush("redcall:{default}:queue", &all).await.unwrap();
     served.counts(&ended("echo", "deadline_exceeded"), 1.0).await;
@@ -102,7 +102,7 @@ async fn waiting_requests_are_counted_in_every_state() {
     let at = crate::support::now_ms(&mut conn).await - 90_000;
     let old = format!(r#"{{"id":"a","name":"add","data":1,"enqueued_at":{at}}}"#);
     let () = conn.rpush("redcall:{low}:queue", &[old.as_str(), "{}"]).await.unwrap();
-    // One that is sorted, one that is parked; one that is not due does not wait yet.
+    // One that is partitioned, one that is parked; one that is not due does not wait yet.
     let () = conn.hset("redcall:{low}:limited", "report", 1).await.unwrap();
     let () = conn.sadd("redcall:{low}:parked", "elsewhere").await.unwrap();
     let () = conn.rpush("redcall:{low}:parked:elsewhere", "{}").await.unwrap();
@@ -139,9 +139,9 @@ async fn any_number_of_scrapers_cause_one_read_per_second() {
         let scrapes = (0..32).map(async |_| served.metrics().await);
         futures_util::future::join_all(scrapes).await;
     }
-    let looks = carried_out(&mut conn, "hvals").await - before;
+    let reads = carried_out(&mut conn, "hvals").await - before;
     let seconds = since.elapsed().as_secs() + 1;
-    assert!(looks <= 40 * seconds, "{looks} looks in {seconds} s for 320 scrapes");
+    assert!(reads <= 40 * seconds, "{reads} reads in {seconds} s for 320 scrapes");
     // A client that disconnects repeatedly costs no more.
     let before = carried_out(&mut conn, "hvals").await;
     let since = std::time::Instant::now();
@@ -151,9 +151,9 @@ async fn any_number_of_scrapers_cause_one_read_per_second() {
         tokio::io::AsyncWriteExt::write_all(&mut stream, head).await.unwrap();
     }
     assert_eq!(served.get("/live").await.status, 200);
-    let looks = carried_out(&mut conn, "hvals").await - before;
+    let reads = carried_out(&mut conn, "hvals").await - before;
     let seconds = since.elapsed().as_secs() + 1;
-    assert!(looks <= 40 * seconds, "{looks} looks in {seconds} s");
+    assert!(reads <= 40 * seconds, "{reads} reads in {seconds} s");
 }
 
 #[tokio::test]

@@ -69,17 +69,17 @@ async fn probe_runs_about_once_a_second_however_often_it_is_queried() {
     let served = patient(&bench, &[]).await;
     let mut conn = bench.redis.connection().await;
     let begun = Instant::now();
-    let mut asked = 0;
+    let mut requests = 0;
     // For two seconds, and for many more checks than it makes probes.
-    while begun.elapsed().as_millis() < 2200 || asked <= 100 {
-        let asking = (0..20).map(|_| served.get("/ready"));
-        for answer in futures_util::future::join_all(asking).await {
+    while begun.elapsed().as_millis() < 2200 || requests <= 100 {
+        let gets = (0..20).map(|_| served.get("/ready"));
+        for answer in futures_util::future::join_all(gets).await {
             assert_eq!(answer.status, 200, "{}", answer.body);
             // The queue is idle, and a pop blocks for longer: each probe reads.
             for (queue, seen) in answer.json()["queues"].as_object().unwrap() {
                 assert!(seen["seen_ms_ago"].as_f64().unwrap() < MUCH, "{queue}: {}", answer.body);
             }
-            asked += 1;
+            requests += 1;
         }
     }
     let seconds = begun.elapsed().as_secs() + 1;

@@ -32,7 +32,7 @@ async fn stalled_fetch_loop_of_one_queue_turns_readiness_red() {
     let (served, proxy, _bench) = proxied_with(Duration::from_secs(10)).await;
     served.becomes(200).await;
     let of_low = |exchange: &redcall_testkit::Exchange<'_>| {
-        exchange.asks("BLMOVE") && exchange.asks("redcall:{low}:queue")
+        exchange.request_contains("BLMOVE") && exchange.request_contains("redcall:{low}:queue")
     };
     // The pop's own time passes, and it does not come back.
     let held = proxy.hold_reply(of_low).await;
@@ -57,8 +57,9 @@ async fn pop_without_a_connection_turns_readiness_red_early() {
     served.becomes(200).await;
     let begun = Instant::now();
     proxy.refuse();
-    let lost = proxy
-        .lose_reply(|exchange| exchange.asks("BLMOVE") && exchange.asks("redcall:{low}:queue"));
+    let lost = proxy.lose_reply(|exchange| {
+        exchange.request_contains("BLMOVE") && exchange.request_contains("redcall:{low}:queue")
+    });
     let add = json!({"a": 1, "b": 1});
     let call = bench.client().await.request("add").data(&add).queue("low").submit().await.unwrap();
     lost.await;
@@ -116,7 +117,9 @@ async fn worker_without_a_renewed_lease_is_not_ready() {
     served.becomes(200).await;
     // Only the connection of the heartbeats stalls.
     let held = proxy.hold_reply(|exchange| {
-        exchange.asks("EVALSHA") && exchange.asks("{high}:names") && !exchange.asks(":inbox:")
+        exchange.request_contains("EVALSHA")
+            && exchange.request_contains("{high}:names")
+            && !exchange.request_contains(":inbox:")
     });
     let held = held.await;
     let reasons = served.becomes(503).await.reasons();
@@ -142,7 +145,9 @@ async fn unsettled_probe_makes_the_worker_not_ready() {
     // Only the connection of the polls stalls: pops and heartbeats continue.
     let held = proxy.hold_reply(|exchange| {
         // A poll that only settles.
-        exchange.asks("EVALSHA") && exchange.asks(":probe:") && exchange.asks("\r\n-1\r\n")
+        exchange.request_contains("EVALSHA")
+            && exchange.request_contains(":probe:")
+            && exchange.request_contains("\r\n-1\r\n")
     });
     let red = served.becomes(503);
     let (held, red) = tokio::join!(held, red);
@@ -170,7 +175,7 @@ async fn readiness_is_red_without_redis_and_green_a_second_after() {
     served.becomes(503).await;
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     // A pop may notice first.
-    eventually("it to say so", async || {
+    eventually("it to report that", async || {
         let reasons = served.get("/ready").await.reasons();
         reasons.iter().any(|reason| reason == "no connection to Redis").then_some(())
     })

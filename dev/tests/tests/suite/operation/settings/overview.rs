@@ -128,8 +128,8 @@ async fn schedule_of_a_job_that_no_worker_maps_is_a_mistake() {
     let (file, ran) = check(&bench.redis, text, &[]).await;
     let problem = "unknown job `repot`: neither these settings nor a live worker of the queue \
                    `default` map it; its ticks become dead letters";
-    ran.says(&format!("{}: schedules.nightly.job: {problem}", file.arg()));
-    ran.says("help: Correct the name, or add [jobs.repot]; known here: echo");
+    ran.stderr_has(&format!("{}: schedules.nightly.job: {problem}", file.arg()));
+    ran.stderr_has("help: Correct the name, or add [jobs.repot]; known here: echo");
     assert_eq!((ran.code, ran.stderr.matches('×').count()), (2, 1), "{}", ran.stderr);
     // All the rest is checked.
     assert!(ran.stdout.starts_with("echo  rust ") && ran.stdout.contains("schedule nightly: "));
@@ -159,7 +159,7 @@ async fn schedule_that_sends_a_service_elsewhere_is_a_mistake() {
     let text = "[services.counter]\nexecute = 'builtin:echo'\n[schedules.ticks]\njob = 'counter'\n\
                 queue = 'low'\ncron = '* * * * *'\n";
     let (file, ran) = check(&redis, text, &[]).await;
-    ran.says(&format!(
+    ran.stderr_has(&format!(
         "{}: schedules.ticks.queue: `counter` is a service: its requests must be in the queue \
          `service:counter`",
         file.arg()
@@ -174,11 +174,11 @@ async fn mistakes_of_the_settings_are_json_too() {
     assert_eq!((code, &shown["ok"]), (2, &json!(false)), "{shown}");
     let problems = shown["problems"].as_array().unwrap();
     assert_eq!(problems.len(), 2, "{shown}");
-    let said = |problem: &Value| {
+    let is_reported = |problem: &Value| {
         problem["problem"].as_str().unwrap().contains(": worker.concurrency: ")
             && problem["help"] == "write a whole number from 1 to 65536"
     };
-    assert!(problems.iter().any(said), "{shown}");
+    assert!(problems.iter().any(is_reported), "{shown}");
     // A handler that is not there, and a server that does not answer.
     let (code, shown) = as_json(&redis, "[jobs.add]\nhandler = 'builtin:ad'\n").await;
     assert_eq!((code, shown["problems"].as_array().unwrap().len()), (2, 1), "{shown}");

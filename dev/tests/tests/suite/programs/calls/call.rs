@@ -21,14 +21,14 @@ async fn steps(request: Request, Json(n): Json<u64>) -> Result<Json<u64>, Handle
 }
 
 /// A worker, and the environment of a `redcall`.
-struct Desk {
+struct Setup {
     // First, since it takes its leave of a server that still runs.
     _worker: RunningWorker,
     env: BTreeMap<String, String>,
     bench: Bench,
 }
 
-impl Desk {
+impl Setup {
     async fn new() -> Self {
         let bench = Bench::new().await;
         let build = |worker: Worker| worker.handler("steps", steps);
@@ -47,24 +47,24 @@ fn error(ran: &Ran) -> Value {
 
 #[tokio::test]
 async fn a_waited_call_prints_the_answer_as_json() {
-    let desk = Desk::new().await;
+    let setup = Setup::new().await;
     for args in [["call", "add", TWO_ONES, "--wait"], ["--json", "call", "add", TWO_ONES]] {
         let args: Vec<&str> =
             args.into_iter().chain((args[0] == "--json").then_some("--wait")).collect();
-        let ran = desk.run(&args).await;
+        let ran = setup.run(&args).await;
         assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (0, "{\"answer\":2}\n", ""));
     }
     // Without data it is null.
-    let ran = desk.run(&["call", "echo", "--wait"]).await;
+    let ran = setup.run(&["call", "echo", "--wait"]).await;
     assert_eq!((ran.code, &*ran.stdout), (0, "null\n"));
 }
 
 #[tokio::test]
 async fn a_program_that_ends_leaves_no_answer_that_it_has_read() {
-    let desk = Desk::new().await;
-    let mut conn = desk.bench.redis.connection().await;
+    let setup = Setup::new().await;
+    let mut conn = setup.bench.redis.connection().await;
     for _ in 0..5 {
-        assert_eq!(desk.run(&["call", "add", TWO_ONES, "--wait"]).await.code, 0);
+        assert_eq!(setup.run(&["call", "add", TWO_ONES, "--wait"]).await.code, 0);
     }
     let keys = crate::support::keys(&mut conn).await;
     let left: Vec<&String> = keys.iter().filter(|key| key.contains(":response:")).collect();
@@ -73,8 +73,8 @@ async fn a_program_that_ends_leaves_no_answer_that_it_has_read() {
 
 #[tokio::test]
 async fn data_may_come_from_stdin() {
-    let desk = Desk::new().await;
-    let env = desk.env.clone();
+    let setup = Setup::new().await;
+    let env = setup.env.clone();
     let args = ["call", "add", "-", "--wait"];
     let run = move || run_with_input("redcall", &args, &env, " {\"a\": 20,\n \"b\": 22}\n");
     let ran = tokio::task::spawn_blocking(run).await.unwrap();
@@ -83,29 +83,29 @@ async fn data_may_come_from_stdin() {
 
 #[tokio::test]
 async fn error_is_printed_with_its_code_on_stderr() {
-    let desk = Desk::new().await;
+    let setup = Setup::new().await;
     let data = r#"{"message":"on purpose"}"#;
-    let ran = desk.run(&["call", "fail", data, "--wait"]).await;
+    let ran = setup.run(&["call", "fail", data, "--wait"]).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("× handler_failed: on purpose");
-    ran.says("help: It may have run: call again only if running twice is harmless.");
-    let ran = desk.run(&["call", "absent", "--wait"]).await;
+    ran.stderr_has("× handler_failed: on purpose");
+    ran.stderr_has("help: It may have run: call again only if running twice is harmless.");
+    let ran = setup.run(&["call", "absent", "--wait"]).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("× unknown_job: no live worker handles the job `absent`");
-    ran.says("help: Live workers handle: ");
-    ran.says("Correct the name, or add `[jobs.absent]` to a worker's settings.");
+    ran.stderr_has("× unknown_job: no live worker handles the job `absent`");
+    ran.stderr_has("help: Live workers handle: ");
+    ran.stderr_has("Correct the name, or add `[jobs.absent]` to a worker's settings.");
 }
 
 #[tokio::test]
 async fn an_error_is_an_object_with_json() {
-    let desk = Desk::new().await;
+    let setup = Setup::new().await;
     let data = r#"{"message":"on purpose"}"#;
-    let ran = desk.run(&["--json", "call", "fail", data, "--wait"]).await;
+    let ran = setup.run(&["--json", "call", "fail", data, "--wait"]).await;
     let expected = json!({
         "code": "handler_failed", "message": "on purpose", "data": null, "may_be_queued": true,
     });
     assert_eq!((ran.code, error(&ran)), (1, expected));
-    let ran = desk.run(&["call", "add", r#"{"a":1,"b":"x"}"#, "--wait", "--json"]).await;
+    let ran = setup.run(&["call", "add", r#"{"a":1,"b":"x"}"#, "--wait", "--json"]).await;
     let error = error(&ran);
     assert_eq!((ran.code, &error["code"]), (1, &json!("invalid_data")));
     assert_eq!(error["data"], json!({ "path": "b" }));
@@ -113,34 +113,36 @@ async fn an_error_is_an_object_with_json() {
 
 #[tokio::test]
 async fn call_on_a_queue_without_workers_is_refused() {
-    let mut desk = Desk::new().await;
-    desk.env.insert("REDCALL__CLIENT__NO_WORKERS_GRACE".to_owned(), "50ms".to_owned());
+    let mut setup = Setup::new().await;
+    setup.env.insert("REDCALL__CLIENT__NO_WORKERS_GRACE".to_owned(), "50ms".to_owned());
     let args = ["call", "add", TWO_ONES, "--wait", "--queue", "elsewhere"];
-    let ran = desk.run(&args).await;
+    let ran = setup.run(&args).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("no_workers: no worker serves queue `elsewhere`; start one, or correct the name");
-    ran.says("help: Run `redcall-worker` with this queue in `worker.queues`");
-    ran.says("Nothing was queued: calling again is safe.");
-    let ran = desk.run(&[&args[..], &["--json"]].concat()).await;
+    ran.stderr_has(
+        "no_workers: no worker serves queue `elsewhere`; start one, or correct the name",
+    );
+    ran.stderr_has("help: Run `redcall-worker` with this queue in `worker.queues`");
+    ran.stderr_has("Nothing was queued: calling again is safe.");
+    let ran = setup.run(&[&args[..], &["--json"]].concat()).await;
     let error = error(&ran);
     assert_eq!((&error["code"], &error["may_be_queued"]), (&json!("no_workers"), &json!(false)));
-    let mut conn = desk.bench.redis.connection().await;
+    let mut conn = setup.bench.redis.connection().await;
     assert!(!conn.exists::<_, bool>("redcall:{elsewhere}:queue").await.unwrap());
 }
 
 #[tokio::test]
 async fn data_without_json_is_a_wrong_flag() {
-    let desk = Desk::new().await;
-    let ran = desk.run(&["call", "add", "{a:1}", "--wait"]).await;
+    let setup = Setup::new().await;
+    let ran = setup.run(&["call", "add", "{a:1}", "--wait"]).await;
     assert_eq!((ran.code, &*ran.stdout), (2, ""));
-    ran.says("× the data are not valid JSON: key must be a string at line 1 column 2");
-    ran.says(
+    ran.stderr_has("× the data are not valid JSON: key must be a string at line 1 column 2");
+    ran.stderr_has(
         r#"help: Expected a JSON value, quoted for the shell, such as '{"a": 1}' or '"text"'."#,
     );
     // Reported before a connection to Redis.
     let nowhere = ["--redis", "redis://127.0.0.1:1", "call", "add", "{a:1}"];
     assert_eq!(Ran::new("redcall", &nowhere, &[].into()).await.code, 2);
-    let ran = desk.run(&["--json", "call", "add", "{a:1}"]).await;
+    let ran = setup.run(&["--json", "call", "add", "{a:1}"]).await;
     let message = "the data are not valid JSON: key must be a string at line 1 column 2";
     let expected = json!({ "code": "invalid_data", "message": message });
     assert_eq!((ran.code, error(&ran)), (2, expected));
@@ -148,8 +150,8 @@ async fn data_without_json_is_a_wrong_flag() {
 
 #[tokio::test]
 async fn wrong_flags_end_with_two() {
-    let desk = Desk::new().await;
-    for (args, told) in [
+    let setup = Setup::new().await;
+    for (args, advice) in [
         (&["call"][..], "error: the following required arguments were not provided:\n  <NAME>"),
         (
             &["call", "add", "--wait", "--stream"],
@@ -168,16 +170,16 @@ async fn wrong_flags_end_with_two() {
         (&["cal"], "error: unrecognized subcommand 'cal'\n\n  tip: a similar subcommand exists: "),
         (&[], "Usage: redcall [OPTIONS] <COMMAND>"),
     ] {
-        let ran = desk.run(args).await;
+        let ran = setup.run(args).await;
         assert_eq!((ran.code, &*ran.stdout), (2, ""), "{args:?}");
-        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+        assert!(ran.stderr.contains(advice), "{}", ran.stderr);
     }
-    let ran = desk.run(&["--settings", "none.toml", "queues"]).await;
+    let ran = setup.run(&["--settings", "none.toml", "queues"]).await;
     assert_eq!(ran.code, 2);
-    ran.says("none.toml: there is no such file");
-    let ran = desk.run(&["--settings", "none.toml", "queues", "--json"]).await;
+    ran.stderr_has("none.toml: there is no such file");
+    let ran = setup.run(&["--settings", "none.toml", "queues", "--json"]).await;
     assert_eq!((ran.code, &error(&ran)["code"]), (2, &json!("invalid_settings")));
-    let ran = desk.run(&["--redis", "http://cache", "queues", "--json"]).await;
+    let ran = setup.run(&["--redis", "http://cache", "queues", "--json"]).await;
     assert_eq!((ran.code, &error(&ran)["code"]), (2, &json!("invalid_settings")));
 }
 
@@ -187,8 +189,8 @@ async fn a_redis_that_does_not_answer_ends_with_three() {
     for verb in [&["call", "add", "--wait"][..], &["call", "add"], &["queues"], &["workers"]] {
         let ran = Ran::new("redcall", &[&nowhere[..], verb].concat(), &[].into()).await;
         assert_eq!((ran.code, &*ran.stdout), (3, ""), "{verb:?}");
-        ran.says("× Redis at 127.0.0.1:1 cannot be reached");
-        ran.says(
+        ran.stderr_has("× Redis at 127.0.0.1:1 cannot be reached");
+        ran.stderr_has(
             "help: Check that Redis runs there. Set `redis.url` in the settings, or REDIS_URL;",
         );
         let ran =
@@ -201,8 +203,8 @@ async fn a_redis_that_does_not_answer_ends_with_three() {
 
 #[tokio::test]
 async fn a_stream_prints_each_update_on_a_line() {
-    let desk = Desk::new().await;
-    let ran = desk.run(&["call", "steps", "3", "--stream"]).await;
+    let setup = Setup::new().await;
+    let ran = setup.run(&["call", "steps", "3", "--stream"]).await;
     let expected = [
         r#"{"progress":{"step":0}}"#,
         r#"{"progress":{"step":1}}"#,
@@ -211,9 +213,9 @@ async fn a_stream_prints_each_update_on_a_line() {
     ];
     assert_eq!((ran.code, &*ran.stderr), (0, ""));
     assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), expected);
-    let ran = desk.run(&["call", "steps", "7", "--stream"]).await;
+    let ran = setup.run(&["call", "steps", "7", "--stream"]).await;
     assert_eq!((ran.code, ran.stdout.lines().count()), (1, 7));
-    ran.says("× handler_failed: seven");
+    ran.stderr_has("× handler_failed: seven");
 }
 
 #[tokio::test]
@@ -248,26 +250,26 @@ async fn a_call_without_wait_prints_id_and_queue() {
 
 #[tokio::test]
 async fn a_call_with_queue_is_answered_from_there() {
-    let desk = Desk::new().await;
-    let ran = desk.run(&["call", "add", TWO_ONES, "--wait", "--queue", "low"]).await;
+    let setup = Setup::new().await;
+    let ran = setup.run(&["call", "add", TWO_ONES, "--wait", "--queue", "low"]).await;
     assert_eq!((ran.code, &*ran.stdout), (0, "{\"answer\":2}\n"));
 }
 
 #[tokio::test]
 async fn a_call_ends_with_its_timeout() {
-    let desk = Desk::new().await;
+    let setup = Setup::new().await;
     let since = Instant::now();
     let args = ["call", "sleep", r#"{"ms":60000}"#, "--wait", "--timeout", "1500ms"];
-    let ran = desk.run(&args).await;
+    let ran = setup.run(&args).await;
     // Far below the minute of the job.
     assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("× deadline_exceeded: ");
-    ran.says("help: It may have run: call again only if running twice is harmless.");
-    let ran = desk.run(&[&args[..], &["--json"]].concat()).await;
+    ran.stderr_has("× deadline_exceeded: ");
+    ran.stderr_has("help: It may have run: call again only if running twice is harmless.");
+    let ran = setup.run(&[&args[..], &["--json"]].concat()).await;
     let error = error(&ran);
     assert_eq!(error["code"], "deadline_exceeded");
     assert_eq!(error["may_be_queued"], true);
-    let mut conn = desk.bench.redis.connection().await;
+    let mut conn = setup.bench.redis.connection().await;
     assert_eq!(conn.llen::<_, usize>(QUEUE).await.unwrap(), 0);
 }

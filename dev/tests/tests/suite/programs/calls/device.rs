@@ -33,15 +33,15 @@ async fn device_sends_heartbeats_and_deferred_answers_by_nonce() {
         events.into_iter().filter(|event| event.get("missed").is_none()).collect::<Vec<_>>()
     };
     let results = tail(&["command_result", "--limit", "3"]).await;
-    let said = |result: &Value| {
+    let summary = |result: &Value| {
         let context = &result["context"];
         let fields = ["nonce", "command", "result", "data", "errorMessage"];
         fields.map(|field| context[field].clone())
     };
-    let said: Vec<_> = results.iter().map(said).collect();
+    let summary: Vec<_> = results.iter().map(summary).collect();
     let null = Value::Null;
     assert_eq!(
-        said,
+        summary,
         [
             [null.clone(), json!("start"), json!(100), json!({"running": true}), null.clone()],
             [

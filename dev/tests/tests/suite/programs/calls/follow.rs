@@ -95,7 +95,7 @@ async fn unfollowable_job_is_reported() {
     let env = bench.environment();
     let ran = Ran::new("redcall", &["follow", &response_key("never")], &env).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("the response key is empty");
+    ran.stderr_has("the response key is empty");
     let ran = Ran::new("redcall", &["--json", "follow", "somewhere"], &env).await;
     let error: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
     assert_eq!((ran.code, &error["error"]["code"]), (1, &json!("invalid_request")));

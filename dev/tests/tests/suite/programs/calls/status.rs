@@ -19,8 +19,8 @@ async fn a_job_is_monitored_from_another_process() {
     assert_eq!((monitored.code, &*monitored.stderr), (0, ""));
     assert!(monitored.stdout.lines().last().unwrap().ends_with("Z  Success"), "{monitored:?}");
 
-    let asked = run(&["--json", "status", id, "--queue", "default"]).await;
-    let status: Value = serde_json::from_str(&asked.stdout).unwrap();
+    let ran = run(&["--json", "status", id, "--queue", "default"]).await;
+    let status: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&status["status"], &status["attempt"]), (&"Success".into(), &1.into()));
     let history: Vec<&str> = status["history"]
         .as_array()
@@ -57,8 +57,8 @@ async fn status_is_found_in_a_queue_that_is_not_noted() {
     for verb in ["status", "monitor"] {
         let args = ["--json", verb, "a", "--timeout", "20s"];
         let args = if verb == "status" { &args[..3] } else { &args };
-        let asked = Ran::new("redcall", args, &bench.environment()).await;
-        assert!(asked.stdout.contains(r#""status":"Success""#), "{asked:?}");
+        let ran = Ran::new("redcall", args, &bench.environment()).await;
+        assert!(ran.stdout.contains(r#""status":"Success""#), "{ran:?}");
     }
 }
 
@@ -67,9 +67,9 @@ async fn untracked_job_is_not_found() {
     let bench = Bench::new().await;
     let env = bench.environment();
     for verb in ["status", "monitor"] {
-        let asked = Ran::new("redcall", &["--json", verb, "no-such-job"], &env).await;
-        let error: Value = serde_json::from_str(&asked.stderr).unwrap();
-        assert_eq!((asked.code, &error["error"]["code"]), (1, &"not_found".into()));
+        let ran = Ran::new("redcall", &["--json", verb, "no-such-job"], &env).await;
+        let error: Value = serde_json::from_str(&ran.stderr).unwrap();
+        assert_eq!((ran.code, &error["error"]["code"]), (1, &"not_found".into()));
         let wrong = Ran::new("redcall", &["--json", verb, "no id"], &env).await;
         let error: Value = serde_json::from_str(&wrong.stderr).unwrap();
         assert_eq!((wrong.code, &error["error"]["code"]), (2, &"invalid_request".into()));

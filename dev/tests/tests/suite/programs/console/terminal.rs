@@ -16,7 +16,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::json;
 
-use super::Desk;
+use super::Setup;
 use crate::support::LIVE;
 
 /// A console at a terminal. Killed when dropped.
@@ -29,7 +29,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(desk: &Desk, states: &Path, args: &[&str]) -> Self {
+    fn start(setup: &Setup, states: &Path, args: &[&str]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -42,7 +42,7 @@ impl Terminal {
             options.read(true).write(true).custom_flags(no_control).open(&path).unwrap()
         };
         let mut command = Command::new(binary("redcall"));
-        command.arg("console").args(args).env_clear().envs(&desk.env);
+        command.arg("console").args(args).env_clear().envs(&setup.env);
         command.env("XDG_STATE_HOME", states).env("TERM", "xterm");
         let child = command.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();
         let (screen, keys) = (Arc::<Mutex<Vec<u8>>>::default(), File::from(master));
@@ -61,7 +61,7 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `text` is shown behind the text that was checked before.
+    /// Waits until `text` is shown after the text that was checked before.
     async fn shows(&mut self, text: &str) {
         let (screen, seen) = (&self.screen, self.seen);
         let mut before = 0;
@@ -78,7 +78,7 @@ impl Terminal {
         self.seen = end.await;
     }
 
-    /// Waits for a prompt with nothing behind it, and types.
+    /// Waits for a prompt with nothing after it, and types.
     async fn at_prompt(&mut self, keys: &str) {
         self.shows("redcall> ").await;
         self.types(keys);
@@ -112,9 +112,9 @@ const UP: &str = "\x1b[A";
 
 #[tokio::test]
 async fn names_are_completed_and_events_printed_while_typing() {
-    let mut desk = Desk::new().await;
+    let mut setup = Setup::new().await;
     let states = tempfile::tempdir().unwrap();
-    let mut terminal = Terminal::start(&desk, states.path(), &[]);
+    let mut terminal = Terminal::start(&setup, states.path(), &[]);
     // A name of the settings.
     terminal.at_prompt("wai\tad\t{\"a\": 1, \"b\": 2}\r").await;
     terminal.shows("{\"answer\":3}").await;
@@ -122,7 +122,7 @@ async fn names_are_completed_and_events_printed_while_typing() {
     terminal.shows("following news").await;
     terminal.at_prompt("wait ad").await;
     terminal.shows("ad").await;
-    desk.client.publish("news", Kind::PROPERTY_CHANGE, &json!({"speed": 3})).await.unwrap();
+    setup.client.publish("news", Kind::PROPERTY_CHANGE, &json!({"speed": 3})).await.unwrap();
     terminal.shows("property_change  {\"speed\":3}").await;
     // The line is there again, and can be continued.
     terminal.shows("redcall> wait ad").await;
@@ -134,7 +134,7 @@ async fn names_are_completed_and_events_printed_while_typing() {
     terminal.shows("#1 later deferred \"on its way\"").await;
     terminal.types("nonsense");
     terminal.shows("nonsense").await;
-    desk.settle().await;
+    setup.settle().await;
     terminal.shows("#1 later success {\"on\":true}").await;
     terminal.shows("redcall> nonsense").await;
     terminal.types(CTRL_C);
@@ -149,10 +149,10 @@ async fn names_are_completed_and_events_printed_while_typing() {
 
 #[tokio::test]
 async fn ctrl_c_cancels_the_awaited_call_only() {
-    let desk = Desk::new().await;
-    let mut conn = desk.bench.redis.connection().await;
+    let setup = Setup::new().await;
+    let mut conn = setup.bench.redis.connection().await;
     let states = tempfile::tempdir().unwrap();
-    let mut terminal = Terminal::start(&desk, states.path(), &["--no-history"]);
+    let mut terminal = Terminal::start(&setup, states.path(), &["--no-history"]);
     terminal.at_prompt("wait sleep {\"ms\": 60000}\r").await;
     eventually("it to run", async || {
         (conn.hlen::<_, usize>(LIVE).await.unwrap() == 1).then_some(())
@@ -173,11 +173,11 @@ async fn ctrl_c_cancels_the_awaited_call_only() {
 
 #[tokio::test]
 async fn typed_lines_are_kept_for_their_owner_alone() {
-    let desk = Desk::new().await;
+    let setup = Setup::new().await;
     let states = tempfile::tempdir().unwrap();
     let folder = states.path().join("redcall");
     let file = folder.join("console-history");
-    let mut terminal = Terminal::start(&desk, states.path(), &[]);
+    let mut terminal = Terminal::start(&setup, states.path(), &[]);
     terminal.at_prompt("timeout 10s\r").await;
     terminal.shows("timeout 10s\r\n").await;
     // The file is readable by others.
@@ -191,7 +191,7 @@ async fn typed_lines_are_kept_for_their_owner_alone() {
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
     assert!(!std::fs::read_to_string(&file).unwrap().contains("secret"));
-    let mut terminal = Terminal::start(&desk, states.path(), &[]);
+    let mut terminal = Terminal::start(&setup, states.path(), &[]);
     terminal.at_prompt(UP).await;
     terminal.shows("timeout 90s").await;
     terminal.types("\r");
@@ -202,12 +202,12 @@ async fn typed_lines_are_kept_for_their_owner_alone() {
 
 #[tokio::test]
 async fn closed_terminal_or_exit_cancels_commands() {
-    let desk = Desk::new().await;
-    let mut conn = desk.bench.redis.connection().await;
+    let setup = Setup::new().await;
+    let mut conn = setup.bench.redis.connection().await;
     let states = tempfile::tempdir().unwrap();
     for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
         for waits in [false, true] {
-            let mut terminal = Terminal::start(&desk, states.path(), &["--no-history"]);
+            let mut terminal = Terminal::start(&setup, states.path(), &["--no-history"]);
             terminal.at_prompt("command sleep {\"ms\": 60000}\r").await;
             terminal.shows("#1 sleep sent ").await;
             let mut running = 1;

@@ -45,7 +45,7 @@ async fn queue_that_only_rpush_has_used_is_shown_and_found() {
     let seen = doctor(&[], &at(&bench.redis)).await;
     seen.has("queues", "ok", "1 in use");
     seen.has("workers", "problem", "no worker serves foreign, where 1 wait");
-    assert_eq!(keys(&mut conn).await, before, "looking changes nothing");
+    assert_eq!(keys(&mut conn).await, before, "inspection changes nothing");
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn queue_is_found_among_many_keys_or_a_cut_scan_reported() {
     }
     push(&mut conn, "foreign", REQUEST).await;
     let (found, shown) = queues(&bench).await;
-    // A machine that takes longer than a second for all keys says that it has not read them.
+    // A machine that takes longer than a second for all keys reports that it has not read them.
     let is_cut = shown["complete"] == json!(false);
     assert!(is_cut || found.iter().any(|queue| queue["queue"] == "foreign"), "{shown}");
     // Without the right to SCAN, the listing reports that queues may be missing.
@@ -130,7 +130,7 @@ async fn jobs_of_unknown_age_are_never_ok() {
     let (found, _) = queues(&bench).await;
     let of_default = found.iter().find(|queue| queue["queue"] == "default").unwrap();
     assert_eq!((&of_default["length"], &of_default["oldest_ms"]), (&json!(1), &Value::Null));
-    // One behind it that has a time gives its own.
+    // One after it that has a time gives its own.
     client.call("add", &json!({"a": 1, "b": 1})).await.unwrap();
     let (found, _) = queues(&bench).await;
     let of_default = found.iter().find(|queue| queue["queue"] == "default").unwrap();

@@ -46,9 +46,9 @@ async fn work_without_a_worker_is_a_problem() {
     client.call("add", &json!({"a": 1, "b": 1})).await.unwrap();
     let later = client.request("add").delay(Duration::from_secs(600));
     later.send().await.unwrap();
-    let said = "no worker serves default, where 1 wait, 0 are held and 1 are scheduled";
+    let expected = "no worker serves default, where 1 wait, 0 are held and 1 are scheduled";
     let seen = doctor(&[], &env).await;
-    seen.has("workers", "problem", said);
+    seen.has("workers", "problem", expected);
     seen.has("oldest", "ok", "the oldest job has waited for ");
     appear(&mut conn, "w", &[]).await;
     let seen = doctor(&[], &env).await;
@@ -164,8 +164,8 @@ async fn keys_without_their_ttl_are_found_and_nothing_is_written() {
     let () = conn.rpush("redcall:{default}:response:x", 1).await.unwrap();
 
     let before = (keys(&mut conn).await, changes(&mut conn).await);
-    let said = "lack their TTL: redcall:{default}:response:x";
-    doctor(&[], &env).await.has("keys", "warning", said);
+    let expected = "lack their TTL: redcall:{default}:response:x";
+    doctor(&[], &env).await.has("keys", "warning", expected);
     assert_eq!((keys(&mut conn).await, changes(&mut conn).await), before);
 }
 
@@ -182,7 +182,7 @@ async fn limited_key_in_no_place_is_a_problem() {
     let key = |what: &str| format!("redcall:{{default}}:{what}");
     let () = conn.rpush(key("limited:order:a"), "{}").await.unwrap();
     let () = conn.hset(key("limited"), "order", 1).await.unwrap();
-    let lost = "a of order has sorted requests and gets no turn on default";
+    let lost = "a of order has partitioned requests and gets no turn on default";
     // Neither the set of all keys knows it, nor a place; then at least that set does.
     for listed in [false, true] {
         if listed {
@@ -194,14 +194,18 @@ async fn limited_key_in_no_place_is_a_problem() {
     }
     for place in ["rotation:order", "held:order"] {
         let () = conn.set(key(place), "x").await.unwrap();
-        let said = format!("{} has a value of another type on default", key(place));
-        doctor(&[], &env).await.has("limits", "problem", &said);
+        let expected = format!("{} has a value of another type on default", key(place));
+        doctor(&[], &env).await.has("limits", "problem", &expected);
         let () = conn.del(key(place)).await.unwrap();
     }
     let () = conn.rpush(key("rotation:order"), "a").await.unwrap();
     doctor(&[], &env).await.is_fine("limits");
     let () = conn.hset(key("limited"), "order", 7).await.unwrap();
-    doctor(&[], &env).await.has("limits", "warning", "order counts its sorted requests wrongly");
+    doctor(&[], &env).await.has(
+        "limits",
+        "warning",
+        "order counts its partitioned requests wrongly",
+    );
 }
 
 #[tokio::test]
@@ -250,6 +254,6 @@ async fn state_that_was_changed_at_redis_is_a_problem() {
     let mut conn = bench.redis.connection().await;
     let state = "redcall:{service:counter}:state:one";
     let () = conn.hset(state, "version", 7).await.unwrap();
-    let said = "without a valid signature: `one` on service:counter";
-    doctor(&[], &env).await.has("states", "problem", said);
+    let expected = "without a valid signature: `one` on service:counter";
+    doctor(&[], &env).await.has("states", "problem", expected);
 }

@@ -181,7 +181,7 @@ async fn one_is_shown_with_its_whole_history_and_its_data() {
 
     let ran = morgue.dead(&["show", "absent"]).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("no dead letter of queue `default` has the id `absent`");
+    ran.stderr_has("no dead letter of queue `default` has the id `absent`");
     let ran = morgue.dead(&["show", "absent", "--json"]).await;
     assert!(ran.stderr.contains(r#""code":"not_found""#), "{ran:?}");
 }
@@ -226,16 +226,16 @@ async fn impossible_request_is_reported_with_exit_code_1() {
     let mut morgue = Morgue::filled().await;
     let ran = morgue.dead(&["retry", "--all", "--dry-run"]).await;
     assert_eq!(ran.code, 1);
-    ran.says("1 cannot be retried");
+    ran.stderr_has("1 cannot be retried");
     assert!(ran.stdout.contains("4000-0"), "{}", ran.stdout);
     let ran = morgue.dead(&["purge", "a", "absent"]).await;
     assert_eq!((ran.code, &*ran.stdout, morgue.left().await), (1, "1 purged\n", 3));
-    ran.says("no dead letter found with id absent");
+    ran.stderr_has("no dead letter found with id absent");
 
     morgue.env.insert("REDCALL__QUEUES__default__MAX_LENGTH".to_owned(), "1".to_owned());
     let ran = morgue.dead(&["retry", "b", "c"]).await;
     assert_eq!((ran.code, morgue.queued().await.len(), morgue.left().await), (1, 1, 2));
-    ran.says("the queue is full");
+    ran.stderr_has("the queue is full");
     let (code, report) = morgue.json(&["retry", "c"]).await;
     assert_eq!((code, &report["full"]), (1, &json!(true)));
 }

@@ -22,7 +22,7 @@ async fn an_unused_redis_shows_neither_queues_nor_workers() {
     assert_eq!(ran.stdout, "{\"queues\":[]}\n");
     let ran = Ran::new("redcall", &["workers", "--json"], &env).await;
     assert_eq!(ran.stdout, "{\"workers\":[]}\n");
-    // Looking leaves nothing behind.
+    // Inspection leaves nothing behind.
     assert_eq!(crate::support::keys(&mut redis.connection().await).await, [""; 0]);
 }
 
@@ -138,7 +138,7 @@ async fn workers_are_shown_with_running_and_overdue_jobs() {
     client.call("sleep", &json!({"ms": 60_000})).await.unwrap();
     let late = client.call("stubborn", &Value::Null).await.unwrap();
     let env = bench.environment();
-    let shown = eventually("the heartbeat to tell of both jobs", async || {
+    let shown = eventually("the heartbeat to report both jobs", async || {
         let ran = Ran::new("redcall", &["workers", "--json"], &env).await;
         let mut shown: Value = serde_json::from_str(&ran.stdout).unwrap();
         let worker = shown["workers"][0].take();

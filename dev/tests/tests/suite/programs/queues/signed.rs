@@ -116,7 +116,7 @@ async fn signed_letters_stay_where_the_operator_has_no_key() {
         let ran = redcall(&settings, &["dead", "retry", "--all"], &env).await;
         assert_eq!(ran.code, 1, "{ran:?}");
         assert!(ran.stdout.starts_with("0 requeued\n"), "{ran:?}");
-        ran.says("2 cannot be retried");
+        ran.stderr_has("2 cannot be retried");
         let ran = redcall(&settings, &["dead", "retry", "--all", "--json"], &env).await;
         let report: Value = serde_json::from_str(&ran.stdout).unwrap();
         assert_eq!((ran.code, report["done"].as_array().unwrap().len()), (1, 0));

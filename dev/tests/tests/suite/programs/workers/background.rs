@@ -48,8 +48,8 @@ impl Place {
         let log = self.file("log").into_os_string().into_string().unwrap();
         let ran = self.run(&["--background", "--log-file", &log]).await;
         let pid = self.pid().unwrap();
-        let said = format!("worker {} runs in the background", pid.as_raw_nonzero());
-        assert!(ran.code == 0 && ran.stdout.starts_with(&said), "{ran:?}");
+        let printed = format!("worker {} runs in the background", pid.as_raw_nonzero());
+        assert!(ran.code == 0 && ran.stdout.starts_with(&printed), "{ran:?}");
         pid
     }
 
@@ -89,17 +89,17 @@ impl Drop for Place {
 #[tokio::test]
 async fn background_worker_outlives_its_starter() {
     let place = Place::new().await;
-    let (pid, log, told) = (place.file("pid"), place.file("log"), place.file("told"));
+    let (pid, log, out_file) = (place.file("pid"), place.file("log"), place.file("output"));
     let mut shell = Command::new("sh");
     shell.env_clear().envs(&place.env).env("PATH", std::env::var_os("PATH").unwrap());
     let script = r#""$0" --background --pid-file "$1" --log-file "$2" > "$3"; cat"#;
-    shell.args(["-c", script]).arg(binary("redcall-worker")).args([&pid, &log, &told]);
+    shell.args(["-c", script]).arg(binary("redcall-worker")).args([&pid, &log, &out_file]);
     // The whole group of processes goes, as with a terminal that is closed.
     shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
     let mut shell = shell.spawn().unwrap();
     eventually("the worker to be started", async || {
-        let said = std::fs::read_to_string(&told).unwrap_or_default();
-        said.contains("runs in the background").then_some(())
+        let printed = std::fs::read_to_string(&out_file).unwrap_or_default();
+        printed.contains("runs in the background").then_some(())
     })
     .await;
     let group = Pid::from_raw(i32::try_from(shell.id()).unwrap()).unwrap();
@@ -131,14 +131,17 @@ async fn stop_finishes_running_jobs() {
         held.end();
     };
     let (ran, ()) = tokio::join!(place.run(&["stop"]), drained);
-    let said = format!("worker {} has stopped\n", pid.as_raw_nonzero());
-    assert_eq!((ran.code, ran.stdout), (0, said));
+    let printed = format!("worker {} has stopped\n", pid.as_raw_nonzero());
+    assert_eq!((ran.code, ran.stdout), (0, printed));
     assert!(!conn.exists::<_, bool>(LIVE).await.unwrap(), "it has not drained");
     assert_eq!(call.await.unwrap().unwrap().data.get(), "null");
     place.is_gone(pid).await;
     // It has taken its file away.
-    let (code, said) = place.status().await;
-    assert!(code == 3 && said.starts_with("not running") && !said.contains("stale"), "{said}");
+    let (code, printed) = place.status().await;
+    assert!(
+        code == 3 && printed.starts_with("not running") && !printed.contains("stale"),
+        "{printed}"
+    );
     assert!(!place.file("pid").exists());
     assert_eq!(place.run(&["stop"]).await.code, 3);
 }
@@ -149,16 +152,16 @@ async fn second_worker_is_refused_and_a_stale_pid_file_is_not() {
     let first = place.start().await;
     let ran = place.run(&["--background"]).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says(&format!("worker {} is already running", first.as_raw_nonzero()));
+    ran.stderr_has(&format!("worker {} is already running", first.as_raw_nonzero()));
     assert_eq!(place.pid(), Some(first));
     kill_process(first, Signal::KILL).unwrap();
     // The last of its threads releases the lock.
-    let said = eventually("the worker to be gone", async || {
-        let (code, said) = place.status().await;
-        (code == 3).then_some(said)
+    let printed = eventually("the worker to be gone", async || {
+        let (code, printed) = place.status().await;
+        (code == 3).then_some(printed)
     })
     .await;
-    assert!(said.contains("stale pid file"), "{said}");
+    assert!(printed.contains("stale pid file"), "{printed}");
     assert_eq!(place.run(&["stop"]).await.code, 3);
     assert_ne!(place.start().await, first);
     place.answers().await;
@@ -171,16 +174,16 @@ async fn failed_start_prints_its_reason_and_leaves_no_file() {
     place.env.insert("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned());
     let ran = place.run(&["--background"]).await;
     assert_eq!((ran.code, &*ran.stdout), (1, ""));
-    ran.says("Redis at 127.0.0.1:1 cannot be reached");
+    ran.stderr_has("Redis at 127.0.0.1:1 cannot be reached");
     assert!(!place.file("pid").exists());
     place.env.insert("REDCALL__WORKER__CONCURRENCY".to_owned(), "none".to_owned());
     let ran = place.run(&["--background"]).await;
     assert_eq!(ran.code, 2);
-    ran.says("worker.concurrency");
+    ran.stderr_has("worker.concurrency");
     assert!(!place.file("pid").exists());
     let ran = place.run(&["--background", "check"]).await;
     assert_eq!(ran.code, 2);
-    ran.says("--background takes no command");
+    ran.stderr_has("--background takes no command");
 }
 
 #[tokio::test]
@@ -189,12 +192,12 @@ async fn status_of_a_background_worker_shows_unreadiness() {
     let pid = place.start().await;
     let redis = Pid::from_raw(i32::try_from(place.bench.redis.pid()).unwrap()).unwrap();
     kill_process(redis, Signal::KILL).unwrap();
-    let said = eventually("it to say so", async || {
-        let (code, said) = place.status().await;
-        (code == 4).then_some(said)
+    let printed = eventually("it to report that", async || {
+        let (code, printed) = place.status().await;
+        (code == 4).then_some(printed)
     })
     .await;
-    assert!(said.contains("not ready: no connection to Redis"), "{said}");
+    assert!(printed.contains("not ready: no connection to Redis"), "{printed}");
     kill_process(pid, Signal::KILL).unwrap();
     place.is_gone(pid).await;
 }
@@ -226,7 +229,7 @@ async fn worker_that_does_not_drain_in_time_gets_a_second_signal() {
     let script = "trap 'trap - TERM; touch \"$0\"' TERM; echo; while :; do sleep 0.02; done";
     let mut stubborn = Command::new("sh")
         .args(["-c", script])
-        .arg(place.file("told"))
+        .arg(place.file("output"))
         .stdin(file)
         .stdout(Stdio::piped())
         .spawn()
@@ -238,8 +241,9 @@ async fn worker_that_does_not_drain_in_time_gets_a_second_signal() {
     std::fs::write(place.file("pid"), note_of(pid, 0)).unwrap();
     let reaping = tokio::task::spawn_blocking(move || stubborn.wait());
     let ran = place.run(&["stop"]).await;
-    let said = format!("worker {pid} did not drain in time, and was stopped by a second signal\n");
-    assert_eq!((ran.code, ran.stdout), (0, said));
-    assert!(place.file("told").exists());
+    let printed =
+        format!("worker {pid} did not drain in time, and was stopped by a second signal\n");
+    assert_eq!((ran.code, ran.stdout), (0, printed));
+    assert!(place.file("output").exists());
     reaping.await.unwrap().unwrap();
 }

@@ -50,8 +50,8 @@ async fn world_writable_temporary_folder_is_refused() {
     std::fs::set_permissions(temporary.path(), PermissionsExt::from_mode(0o777)).unwrap();
     let ran = checked(temporary.path()).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    ran.says("no folder for a private Redis server could be made");
-    ran.says("set TMPDIR to a folder of your own (mode 0700)");
+    ran.stderr_has("no folder for a private Redis server could be made");
+    ran.stderr_has("set TMPDIR to a folder of your own (mode 0700)");
     std::fs::set_permissions(temporary.path(), PermissionsExt::from_mode(0o1777)).unwrap();
     assert_eq!(checked(temporary.path()).await.code, 0);
 }

@@ -135,7 +135,7 @@ async fn worker_without_a_right_names_it_and_does_not_start() {
     users.set("worker", "-spublish").await;
     let ran = Ran::new("redcall-worker", &["check"], &users.env("worker")).await;
     assert_eq!(ran.code, 2, "{ran:?}");
-    ran.says("the Redis user lacks rights that a worker needs: +hsetnx");
+    ran.stderr_has("the Redis user lacks rights that a worker needs: +hsetnx");
     let worker = Logged::start("redcall-worker", &[], &users.env("worker"));
     worker.line("lacks rights that a worker needs: +hsetnx").await;
     let log = worker.ended().await;
@@ -153,7 +153,7 @@ async fn worker_whose_key_is_forbidden_names_the_key() {
     users.set("worker", "resetkeys").await;
     users.set("worker", "~other:*").await;
     let ran = Ran::new("redcall-worker", &["check"], &users.env("worker")).await;
-    ran.says("the Redis user lacks rights that a worker needs: ~redcall:{default}:*");
+    ran.stderr_has("the Redis user lacks rights that a worker needs: ~redcall:{default}:*");
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::{Error, Gate, KEPT, Pending, Processing, SOON, Success, code, key, rest, said, worker};
+use super::{
+    Error, Gate, KEPT, Pending, Processing, SOON, Success, code, key, rest, shown, worker,
+};
 use crate::support::{QUEUE, waited};
 
 /// The code with which a job ends, and whether it had started.
@@ -23,7 +25,7 @@ async fn end(ticket: &Ticket) -> (Code, bool) {
 }
 
 /// The field by which foreign clients have a status kept for a minute.
-const ASKS: &str = r#","status_ttl_ms":60000"#;
+const TRACKED: &str = r#","status_ttl_ms":60000"#;
 
 async fn push(bench: &Bench, raw: &str) {
     let mut conn = bench.redis.connection().await;
@@ -49,7 +51,7 @@ async fn endless(request: Request) {
 }
 
 async fn panics() {
-    panic!("as it was told");
+    panic!("as requested");
 }
 
 fn more(worker: Worker) -> Worker {
@@ -78,9 +80,10 @@ async fn each_error_of_a_job_that_ran_is_its_status() {
         assert_eq!(end(&ticket).await, (expected, true), "{name}");
     }
     // Its time begins with its lease.
-    push(&bench, &waited("hurried", "endless", "1", &format!(r#","budget_ms":1500{ASKS}"#))).await;
+    push(&bench, &waited("hurried", "endless", "1", &format!(r#","budget_ms":1500{TRACKED}"#)))
+        .await;
     let states = ended(&client, "hurried").await;
-    assert_eq!(said(&states), [(Processing, 1), (Error, 1)]);
+    assert_eq!(shown(&states), [(Processing, 1), (Error, 1)]);
     assert_eq!(code(&states[1]), Code::DeadlineExceeded);
     let unwanted = submit(&client, "endless", &json!(null)).await;
     eventually("it to run", async || {
@@ -97,11 +100,11 @@ async fn unstarted_job_ends_with_its_code() {
     let client = bench.client().await;
     let cancelled = submit(&client, "echo", &json!(1)).await;
     cancelled.cancel().await.unwrap();
-    let late = format!(r#","enqueued_at":1,"budget_ms":1{ASKS}"#);
+    let late = format!(r#","enqueued_at":1,"budget_ms":1{TRACKED}"#);
     push(&bench, &waited("late", "echo", "1", &late)).await;
     let unknown = submit(&client, "absent", &json!(1)).await;
     let deep = submit(&client, "echo", &json!([[[[1]]]])).await;
-    let unheard = client.request("absent").track_status(KEPT).send().await.unwrap();
+    let unhandled = client.request("absent").track_status(KEPT).send().await.unwrap();
     bench.settings.limits.depth = 4;
     let _worker = bench.worker().await;
     assert_eq!(end(&cancelled).await, (Code::Cancelled, false));
@@ -109,7 +112,7 @@ async fn unstarted_job_ends_with_its_code() {
     assert_eq!((late.len(), code(&late[0])), (1, Code::DeadlineExceeded));
     assert_eq!(end(&unknown).await, (Code::UnknownJob, false));
     assert_eq!(end(&deep).await, (Code::InvalidRequest, false));
-    let mut monitor = client.monitor(&unheard).await.unwrap();
+    let mut monitor = client.monitor(&unhandled).await.unwrap();
     assert_eq!(code(rest(&mut monitor).await.last().unwrap()), Code::UnknownJob);
 }
 
@@ -140,7 +143,7 @@ async fn parked_job_stays_pending_until_it_starts() {
     let states = rest(&mut ticket.monitor(SOON).await.unwrap()).await;
     assert_eq!(states.last().unwrap().state, Success);
     assert_eq!(
-        said(&ticket.history().await.unwrap()),
+        shown(&ticket.history().await.unwrap()),
         [(Pending, 0), (Processing, 1), (Success, 1)]
     );
     drop(other);
@@ -175,14 +178,14 @@ async fn status_is_tracked_by_a_request_field_or_a_mapping() {
     bench.settings.jobs.insert("mapped".to_owned(), job);
     let _worker = worker(&bench, &gate).await;
     let mut conn = bench.redis.connection().await;
-    let asks = waited("asks", "gated", "null", ASKS);
-    let says_nothing = waited("plain", "gated", "null", "");
+    let tracked = waited("asks", "gated", "null", TRACKED);
+    let untracked = waited("plain", "gated", "null", "");
     let mapped = waited("mapped", "mapped", "null", "");
-    let () = conn.rpush(QUEUE, &[asks, says_nothing, mapped]).await.unwrap();
+    let () = conn.rpush(QUEUE, &[tracked, untracked, mapped]).await.unwrap();
     let client = bench.client().await;
     for id in ["asks", "mapped"] {
         let states = ended(&client, id).await;
-        assert_eq!(said(&states), [(Processing, 1), (Success, 1)]);
+        assert_eq!(shown(&states), [(Processing, 1), (Success, 1)]);
     }
     eventually("the answer", async || {
         conn.exists::<_, bool>(crate::support::response_key("plain")).await.unwrap().then_some(())
@@ -211,10 +214,10 @@ async fn deferred_job_is_processing_until_settled() {
     assert_eq!(client.status(&*done.id).await.unwrap().state, Processing);
     assert!(client.settle(&token, Ok(7)).await.unwrap());
     let states = done.history().await.unwrap();
-    assert_eq!(said(&states), [(Pending, 0), (Processing, 1), (Success, 1)]);
+    assert_eq!(shown(&states), [(Pending, 0), (Processing, 1), (Success, 1)]);
     let failed = submit(&client, "defers", &json!(null)).await;
     let token = tokens.recv().await.unwrap();
-    let error = WireError::new(Code::HandlerFailed, "as it was told");
+    let error = WireError::new(Code::HandlerFailed, "as requested");
     assert!(client.settle::<()>(&token, Err(error)).await.unwrap());
     assert_eq!(end(&failed).await, (Code::HandlerFailed, true));
     let gone = submit(&client, "defers", &json!(null)).await;
@@ -235,7 +238,7 @@ async fn a_task_of_a_service_ends_with_its_state() {
     let request = request.track_status(KEPT);
     let response = request.wait().await.unwrap();
     let states = client.status_history(&response.response_key).await.unwrap();
-    assert_eq!(said(&states), [(Pending, 0), (Processing, 1), (Success, 1)]);
+    assert_eq!(shown(&states), [(Pending, 0), (Processing, 1), (Success, 1)]);
     let state = client.service("counter").state(SOON).await.unwrap().unwrap();
     assert!(state.state.get().contains('3'), "{state:?}");
 }

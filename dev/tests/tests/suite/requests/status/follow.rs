@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{
-    Gate, KEPT, Pending, Processing, SOON, Success, is_not_found, key, next, rest, said, worker,
+    Gate, KEPT, Pending, Processing, SOON, Success, is_not_found, key, next, rest, shown, worker,
 };
 
 #[tokio::test]
@@ -35,11 +35,11 @@ async fn early_monitor_gets_each_state_once_in_order() {
     let mut later = client.monitor(("default", ticket.id.as_str())).await.unwrap();
     for monitor in [&mut late, &mut later] {
         let states = [next(monitor).await, next(monitor).await];
-        assert_eq!(said(&states), [(Pending, 0), (Processing, 1)]);
+        assert_eq!(shown(&states), [(Pending, 0), (Processing, 1)]);
     }
     gate.open(1);
     for monitor in [&mut early, &mut late, &mut later] {
-        assert_eq!(said(&rest(monitor).await), [(Success, 1)]);
+        assert_eq!(shown(&rest(monitor).await), [(Success, 1)]);
     }
     let history = ticket_history(&client, &ticket.id).await;
     assert!(history.is_sorted() && history[0] == submitted.at_ms, "{history:?}");
@@ -48,7 +48,7 @@ async fn early_monitor_gets_each_state_once_in_order() {
 /// The times of all states, Redis ms.
 async fn ticket_history(client: &Client, id: &str) -> Vec<u64> {
     let states = client.status_history(id).await.unwrap();
-    assert_eq!(said(&states), [(Pending, 0), (Processing, 1), (Success, 1)]);
+    assert_eq!(shown(&states), [(Pending, 0), (Processing, 1), (Success, 1)]);
     states.iter().map(|status| status.at_ms).collect()
 }
 
@@ -61,7 +61,7 @@ async fn late_monitor_gets_the_last_state_at_once() {
     let failed = client.request("fail").data(&json!({})).track_status(KEPT).submit().await.unwrap();
     failed.wait().await.unwrap_err();
     let later = bench.client().await;
-    assert_eq!(said(&rest(&mut later.monitor(&answered.id).await.unwrap()).await), [(Success, 1)]);
+    assert_eq!(shown(&rest(&mut later.monitor(&answered.id).await.unwrap()).await), [(Success, 1)]);
     let states = rest(&mut later.monitor(&failed.response_key).await.unwrap()).await;
     assert_eq!((states.len(), super::code(&states[0])), (1, Code::HandlerFailed));
     assert_eq!(later.status(&failed).await.unwrap().at_ms, states[0].at_ms);
@@ -82,7 +82,7 @@ async fn retried_job_is_processing_again() {
     let mut monitor = ticket.monitor(SOON).await.unwrap();
     gate.open(3);
     let expected = [(Pending, 0), (Processing, 1), (Processing, 2), (Processing, 3), (Success, 3)];
-    assert_eq!(said(&rest(&mut monitor).await), expected);
+    assert_eq!(shown(&rest(&mut monitor).await), expected);
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn states_before_the_subscription_are_not_missed() {
     let far = bench.client_behind(&proxy).await;
     let ticket = client.request("gated").track_status(KEPT).submit().await.unwrap();
     let key = ticket.response_key.clone();
-    let held = proxy.hold_request(|exchange| exchange.asks("SSUBSCRIBE"));
+    let held = proxy.hold_request(|exchange| exchange.request_contains("SSUBSCRIBE"));
     let monitoring = tokio::spawn(async move {
         let mut monitor = far.monitor(&key).await.unwrap();
         rest(&mut monitor).await
@@ -105,7 +105,7 @@ async fn states_before_the_subscription_are_not_missed() {
     ticket.wait().await.unwrap();
     assert!(held.deliver().await);
     let states = timeout(SOON, monitoring).await.unwrap().unwrap();
-    assert_eq!(said(&states).last(), Some(&(Success, 1)));
+    assert_eq!(shown(&states).last(), Some(&(Success, 1)));
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn states_during_a_disconnection_are_read_afterwards() {
     gate.open(1);
     ticket.wait().await.unwrap();
     proxy.pass();
-    assert_eq!(said(&rest(&mut monitor).await), [(Success, 1)]);
+    assert_eq!(shown(&rest(&mut monitor).await), [(Success, 1)]);
 }
 
 #[tokio::test]
@@ -135,15 +135,15 @@ async fn thousand_monitors_share_connections_and_clean_up() {
     let _worker = worker(&bench, &gate).await;
     let client = bench.client().await;
     let mut conn = bench.redis.connection().await;
-    let ask = || client.request("gated").track_status(KEPT).submit();
-    let tickets = join_all((0..10).map(|_| ask())).await;
+    let submission = || client.request("gated").track_status(KEPT).submit();
+    let tickets = join_all((0..10).map(|_| submission())).await;
     let tickets: Vec<_> = tickets.into_iter().map(Result::unwrap).collect();
     let before = connections(&mut conn).await;
     let monitors = (0..1000).map(|n| tickets[n % 10].monitor(Duration::from_secs(20)));
     let monitors = join_all(monitors).await;
     assert!(connections(&mut conn).await <= before);
     gate.open(10);
-    let ends = monitors.into_iter().map(async |monitor| said(&rest(&mut monitor.unwrap()).await));
+    let ends = monitors.into_iter().map(async |monitor| shown(&rest(&mut monitor.unwrap()).await));
     for states in join_all(ends).await {
         assert_eq!(states, [(Pending, 0), (Processing, 1), (Success, 1)]);
     }
@@ -210,5 +210,5 @@ async fn a_dead_letter_that_is_retried_has_another_life() {
     assert_eq!(next(&mut monitor).await.state, Pending);
     let _worker = bench.worker().await;
     let states = rest(&mut monitor).await;
-    assert_eq!(said(&states), [(Processing, 1), (super::Error, 1)]);
+    assert_eq!(shown(&states), [(Processing, 1), (super::Error, 1)]);
 }

@@ -5,7 +5,7 @@ use redcall_testkit::eventually;
 use redcall_tests::Bench;
 use redis::AsyncCommands;
 
-use super::{Error, Gate, KEPT, Pending, Processing, SOON, Success, code, rest, said, worker};
+use super::{Error, Gate, KEPT, Pending, Processing, SOON, Success, code, rest, shown, worker};
 use crate::support::{QUEUE, waited};
 
 async fn submit(client: &Client, fails: u32) -> Ticket {
@@ -22,7 +22,7 @@ async fn deduplicated_job_is_pending_until_the_call_ends() {
         let _worker = worker(&bench, &gate).await;
         let first = submit(&client, fails).await;
         let second = submit(&client, fails).await;
-        // Pushed without asking: its worker finds out.
+        // Pushed without a check: its worker finds out.
         let mut conn = bench.redis.connection().await;
         let rest_of = r#","idempotency_key":"order 7","status_ttl_ms":60000"#;
         let pushed = waited("pushed", "gated", &fails.to_string(), rest_of);
@@ -37,12 +37,12 @@ async fn deduplicated_job_is_pending_until_the_call_ends() {
         let mut monitor = second.monitor(SOON).await.unwrap();
         assert_eq!(super::next(&mut monitor).await.state, Pending);
         gate.open(1);
-        assert_eq!(said(&rest(&mut monitor).await), [(state, 1)]);
+        assert_eq!(shown(&rest(&mut monitor).await), [(state, 1)]);
         let own = first.history().await.unwrap();
-        assert_eq!(said(&own), [(Pending, 0), (Processing, 1), (state, 1)]);
+        assert_eq!(shown(&own), [(Pending, 0), (Processing, 1), (state, 1)]);
         for id in ["pushed", "silent"] {
             let states = eventually("its end", async || client.status_history(id).await.ok()).await;
-            assert_eq!(said(&states), [(state, 1)], "{id}");
+            assert_eq!(shown(&states), [(state, 1)], "{id}");
             if state == Error {
                 assert_eq!(code(&states[0]), Code::HandlerFailed);
                 assert_eq!(states[0].error.as_ref().unwrap().message, "run 1");
@@ -50,11 +50,11 @@ async fn deduplicated_job_is_pending_until_the_call_ends() {
         }
         // A later call gets that end at once, tracked or not.
         let later = submit(&client, fails).await;
-        assert_eq!(said(&later.history().await.unwrap()), [(state, 1)]);
+        assert_eq!(shown(&later.history().await.unwrap()), [(state, 1)]);
         let pushed = waited("late", "gated", &fails.to_string(), rest_of);
         let () = conn.rpush(QUEUE, pushed).await.unwrap();
         let states = eventually("its end", async || client.status_history("late").await.ok()).await;
-        assert_eq!(said(&states), [(state, 1)]);
+        assert_eq!(shown(&states), [(state, 1)]);
     }
 }
 

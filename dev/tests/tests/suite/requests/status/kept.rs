@@ -7,7 +7,7 @@ use redcall_tests::Bench;
 use redis::AsyncCommands;
 use serde_json::json;
 
-use super::{Gate, KEPT, Pending, Success, is_not_found, key, record, rest, said, worker};
+use super::{Gate, KEPT, Pending, Success, is_not_found, key, record, rest, shown, worker};
 
 #[tokio::test]
 async fn status_record_exists_during_the_job_and_expires() {
@@ -122,7 +122,7 @@ async fn status_record_matches_the_protocol() {
     );
     let answered = client.request("echo").track_status(KEPT).wait().await.unwrap();
     let states = client.status_history(&answered.id).await.unwrap();
-    assert_eq!(said(&states)[2], (Success, 1));
+    assert_eq!(shown(&states)[2], (Success, 1));
     let end = format!(r#"{{"status":"Success","at_ms":{},"attempt":1}}"#, states[2].at_ms);
     assert_eq!(record(&bench, &answered.id).await[2], end);
 }

@@ -116,7 +116,8 @@ async fn announced_frames_reach_the_follower_without_polling() {
     let mut followed = other.follow(&key, 1).await.unwrap();
     assert!(matches!(followed.next().await.unwrap().unwrap(), Update::Chunk(_)));
     let (next, ()) = tokio::join!(followed.next(), async {
-        let channel = eventually("both to listen", async || heard_by_two(&mut steps.conn).await);
+        let channel =
+            eventually("both to listen", async || subscribed_by_two(&mut steps.conn).await);
         let channel = channel.await;
         // From now on no read succeeds; the worker cannot push either.
         for read in ["-lrange", "-lindex", "-llen"] {
@@ -133,7 +134,7 @@ async fn announced_frames_reach_the_follower_without_polling() {
 }
 
 /// The channel of answers that two listen on.
-async fn heard_by_two(conn: &mut MultiplexedConnection) -> Option<String> {
+async fn subscribed_by_two(conn: &mut MultiplexedConnection) -> Option<String> {
     let call = redis::cmd("PUBSUB").arg("SHARDCHANNELS").to_owned();
     let channels: Vec<String> = call.query_async(conn).await.unwrap();
     let call = redis::cmd("PUBSUB").arg("SHARDNUMSUB").arg(channels).to_owned();
@@ -150,8 +151,8 @@ async fn request_without_a_channel_is_followed_by_polling() {
     steps.goes_on(&key, 1).await;
     let other = steps.bench.client().await;
     // It reads once a second at least; the other two are for a machine that stops processes.
-    let within = Duration::from_secs(3);
-    let mut followed = other.follow_timeout(&key, 1, within).await.unwrap();
+    let timeout = Duration::from_secs(3);
+    let mut followed = other.follow_timeout(&key, 1, timeout).await.unwrap();
     for part in ["1", "2", "3"] {
         let Update::Chunk(data) = followed.next().await.unwrap().unwrap() else { panic!("{part}") };
         assert_eq!(data.get(), part);
@@ -207,8 +208,8 @@ async fn wait_for_the_next_frame_ends_and_the_job_continues() {
     let key = first.response_key().to_owned();
     steps.goes_on(&key, 1).await;
     let other = steps.bench.client().await;
-    let within = Duration::from_secs(1);
-    let mut followed = other.follow_timeout(&key, 1, within).await.unwrap();
+    let timeout = Duration::from_secs(1);
+    let mut followed = other.follow_timeout(&key, 1, timeout).await.unwrap();
     assert!(matches!(followed.next().await.unwrap().unwrap(), Update::Chunk(_)));
     assert_eq!(code(followed.next().await.unwrap()), Code::DeadlineExceeded);
     assert!(followed.next().await.is_none());
@@ -290,6 +291,6 @@ async fn client_may_follow_its_own_call() {
         took.push(since.elapsed());
         assert_eq!(answered.unwrap().data.get(), "null");
     }
-    // Without them it would look for the answer after a second, each time.
+    // Without them it would read the answer after a second, each time.
     assert!(took.iter().min().is_some_and(|took| took.as_millis() < 900), "{took:?}");
 }

@@ -142,7 +142,8 @@ impl Shared {
             let id = id_of(caller, number);
             let key = self.keys.response(&id);
             let request = self.request(job, &id, &key);
-            let pushed = wire.ask(&[b"RPUSH", self.keys.queue().as_bytes(), request.as_bytes()])?;
+            let pushed =
+                wire.request(&[b"RPUSH", self.keys.queue().as_bytes(), request.as_bytes()])?;
             if matches!(pushed, Reply::Error(_)) {
                 locked(&self.outcomes).refused += 1;
             } else {
@@ -160,7 +161,7 @@ impl Shared {
         loop {
             // Zero would be without end.
             let left = until.saturating_duration_since(Instant::now()).as_secs_f64().max(0.001);
-            let reply = wire.ask(&[b"BLPOP", key.as_bytes(), left.to_string().as_bytes()])?;
+            let reply = wire.request(&[b"BLPOP", key.as_bytes(), left.to_string().as_bytes()])?;
             if !self.is_forged(key, &reply) {
                 return Ok(reply);
             }

@@ -116,7 +116,7 @@ impl Rig {
     }
 
     /// Runs `attack` during the legitimate calls, and measures.
-    pub(crate) fn beside(
+    pub(crate) fn with_callers(
         mut self,
         name: &str,
         bounds: Bounds,
@@ -127,9 +127,9 @@ impl Rig {
         let calls = Calls::start(&self.socket, keyring, &self.setup.jobs)?;
         // Both processes have met the usual load then.
         std::thread::sleep(Duration::from_millis(500));
-        wire.say(&["CONFIG", "SET", "slowlog-log-slower-than", "1000"])?;
-        wire.say(&["CONFIG", "SET", "slowlog-max-len", "4096"])?;
-        wire.say(&["SLOWLOG", "RESET"])?;
+        wire.command(&["CONFIG", "SET", "slowlog-log-slower-than", "1000"])?;
+        wire.command(&["CONFIG", "SET", "slowlog-max-len", "4096"])?;
+        wire.command(&["SLOWLOG", "RESET"])?;
         let sampled = Sampled::start(self.worker.child.id(), self.redis.pid());
         let figures = attack(&self)?;
         let script_ms = longest_script(&mut wire)?;
@@ -199,7 +199,7 @@ impl Worker {
 
 /// The longest script since the log was emptied, ms.
 fn longest_script(wire: &mut Wire) -> miette::Result<f64> {
-    let Reply::All(entries) = wire.say(&["SLOWLOG", "GET", "-1"])? else { return Ok(0.0) };
+    let Reply::All(entries) = wire.command(&["SLOWLOG", "GET", "-1"])? else { return Ok(0.0) };
     let took = entries.iter().filter_map(|entry| match entry {
         Reply::All(entry) => match (entry.get(2), entry.get(3)) {
             (Some(Reply::Number(us)), Some(Reply::All(words))) => {

@@ -1,4 +1,4 @@
-//! `bgpy`: bgpy's own client and tasks, beside bgpy's own server.
+//! `bgpy`: bgpy's own client and tasks, against bgpy's own server.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `grpc-avro`: a client of grpcio and fastavro, beside a grpcio server of the same schema.
+//! `grpc-avro`: a client of grpcio and fastavro, against a grpcio server of the same schema.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `pm`: an application on the package json-rpc, beside the peer of the gateway's tests.
+//! `pm`: an application on the package json-rpc, against the peer of the gateway's tests.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `rq`: callers in the form of python-rpc, beside two workers of rq on a plain Redis.
+//! `rq`: callers in the form of python-rpc, against two workers of rq on a plain Redis.
 
 use std::path::Path;
 
@@ -61,8 +61,8 @@ fn attack(place: &Place, rig: &Rig) -> miette::Result<Held> {
     for (number, data) in jobs.iter().enumerate() {
         let id = format!("00000000-0000-4000-8000-{number:012x}");
         let key = format!("rq:job:{id}");
-        wire.ask(&[b"HSET", key.as_bytes(), b"data", data, b"status", b"queued"])?;
-        wire.say(&["RPUSH", "rq:queue:default", &id])?;
+        wire.request(&[b"HSET", key.as_bytes(), b"data", data, b"status", b"queued"])?;
+        wire.command(&["RPUSH", "rq:queue:default", &id])?;
     }
     rig.wait("the hostile jobs to end", || {
         let inboxes = wire.texts(&["KEYS", "redcall-gateway:rq:door:inbox:*"])?;

@@ -1,4 +1,4 @@
-//! `zmtp`: a console of auto-trainer-api, beside its own device and a plain REP socket.
+//! `zmtp`: a console of auto-trainer-api, against its own device and a plain REP socket.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-"""The loop of a client: `run(call)` repeats `call` as the long run `doors` asks.
+"""The loop of a client: `run(call)` repeats `call` as the long run `doors` requests.
 
 Each line of input has a number of seconds, and how many calls may be in flight; each is answered by
 the durations of the calls, in µs, as a list.

@@ -49,18 +49,18 @@ pub(crate) fn hold(address: &str, bytes: &[u8], count: usize) -> miette::Result<
 }
 
 /// Opens `count` connections that send `begin`, and then `request` as often as the gateway takes
-/// it, up to `most` times; they read nothing.
+/// it, up to `max` times; they read nothing.
 pub(crate) fn unread(
     address: &str,
     begin: &[u8],
     request: &[u8],
-    most: usize,
+    max: usize,
     count: usize,
 ) -> miette::Result<Held> {
     let open = || {
         let mut stream = connect(address)?;
         let mut taken = stream.write_all(begin).is_ok();
-        for _ in 0..most {
+        for _ in 0..max {
             taken = taken && stream.write_all(request).is_ok();
         }
         Ok(stream)

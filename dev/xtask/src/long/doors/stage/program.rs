@@ -41,7 +41,7 @@ impl Program {
     }
 
     /// Writes a line.
-    pub(crate) fn say(&mut self, line: &str) -> miette::Result<()> {
+    pub(crate) fn send(&mut self, line: &str) -> miette::Result<()> {
         writeln!(self.input, "{line}").into_diagnostic()
     }
 

@@ -17,14 +17,14 @@ script! {
     /// Empty a lane inbox.
     ADOPT = "worker/adopt", Runs, of Worker;
     with UNDO, BYTES, KEPT, ANSWERS, SCAN, POLL_COMMON, REFUSAL;
-    read |value, asked| {
-        reply(value, None, asked).map(|(all, _)| Reading::counted(all.settled.len(), all))
+    read |value, count| {
+        reply(value, None, count).map(|(all, _)| Reading::counted(all.settled.len(), all))
     }
 }
 
 /// The number of calls after which the rest of an inbox is left: only other programs fill it that
 /// far.
-const MOST_CALLS: usize = 100;
+const MAX_CALLS: usize = 100;
 
 /// The end of a lane inbox.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub struct Adopted {
     pub back: usize,
     /// The error of Redis by which an element became no dead letter.
     pub trouble: Option<String>,
-    /// The error of Redis behind [`Settled::Failed`].
+    /// The error of Redis for [`Settled::Failed`].
     pub unsettled: Option<String>,
     /// The error codes of elements that were dead-lettered.
     pub refused: Vec<String>,
@@ -102,12 +102,17 @@ pub(crate) fn reply(
     outcomes: usize,
 ) -> Result<(Adopted, bool), StoreError> {
     type Taken = Vec<(String, Vec<u8>, Vec<u8>)>;
-    let (said, leased, back, left, said_notes): (String, Taken, Whole, Whole, Option<Vec<String>>) =
-        read("adopt", value)?;
-    let (trouble, unsettled, refused) = notes(said_notes);
+    let (results_text, leased, back, left, raw_notes): (
+        String,
+        Taken,
+        Whole,
+        Whole,
+        Option<Vec<String>>,
+    ) = read("adopt", value)?;
+    let (trouble, unsettled, refused) = notes(raw_notes);
     let leased = leased.into_iter();
     let adopted = Adopted {
-        settled: results("adopt", &said, expected, outcomes)?,
+        settled: results("adopt", &results_text, expected, outcomes)?,
         leased: leased
             .map(|(id, raw, mark)| Leased { id, raw, mark: LeaseInfo::read(&mark) })
             .collect(),
@@ -130,7 +135,7 @@ impl Connection {
         let value = self.run(&ADOPT, &adoption.call()?, timeout).await?;
         let (mut adopted, mut left) = read(value, adoption.outcomes.len())?;
         let rest = Adoption { outcomes: &[], again: false, ..*adoption };
-        for _ in 0..MOST_CALLS {
+        for _ in 0..MAX_CALLS {
             if !left {
                 break;
             }

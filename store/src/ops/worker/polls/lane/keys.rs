@@ -48,12 +48,12 @@ pub enum Gate {
 /// settlement; `None` if it is not known.
 pub(crate) fn results(
     script: &'static str,
-    said: &str,
+    text: &str,
     expected: Option<&str>,
     outcomes: usize,
 ) -> Result<Vec<Settled>, StoreError> {
-    let at = said.rfind(' ').map(|space| space + 1).ok_or(StoreError::Unexpected(script))?;
-    let (answers, results) = said.split_at(at);
+    let at = text.rfind(' ').map(|space| space + 1).ok_or(StoreError::Unexpected(script))?;
+    let (answers, results) = text.split_at(at);
     if expected.is_some_and(|expected| expected != answers) {
         return Err(StoreError::Unexpected(script));
     }
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn reply_to_another_settlement_is_an_error() {
-        let read = |said| results("lane_poll", said, Some("1 17 "), 2);
+        let read = |text| results("lane_poll", text, Some("1 17 "), 2);
         assert_eq!(read("1 17 1E").unwrap(), [Settled::Yes, Settled::Failed]);
         for other in ["0 17 11", "1 16 11", "1 17 1", "11", "1 17 1x"] {
             assert!(matches!(read(other), Err(StoreError::Unexpected("lane_poll"))), "{other}");

@@ -4,7 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `lane/keys.rs` | an inbox, and a poll of it |
-//! | `lane/pop.rs` | the blocked pop, with the settlement in front of it and the gate behind it |
+//! | `lane/pop.rs` | the blocked pop, with the settlement in front of it and the gate after it |
 //! | `lane/settle.rs` | `lane_settle.lua`: settle one request |
 //! | `lane/poll.rs` | `lane_poll.lua`: settle, and take others |
 //! | `lane/adopt.rs` | `adopt.lua`: empty an inbox, whatever is in it |
@@ -27,8 +27,8 @@ pub use keys::{Gate, LaneKeys, LanePoll};
 pub use poll::LaneReply;
 pub use pop::{LanePop, LanePopped, LaneWrite, Moved};
 
-/// The time after the end of a worker's lease for which heartbeats look for late pops of it: longer
-/// than a pop blocks. `heartbeat.lua` has the same.
+/// The time after the end of a worker's lease for which heartbeats search for late pops of it:
+/// longer than a pop blocks. `heartbeat.lua` has the same.
 const LATE_POP: Duration = Duration::from_secs(60);
 /// The TTL of the registry of lanes.
 const REGISTRY: Duration = Duration::from_secs(30 * 86_400);

@@ -20,8 +20,8 @@ script! {
     with KEPT, POLL_COMMON, BOUNDS;
     and sizes NODES, SIZES;
     and unusual UNDO, BYTES, ANSWERS, SCAN, REFUSAL, LANE_UNUSUAL;
-    read |value, asked| {
-        reply(value, None, asked).map(|all| Reading::counted(all.settled.len(), all))
+    read |value, count| {
+        reply(value, None, count).map(|all| Reading::counted(all.settled.len(), all))
     }
 }
 
@@ -36,12 +36,12 @@ pub struct LaneReply {
     pub taken: Vec<Vec<u8>>,
     /// Length of the queue afterwards, if requests could be taken.
     pub length: Option<usize>,
-    /// The state of the queue; `None` if the poll took nothing because it was not asked to, or the
+    /// The state of the queue; `None` if the poll took nothing because it was not to take, or the
     /// inbox was not empty.
     pub gate: Option<Gate>,
     /// The error of Redis that ended taking.
     pub trouble: Option<String>,
-    /// The error of Redis behind [`Settled::Failed`].
+    /// The error of Redis for [`Settled::Failed`].
     pub unsettled: Option<String>,
     /// The error codes of elements that were dead-lettered: they are over the limit.
     pub refused: Vec<String>,
@@ -111,8 +111,8 @@ pub(crate) fn reply(
     outcomes: usize,
 ) -> Result<LaneReply, StoreError> {
     type Raw = (String, i64, Vec<Vec<u8>>, Option<Vec<String>>, Whole);
-    let (said, length, taken, said_notes, bytes): Raw = read("lane_poll", value)?;
-    let (trouble, unsettled, refused) = notes(said_notes);
+    let (results_text, length, taken, raw_notes, bytes): Raw = read("lane_poll", value)?;
+    let (trouble, unsettled, refused) = notes(raw_notes);
     let gate = match length {
         0.. => Some(Gate::Open),
         -1 => Some(Gate::Closed),
@@ -120,7 +120,7 @@ pub(crate) fn reply(
         _ => None,
     };
     Ok(LaneReply {
-        settled: results("lane_poll", &said, expected, outcomes)?,
+        settled: results("lane_poll", &results_text, expected, outcomes)?,
         taken,
         length: usize::try_from(length).ok(),
         gate,

@@ -1,7 +1,7 @@
 //! The write of an idle lane: settle an inbox, pop into it, and read the gate.
 //!
-//! Redis holds the commands behind `BLMOVE` back while it blocks, and runs them as soon as it is
-//! served. The gate therefore tells about the queue, and about the worker's registration, after the
+//! Redis holds the commands after `BLMOVE` back while it blocks, and runs them as soon as it is
+//! served. The gate therefore reports on the queue, and about the worker's registration, after the
 //! pop.
 
 use std::sync::LazyLock;
@@ -55,7 +55,7 @@ pub struct LanePopped {
     pub special: bool,
     /// When the worker's own lease ends, Redis time in ms; `None` if it is not registered.
     pub lease_ends_ms: Option<u64>,
-    /// Length of the queue behind the pop.
+    /// Length of the queue after the pop.
     pub length: usize,
 }
 
@@ -199,7 +199,7 @@ impl LanePop {
     }
 
     /// Settles an inbox, and fills it again, as [`LaneOps::lane_poll`](crate::LaneOps), on this
-    /// connection: behind its earlier commands.
+    /// connection: after its earlier commands.
     ///
     /// # Errors
     ///
@@ -279,7 +279,7 @@ async fn reply(direct: &mut Direct) -> Result<Value, StoreError> {
     direct.reply().await?.extract_error().or_store()
 }
 
-/// Encodes the pop and the gate behind it.
+/// Encodes the pop and the gate after it.
 fn pop_and_gate(keys: &LaneKeys, block: Duration) -> Vec<u8> {
     let queue = &keys.own.queue;
     let mut pipe = redis::pipe();

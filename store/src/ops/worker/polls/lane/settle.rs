@@ -13,7 +13,7 @@ script! {
     /// Settle a lane inbox with one request.
     LANE_SETTLE = "worker/lane_settle", Runs, of Worker;
     with KEPT;
-    read |value, asked| reply(value, None, asked).map(Reading::list)
+    read |value, count| reply(value, None, count).map(Reading::list)
 }
 
 impl LanePoll<'_> {

@@ -12,7 +12,7 @@ use redcall_store::{
     PauseOps as _, SharedOps as _, StoreError, TopicRetention,
 };
 
-use super::super::super::WITHIN;
+use super::super::super::TIMEOUT;
 use super::super::fill::EVENTS;
 use super::super::fill::State::Full;
 use super::super::world::Party;
@@ -39,7 +39,7 @@ fn member(group: &str) -> Member {
 /// Publishes an event on a topic whose bound is so small that it is measured each time.
 async fn publish(party: &Party) -> Result<(), StoreError> {
     let kept = TopicRetention { max: 1000, max_bytes: 64, age: Duration::from_secs(60) };
-    party.link.publish(&[(EVENTS, NewEvent::now(Kind(1), "1"))], kept, WITHIN).await.map(drop)
+    party.link.publish(&[(EVENTS, NewEvent::now(Kind(1), "1"))], kept, TIMEOUT).await.map(drop)
 }
 
 pub(super) const CASES: &[Case] = &[
@@ -51,40 +51,40 @@ pub(super) const CASES: &[Case] = &[
         Box::pin(async { letters(party, 0).list(&DeadSelection::default()).await.map(drop) })
     }),
     case("pause", "pause", Full, |world, party, _| {
-        Box::pin(async { party.link.set_paused(&world.keys, true, WITHIN).await.map(drop) })
+        Box::pin(async { party.link.set_paused(&world.keys, true, TIMEOUT).await.map(drop) })
     }),
     case("pause", "pause, resume", Full, |world, party, _| {
-        Box::pin(async { party.link.set_paused(&world.keys, false, WITHIN).await.map(drop) })
+        Box::pin(async { party.link.set_paused(&world.keys, false, TIMEOUT).await.map(drop) })
     }),
     case("rights", "rights", Full, |_, party, _| {
         Box::pin(async {
             let keys = Keys::new("redcall");
-            party.link.missing_rights(Role::Worker, &keys, &["q"], WITHIN).await.map(drop)
+            party.link.missing_rights(Role::Worker, &keys, &["q"], TIMEOUT).await.map(drop)
         })
     }),
     case("trim", "trim", Full, |world, party, _| {
         let key = world.keys.response("l1");
-        Box::pin(async move { party.link.trim(&key, (1, 1), 0, WITHIN).await.map(drop) })
+        Box::pin(async move { party.link.trim(&key, (1, 1), 0, TIMEOUT).await.map(drop) })
     }),
     case("lease", "lease", Full, |_, party, _| {
         Box::pin(async {
             let (key, take) = (Keys::new("redcall").lease("a"), (LeaseChange::Take, MINUTE));
-            party.link.change_lease(&key, "own", take, WITHIN).await.map(drop)
+            party.link.change_lease(&key, "own", take, TIMEOUT).await.map(drop)
         })
     }),
     case("events", "events", Full, |_, party, _| {
         Box::pin(async {
-            party.link.read_topic(EVENTS, Some("1-0".parse().unwrap()), 9, WITHIN).await.map(drop)
+            party.link.read_topic(EVENTS, Some("1-0".parse().unwrap()), 9, TIMEOUT).await.map(drop)
         })
     }),
     case("cut", "cut", Full, |_, party, _| Box::pin(publish(party))),
     case("note", "note", Full, |_, party, _| {
-        Box::pin(async { party.link.note_queues(&Keys::new("redcall"), &["q"], WITHIN).await })
+        Box::pin(async { party.link.note_queues(&Keys::new("redcall"), &["q"], TIMEOUT).await })
     }),
     case("group", "group, next", Full, |_, party, _| {
-        Box::pin(async { party.link.read_group(&member("members"), WITHIN).await.map(drop) })
+        Box::pin(async { party.link.read_group(&member("members"), TIMEOUT).await.map(drop) })
     }),
     case("group", "group, join", Full, |_, party, _| {
-        Box::pin(async { party.link.join(&member("others"), WITHIN).await.map(drop) })
+        Box::pin(async { party.link.join(&member("others"), TIMEOUT).await.map(drop) })
     }),
 ];

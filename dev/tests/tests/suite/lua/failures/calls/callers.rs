@@ -1,7 +1,7 @@
 //! Operations of callers, and settlements with a token.
 
 use redcall_store::{
-    AnswerOps as _, CancelRequest, Idempotency, Item, Placed, Placement, SendOps as _,
+    AnswerOps as _, CancelRequest, EnqueueExt, EnqueueExtResult, Idempotency, Item, SendOps as _,
     StatusTracking, StoreError,
 };
 
@@ -9,41 +9,46 @@ use super::super::fill::State::{Full, Plain};
 use super::super::fill::{FAR, reply};
 use super::super::world::{Party, World};
 use super::{Case, case};
-use crate::lua::place::placement;
-use crate::lua::{WITHIN, envelope};
+use crate::lua::enqueue_ext::extended;
+use crate::lua::{TIMEOUT, envelope};
 
 async fn enqueue(world: &World, party: &Party, cap: u64, live: bool) -> Result<(), StoreError> {
     let item = |id, waited| Item { waited, envelope: envelope(id) };
     let items = [item("o1", live), item("o2", false), item("o3", live)];
-    party.link.enqueue(&world.keys, cap, &items, &[], WITHIN).await.map(drop)
+    party.link.enqueue(&world.keys, cap, &items, &[], TIMEOUT).await.map(drop)
 }
 
-fn submission(world: &World, id: &str) -> Placement {
-    Placement {
+fn submission(world: &World, id: &str) -> EnqueueExt {
+    EnqueueExt {
         waited: true,
         reply: Some(reply(&world.keys, id)),
         pending: Some(r#"{"type":"pending"}"#.to_owned()),
         tracking: Some(StatusTracking { pending_ms: 60_000, kept_ms: 60_000 }),
-        ..placement(id)
+        ..extended(id)
     }
 }
 
-fn keyed(world: &World, id: &str, call: &str) -> Placement {
+fn keyed(world: &World, id: &str, call: &str) -> EnqueueExt {
     let (record, digest) = (world.keys.idem(call), "data".to_owned());
     let idempotency = Some(Idempotency { record, digest, deadline_ms: 0 });
-    Placement { idempotency, ..submission(world, id) }
+    EnqueueExt { idempotency, ..submission(world, id) }
 }
 
-async fn place(
+async fn enqueue_ext(
     world: &World,
     party: &Party,
     cap: u64,
-    placement: Placement,
+    extended: EnqueueExt,
 ) -> Result<(), StoreError> {
-    let placed = party.link.place(&world.keys, cap, &[placement], WITHIN).await?.remove(0)?;
-    let is_placed =
-        matches!(placed, Placed::Queued | Placed::Deduplicated(_) | Placed::Replayed(_));
-    assert!(is_placed, "{placed:?}");
+    let results =
+        party.link.enqueue_ext(&world.keys, cap, &[extended], TIMEOUT).await?.remove(0)?;
+    let is_enqueued = matches!(
+        results,
+        EnqueueExtResult::Queued
+            | EnqueueExtResult::Deduplicated(_)
+            | EnqueueExtResult::Replayed(_)
+    );
+    assert!(is_enqueued, "{results:?}");
     Ok(())
 }
 
@@ -57,7 +62,7 @@ async fn cancel(
     let withdrawn =
         |id: &&str| CancelRequest { id: (*id).to_owned(), ttl_ms: 600_000, record: record.clone() };
     let withdrawn: Vec<_> = ids.iter().map(withdrawn).collect();
-    party.link.cancel(&world.keys, &withdrawn, WITHIN).await.map(drop)
+    party.link.cancel(&world.keys, &withdrawn, TIMEOUT).await.map(drop)
 }
 
 async fn settle(
@@ -69,7 +74,7 @@ async fn settle(
     let token = format!("token-{id}");
     let tail = r#","type":"result","seq":1,"attempt":1,"data":"settled"}"#;
     let (of, end) = ((id, token.as_str(), "by"), (tail, error, true));
-    party.link.settle_deferred(&world.keys, of, end, WITHIN).await.map(drop)
+    party.link.settle_deferred(&world.keys, of, end, TIMEOUT).await.map(drop)
 }
 
 pub(super) const CASES: &[Case] = &[
@@ -83,42 +88,42 @@ pub(super) const CASES: &[Case] = &[
         Box::pin(enqueue(world, party, 1000, true))
     })
     .offers(&["o1", "o2", "o3"]),
-    case("place", "place", Full, |world, party, _| {
-        Box::pin(place(world, party, 0, placement("o1")))
+    case("enqueue_ext", "enqueue_ext", Full, |world, party, _| {
+        Box::pin(enqueue_ext(world, party, 0, extended("o1")))
     })
     .offers(&["o1"]),
-    case("place", "place, with a longest length", Full, |world, party, _| {
-        Box::pin(place(world, party, 1000, placement("o1")))
+    case("enqueue_ext", "enqueue_ext, with a longest length", Full, |world, party, _| {
+        Box::pin(enqueue_ext(world, party, 1000, extended("o1")))
     })
     .offers(&["o1"]),
-    case("place", "place, submitted", Full, |world, party, _| {
-        Box::pin(place(world, party, 0, submission(world, "o1")))
+    case("enqueue_ext", "enqueue_ext, submitted", Full, |world, party, _| {
+        Box::pin(enqueue_ext(world, party, 0, submission(world, "o1")))
     })
     .offers(&["o1"]),
-    case("place", "place, for later", Full, |world, party, _| {
+    case("enqueue_ext", "enqueue_ext, for later", Full, |world, party, _| {
         let due_ms = FAR.parse().unwrap();
-        Box::pin(place(world, party, 0, Placement { due_ms, ..submission(world, "o1") }))
+        Box::pin(enqueue_ext(world, party, 0, EnqueueExt { due_ms, ..submission(world, "o1") }))
     })
     .offers(&["o1"]),
-    case("place", "place, the first to be due", Plain, |world, party, _| {
+    case("enqueue_ext", "enqueue_ext, the first to be due", Plain, |world, party, _| {
         let due_ms = FAR.parse().unwrap();
-        Box::pin(place(world, party, 0, Placement { due_ms, ..submission(world, "o1") }))
+        Box::pin(enqueue_ext(world, party, 0, EnqueueExt { due_ms, ..submission(world, "o1") }))
     })
     .offers(&["o1"]),
-    case("place", "place, begins a call", Full, |world, party, _| {
-        Box::pin(place(world, party, 0, keyed(world, "o1", "new")))
+    case("enqueue_ext", "enqueue_ext, begins a call", Full, |world, party, _| {
+        Box::pin(enqueue_ext(world, party, 0, keyed(world, "o1", "new")))
     })
     .offers(&["o1"]),
-    case("place", "place, joins a call", Full, |world, party, _| {
-        Box::pin(place(world, party, 0, keyed(world, "o1", "running")))
+    case("enqueue_ext", "enqueue_ext, joins a call", Full, |world, party, _| {
+        Box::pin(enqueue_ext(world, party, 0, keyed(world, "o1", "running")))
     })
     .offers(&["o1"]),
-    case("place", "place, gets a kept end", Full, |world, party, _| {
-        Box::pin(place(world, party, 0, keyed(world, "o1", "ended")))
+    case("enqueue_ext", "enqueue_ext, gets a kept end", Full, |world, party, _| {
+        Box::pin(enqueue_ext(world, party, 0, keyed(world, "o1", "ended")))
     })
     .offers(&["o1"]),
-    case("place", "place, begins a cancelled call again", Full, |world, party, _| {
-        Box::pin(place(world, party, 0, keyed(world, "o1", "begun")))
+    case("enqueue_ext", "enqueue_ext, begins a cancelled call again", Full, |world, party, _| {
+        Box::pin(enqueue_ext(world, party, 0, keyed(world, "o1", "begun")))
     })
     .offers(&["o1"]),
     case("cancel", "cancel, of each kind", Full, |world, party, _| {

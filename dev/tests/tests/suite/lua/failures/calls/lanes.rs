@@ -6,7 +6,7 @@ use redcall_store::{
     Adoption, LaneKeys, LaneOps as _, LanePoll, Outcome, Settlement, StoreError, WorkerKeys,
 };
 
-use super::super::super::WITHIN;
+use super::super::super::TIMEOUT;
 use super::super::fill::State::{Full, Plain};
 use super::super::fill::{frame, reply};
 use super::super::world::{Party, World};
@@ -39,7 +39,7 @@ async fn poll(
         return adopt(world, party, again, (number, outcomes), &[]).await;
     }
     let poll = LanePoll { keys: &keys, outcomes: &outcomes, serial: 7, take };
-    party.link.lane_poll(&poll, WITHIN).await.map(drop)
+    party.link.lane_poll(&poll, TIMEOUT).await.map(drop)
 }
 
 async fn adopt(
@@ -53,7 +53,7 @@ async fn adopt(
     let started: Vec<String> = started.collect();
     let adoption =
         Adoption { keys: &keys, outcomes: &outcomes, started: &started, serial: 7, again };
-    party.link.adopt(&adoption, WITHIN).await.map(drop)
+    party.link.adopt(&adoption, TIMEOUT).await.map(drop)
 }
 
 pub(super) const CASES: &[Case] = &[

@@ -11,7 +11,7 @@ use redcall_store::{
 };
 use redis::AsyncCommands;
 
-use super::super::super::WITHIN;
+use super::super::super::TIMEOUT;
 use super::super::fill::State::{Full, Plain};
 use super::super::fill::{LEASED, frame, reply};
 use super::super::world::{Party, World};
@@ -54,7 +54,7 @@ async fn poll(
         parked: if how.parked { &parked } else { &[] },
         ..QueuePoll::take(&own, how.take)
     };
-    party.link.poll(&[poll], WITHIN).await?.remove(0).map(drop)
+    party.link.poll(&[poll], TIMEOUT).await?.remove(0).map(drop)
 }
 
 /// Ends the lease of `own` before its poll.
@@ -119,7 +119,7 @@ fn later(world: &World, id: &str) -> Outcome {
     };
     let notice = Some((reply(&world.keys, id), r#"{"type":"deferred"}"#.to_owned()));
     let record = Box::new(record);
-    Outcome::new(id, Settlement::Deferred { within: MINUTE, record, notice })
+    Outcome::new(id, Settlement::Deferred { timeout: MINUTE, record, notice })
 }
 
 fn refuse(world: &World, id: &str) -> Outcome {

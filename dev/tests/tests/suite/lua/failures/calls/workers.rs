@@ -13,7 +13,7 @@ use super::super::fill::State::{Full, Plain};
 use super::super::fill::reply;
 use super::super::world::{Party, World};
 use super::{Case, MINUTE, case};
-use crate::lua::{LONG, WITHIN, envelope};
+use crate::lua::{LONG, TIMEOUT, envelope};
 
 fn own(world: &World) -> WorkerKeys {
     WorkerKeys::new(world.keys.clone(), "own", 1000, Duration::from_secs(3600))
@@ -21,7 +21,7 @@ fn own(world: &World) -> WorkerKeys {
 
 async fn release(world: &World, party: &Party, worker: &str) -> Result<(), StoreError> {
     let by_itself = worker == "own";
-    party.link.release(&world.keys, worker, by_itself, WITHIN).await.map(drop)
+    party.link.release(&world.keys, worker, by_itself, TIMEOUT).await.map(drop)
 }
 
 async fn beat(world: &World, party: &Party, is_lost: bool) -> Result<(), StoreError> {
@@ -31,7 +31,7 @@ async fn beat(world: &World, party: &Party, is_lost: bool) -> Result<(), StoreEr
     }
     let names = ["add", "lim", "elsewhere"].map(str::to_owned);
     let beat = HeartbeatRequest { worker: "own", lease: LONG, info: "{}", names: &names };
-    party.link.heartbeat(&world.keys, &beat, WITHIN).await.map(drop)
+    party.link.heartbeat(&world.keys, &beat, TIMEOUT).await.map(drop)
 }
 
 async fn claim(world: &World, party: &Party, id: &str, call: &str) -> Result<(), StoreError> {
@@ -44,37 +44,41 @@ async fn claim(world: &World, party: &Party, id: &str, call: &str) -> Result<(),
         reply: Some(&reply),
         status_ttl_ms: Some(60_000),
     };
-    party.link.claim(&own(world), &claim, WITHIN).await.map(drop)
+    party.link.claim(&own(world), &claim, TIMEOUT).await.map(drop)
 }
 
 async fn tick(world: &World, party: &Party, cap: u64) -> Result<(), StoreError> {
     let ticks = [("tick1", 2000), ("tick2", 3000)]
         .map(|(id, at_ms)| Tick { at_ms, envelope: envelope(id) });
-    party.link.tick(&world.keys, cap, "often", Some(1000), &ticks, WITHIN).await.map(drop)
+    party.link.tick(&world.keys, cap, "often", Some(1000), &ticks, TIMEOUT).await.map(drop)
 }
 
 async fn push_frame(world: &World, party: &Party) -> Result<(), StoreError> {
     let (reply, text) = (reply(&world.keys, "l1"), r#"{"id":"l1","type":"progress"}"#);
     let own = own(world);
-    let pushing = party.link.push_frame(&own.leases, "l1", &reply, text, 10, WITHIN);
+    let pushing = party.link.push_frame(&own.leases, "l1", &reply, text, 10, TIMEOUT);
     pushing.await.map(drop)
 }
 
 async fn start(world: &World, party: &Party, again: bool) -> Result<(), StoreError> {
-    party.link.note_start(&own(world), "monitored", 1, 60_000, again, WITHIN).await.map(drop)
+    party.link.note_start(&own(world), "monitored", 1, 60_000, again, TIMEOUT).await.map(drop)
 }
 
 async fn unique(world: &World, party: &Party) -> Result<(), StoreError> {
-    party.link.is_first(&world.keys, "kind", "l1", None, MINUTE, WITHIN).await.map(drop)
+    party.link.is_first(&world.keys, "kind", "l1", None, MINUTE, TIMEOUT).await.map(drop)
 }
 
 async fn seen(world: &World, party: &Party) -> Result<(), StoreError> {
-    party.link.remember(&world.keys, "l1", ("own", None), 9_000_000_000_000, WITHIN).await.map(drop)
+    party
+        .link
+        .remember(&world.keys, "l1", ("own", None), 9_000_000_000_000, TIMEOUT)
+        .await
+        .map(drop)
 }
 
-async fn tally(world: &World, party: &Party, most: u64) -> Result<(), StoreError> {
-    let queues = [(world.keys.clone(), most)];
-    party.link.tally(&queues, WITHIN).await?.remove(0).map(drop)
+async fn tally(world: &World, party: &Party, max: u64) -> Result<(), StoreError> {
+    let queues = [(world.keys.clone(), max)];
+    party.link.tally(&queues, TIMEOUT).await?.remove(0).map(drop)
 }
 
 /// The possible remains of an earlier fault: keys without a place, in several places, and held in
@@ -94,16 +98,16 @@ async fn repair(world: &World, party: &Party, again: bool) -> Result<(), StoreEr
     let rate = Some(Rate { count: 1000, per: Duration::from_secs(1) });
     let limit = Limit { key: Some("k".to_owned()), concurrency: Some(2), rate };
     let rules = [LimitRule { name: "lim".to_owned(), limit, room: None }];
-    party.link.repair_limits(&world.keys, &rules, WITHIN).await.map(drop)
+    party.link.repair_limits(&world.keys, &rules, TIMEOUT).await.map(drop)
 }
 
 async fn bound_times(world: &World, party: &Party) -> Result<(), StoreError> {
-    party.link.bound_times(&world.keys, MINUTE, WITHIN).await.map(drop)
+    party.link.bound_times(&world.keys, MINUTE, TIMEOUT).await.map(drop)
 }
 
 async fn probe(world: &World, party: &Party) -> Result<(), StoreError> {
     let probe = WorkerKeys::probe(&world.keys, "own");
-    party.link.put_probe(&probe, &envelope("probe"), WITHIN).await
+    party.link.put_probe(&probe, &envelope("probe"), TIMEOUT).await
 }
 
 pub(super) const CASES: &[Case] = &[
@@ -117,10 +121,10 @@ pub(super) const CASES: &[Case] = &[
         Box::pin(release(world, party, "gone"))
     }),
     case("promote", "promote", Full, |world, party, _| {
-        Box::pin(async { party.link.promote(&world.keys, WITHIN).await.map(drop) })
+        Box::pin(async { party.link.promote(&world.keys, TIMEOUT).await.map(drop) })
     }),
     case("expire", "expire", Full, |world, party, _| {
-        Box::pin(async { party.link.expire(&world.keys, WITHIN).await.map(drop) })
+        Box::pin(async { party.link.expire(&world.keys, TIMEOUT).await.map(drop) })
     }),
     case("heartbeat", "heartbeat", Full, |world, party, _| Box::pin(beat(world, party, false))),
     case("heartbeat", "heartbeat, the registry is lost", Full, |world, party, _| {

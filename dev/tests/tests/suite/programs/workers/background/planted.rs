@@ -56,8 +56,8 @@ async fn number_that_is_used_again_is_not_signalled() {
     for (at, text) in [(3, "1"), (4, "/usr/bin/redcall-worker")] {
         let (ran, innocent) = stopped(|note| replaced(note, at, text)).await;
         assert_eq!((ran.code, &*ran.stdout), (1, ""), "{ran:?}");
-        ran.says(&format!("process {} is not the worker that wrote", innocent.0.id()));
-        ran.says("No process was signalled");
+        ran.stderr_has(&format!("process {} is not the worker that wrote", innocent.0.id()));
+        ran.stderr_has("No process was signalled");
         innocent.is_unharmed();
     }
 }
@@ -86,7 +86,7 @@ async fn file_of_another_user_is_not_trusted() {
     innocent.is_unharmed();
     let ran = place.run(&["--background"]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    ran.says(if mode == 0o600 { "belongs to the user 12345" } else { "can write it" });
+    ran.stderr_has(if mode == 0o600 { "belongs to the user 12345" } else { "can write it" });
     std::fs::remove_file(place.file("pid")).unwrap();
 }
 
@@ -98,13 +98,13 @@ async fn links_and_foreign_contents_are_left_alone() {
     for args in [&["--background"][..], &["status"], &["stop"]] {
         let ran = place.run(args).await;
         assert_eq!(ran.code, 1, "{args:?}: {ran:?}");
-        ran.says("it is a symbolic link");
+        ran.stderr_has("it is a symbolic link");
     }
     std::fs::remove_file(place.file("pid")).unwrap();
     std::fs::rename(place.file("precious"), place.file("pid")).unwrap();
     let ran = place.run(&["--background"]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    ran.says("the file is not a worker's pid file");
+    ran.stderr_has("the file is not a worker's pid file");
     assert_eq!(std::fs::read_to_string(place.file("pid")).unwrap(), "kept");
 }
 
@@ -120,7 +120,7 @@ async fn pipe_in_place_of_the_file_holds_nothing_up() {
     std::fs::remove_file(place.file("pid")).unwrap();
     for ran in all {
         assert_eq!(ran.code, 1, "{ran:?}");
-        ran.says("it is not a plain file");
+        ran.stderr_has("it is not a plain file");
     }
     assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
 }
@@ -132,8 +132,8 @@ async fn world_writable_folder_is_refused_unless_sticky() {
     for args in [&["--background"][..], &["status"], &["stop"]] {
         let ran = place.run(args).await;
         assert_eq!(ran.code, 1, "{args:?}: {ran:?}");
-        ran.says("all users can replace files in its folder");
-        ran.says("in a folder of your own");
+        ran.stderr_has("all users can replace files in its folder");
+        ran.stderr_has("in a folder of your own");
     }
     assert!(!place.file("pid").exists());
     set_mode(place.folder.path(), 0o1777);
@@ -148,6 +148,6 @@ async fn world_writable_folder_is_refused_unless_sticky() {
     let log = place.file("log").into_os_string().into_string().unwrap();
     let ran = place.run(&["--background", "--log-file", &log]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    ran.says("it is a symbolic link");
+    ran.stderr_has("it is a symbolic link");
     assert_eq!(std::fs::read_to_string(place.file("precious")).unwrap(), "kept");
 }

@@ -1,5 +1,6 @@
--- Purpose: place one request that needs more than a plain push: scheduled, fetched later, or under
---   an idempotency key (then it may join the running call, or get the end of an earlier call).
+-- Purpose: enqueue one request that needs more than a plain push: scheduled, fetched later, or
+--   under an idempotency key (then it may join the running call, or get the end of an earlier
+--   call).
 -- KEYS: 1 queue list, 2 workers (zset), 3 schedule (zset), 4 scheduled (hash), 5 own response key,
 --   6 control channel, 7 cancelled (zset), 8 limited names (hash), 9 parked names (set), 10
 --   deferred (zset), 11 mark that the answers kept are at their limit (string); then, by the
@@ -16,7 +17,7 @@
 --   call whose reply was lost), 'deduplicated' (joined the running call), 'replayed' (the end of
 --   the call was pushed to the own response key), 'conflict' (the same key with other data),
 --   'too_many_waiters' (100 callers wait already), 'no_workers', 'full', 'answers_full' (it wants
---   an answer, and those kept are at their limit). The last five have placed nothing.
+--   an answer, and those kept are at their limit). The last five have enqueued nothing.
 -- Derived keys: response:<id> and status:<id> of callers that joined a cancelled call;
 --   parked:<name> of the parked names; answers of the queue.
 -- Cost: O(log schedule); O(1) if it is due; O(waiters) more if a cancelled call begins again.
@@ -32,7 +33,7 @@ local function note_pending()
   if status then note_status(status, ARGV[14], 'Pending', ',"attempt":0') end
 end
 
--- Stores the frame by which a fetch tells a queued request from an unknown one. Only once.
+-- Stores the frame by which a fetch distinguishes a queued request from an unknown one. Only once.
 local function mark()
   if pending == '' or redis.call('LLEN', KEYS[5]) > 0 then return end
   redis.call('RPUSH', KEYS[5], pending)

@@ -1,5 +1,5 @@
--- Purpose: sort requests of limited names by the key that their limit counts by, and draw from the
---   keys in rotation; part of poll.lua, in a function of its own, for polls with limited names.
+-- Purpose: partition requests of limited names by the key that their limit counts by, and draw from
+--   the keys in rotation; part of poll.lua, in a function of its own, for polls with limited names.
 -- KEYS: of poll.lua.
 -- ARGV: of poll.lua.
 -- Returns: a table of functions.
@@ -15,9 +15,9 @@ for i = 1, tonumber(ARGV[11]) do
     room = tonumber(ARGV[at + 5]), rotation = base .. ':rotation:' .. ARGV[at],
     keys = {},
     -- For a step: see below.
-    sorted = 0, counted = 0, new_keys = false, rotated = 0,
+    partitioned = 0, counted = 0, new_keys = false, rotated = 0,
     drawn = 0, is_counted = false, before = 0, emptied = false,
-    -- For the poll: the keys that it has added, and the number of sorted requests, if known.
+    -- For the poll: the keys that it has added, and the number of partitioned requests, if known.
     added = false, total = false,
   }
   order[i] = rules[ARGV[at]]
@@ -55,8 +55,8 @@ local function state_of(rule, key)
   return state
 end
 
--- Leases the only request of all limited names, if its limit allows it: it would be sorted, and
--- then drawn. Returns false if it has to be sorted.
+-- Leases the only request of all limited names, if its limit allows it: it would be partitioned,
+-- and then drawn. Returns false if it has to be partitioned.
 local function lease_only(raw, rule, key)
   if rule.room == 0 or rule.interval > 0 then return false end
   local running = base .. ':running:' .. rule.name .. ':' .. key
@@ -72,18 +72,18 @@ local function lease_only(raw, rule, key)
   return true
 end
 
--- The requests that this step has sorted: for each its list, and true if it is at the head of the
--- list. A note for each would cost more than its commands. `sorted` of a rule counts them,
+-- The requests that this step has partitioned: for each its list, and true if it is at the head of
+-- the list. A note for each would cost more than its commands. `partitioned` of a rule counts them,
 -- `counted` those that `limited names` counts; `new_keys` are the keys whose first request was
--- sorted, `rotated` counts those of them that are in the rotation.
+-- partitioned, `rotated` counts those of them that are in the rotation.
 local moved = { nil, nil }
 
 -- Moves a request, which was popped in this step, to its key's list.
-local function sort(raw, rule, key)
+local function partition(raw, rule, key)
   if moves == 0 then
     for i = 1, #order do
       local any = order[i]
-      any.sorted, any.counted, any.new_keys, any.rotated = 0, 0, false, 0
+      any.partitioned, any.counted, any.new_keys, any.rotated = 0, 0, false, 0
     end
   end
   local state, at_head = state_of(rule, key), false
@@ -104,16 +104,16 @@ local function sort(raw, rule, key)
   state.left = length
   moved[moves + 1], moved[moves + 2] = list, at_head
   moves = moves + 2
-  rule.sorted = rule.sorted + 1
+  rule.partitioned = rule.partitioned + 1
   if length == 1 then
     if rule.new_keys then rule.new_keys[#rule.new_keys + 1] = key else rule.new_keys = { key } end
   end
-  sorted = sorted + 1
+  partitioned = partitioned + 1
 end
 
--- Adds the new keys to the rotation, and counts the requests that were sorted in this step. The
--- script adds the keys that are not drawn empty to `limit_keys`.
-local function count_sorted()
+-- Adds the new keys to the rotation, and counts the requests that were partitioned in this step.
+-- The script adds the keys that are not drawn empty to `limit_keys`.
+local function count_partitioned()
   for i = 1, #order do
     local rule = order[i]
     local new_keys = rule.new_keys
@@ -123,9 +123,9 @@ local function count_sorted()
       redis.call('RPUSH', rule.rotation, unpack(new_keys))
       rule.rotated = #new_keys
     end
-    if rule.sorted > 0 then
-      rule.total = redis.call('HINCRBY', KEYS[14], rule.name, rule.sorted)
-      rule.counted, has_limited = rule.sorted, true
+    if rule.partitioned > 0 then
+      rule.total = redis.call('HINCRBY', KEYS[14], rule.name, rule.partitioned)
+      rule.counted, has_limited = rule.partitioned, true
     end
   end
 end
@@ -180,7 +180,7 @@ local draws, drawn = { nil, nil, nil }, 0
 local permitted, permits_end = { nil, nil }, 0
 local running, paced, rates
 
--- Undoes the requests that a failed step has sorted, and its draws.
+-- Undoes the requests that a failed step has partitioned, and its draws.
 local function undo_step()
   if moves > 0 then
     for i = 1, #order do
@@ -274,20 +274,20 @@ end
 
 -- Where drawing stops: number of requests, and of draws; the next name, and for how many names
 -- nothing was drawn.
-local stop, tries, turn, idle = 0, 0, 0, 0
+local stop, tries, position, idle = 0, 0, 0, 0
 
--- Draws up to `most` requests. Returns the number of draws.
-local function draw_some(most)
+-- Draws up to `max` requests. Returns the number of draws.
+local function draw_some(max)
   drawn, permits_end, running, paced = 0, 0, { nil }, {}
   for i = 1, #order do
     local rule = order[i]
     rule.drawn, rule.is_counted, rule.before, rule.emptied = 0, false, rule.room, false
   end
-  while idle < #order and drawn < 3 * most and count / 3 < stop and tries > 0
+  while idle < #order and drawn < 3 * max and count / 3 < stop and tries > 0
     and (bytes == 0 or bytes <= room_limit) and scanned <= MAX_SCANNED and notes[1] == ''
   do
-    local rule = order[turn % #order + 1]
-    turn, idle = turn + 1, idle + 1
+    local rule = order[position % #order + 1]
+    position, idle = position + 1, idle + 1
     if rule.room ~= 0 then
       tries = tries - 1
       if draw_one(rule) then idle = 0 end
@@ -336,25 +336,25 @@ local function draw_some(most)
   return many
 end
 
--- Draws up to `quota` sorted requests, the names in turn: each poll of a worker, which often has
--- capacity for one, begins with the next name.
+-- Draws up to `quota` partitioned requests, the names in turn: each poll of a worker, which often
+-- has capacity for one, begins with the next name.
 local function draw(quota)
   if quota < 1 or notes[1] ~= '' then return end
   stop, tries, idle = kept / 3 + quota, 2 * quota + 200, 0
-  turn = math.floor(tonumber(ARGV[7]) / 2) + 1
-  local most = 250
+  position = math.floor(tonumber(ARGV[7]) / 2) + 1
+  local max = 250
   while true do
-    local codes, first_turn, all_tries = #notes, turn, tries
-    local many = lease_step(draw_some, most)
+    local codes, first_position, all_tries = #notes, position, tries
+    local many = lease_step(draw_some, max)
     if many > 0 then
       -- A dead letter that could not be written ends leasing.
       if notes[1] ~= '' then return end
     else
       -- An undone step has refused nothing.
       for at = #notes, codes + 1, -1 do notes[at] = nil end
-      if notes[1] == '' or most == 1 then return end
+      if notes[1] == '' or max == 1 then return end
       -- One of them fails: draw one by one up to that.
-      most, notes[1], turn, tries, idle = 1, '', first_turn, all_tries, 0
+      max, notes[1], position, tries, idle = 1, '', first_position, all_tries, 0
     end
   end
 end
@@ -366,6 +366,6 @@ local function wake()
 end
 
 return {
-  order = order, rule_of = rule_of, lease_only = lease_only, sort = sort,
-  count_sorted = count_sorted, draw = draw, wake = wake, undo_step = undo_step,
+  order = order, rule_of = rule_of, lease_only = lease_only, partition = partition,
+  count_partitioned = count_partitioned, draw = draw, wake = wake, undo_step = undo_step,
 }

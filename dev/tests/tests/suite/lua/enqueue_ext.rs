@@ -1,18 +1,18 @@
-//! `place.lua`: requests that are due later, fetched later, or the same call as another one.
+//! `enqueue_ext.lua`: requests that are due later, fetched later, or the same call as another one.
 
 use redcall_common::digest;
 use redcall_common::request::ReplyTo;
-use redcall_store::{Idempotency, Placed, Placement, SendOps as _, Session as _};
+use redcall_store::{EnqueueExt, EnqueueExtResult, Idempotency, SendOps as _, Session as _};
 use redis::AsyncCommands;
 
-use super::{CHANNEL, LONG, Store, WITHIN, envelope};
+use super::{CHANNEL, LONG, Store, TIMEOUT, envelope};
 
 /// 30 days, which is how long a record is kept while its call runs.
 const MONTH_MS: i64 = 30 * 24 * 3_600_000;
 
 /// A fire-and-forget request.
-pub(super) fn placement(id: &str) -> Placement {
-    Placement {
+pub(super) fn extended(id: &str) -> EnqueueExt {
+    EnqueueExt {
         tracking: None,
         waited: false,
         id: id.to_owned(),
@@ -25,11 +25,11 @@ pub(super) fn placement(id: &str) -> Placement {
 }
 
 /// A request under the idempotency key `k`, with a caller that waits until `deadline_ms`.
-pub(super) fn keyed(store: &Store, id: &str, data: &str, deadline_ms: u64) -> Placement {
+pub(super) fn keyed(store: &Store, id: &str, data: &str, deadline_ms: u64) -> EnqueueExt {
     let idempotency =
         Idempotency { record: record(store), digest: digest::of_data(data), deadline_ms };
     let (reply, idempotency) = (Some(store.reply(id)), Some(idempotency));
-    Placement { reply, idempotency, ..placement(id) }
+    EnqueueExt { reply, idempotency, ..extended(id) }
 }
 
 fn record(store: &Store) -> String {
@@ -37,14 +37,18 @@ fn record(store: &Store) -> String {
 }
 
 impl Store {
-    async fn place(&self, placement: Placement) -> Placed {
-        self.place_up_to(0, placement).await
+    async fn enqueue_ext(&self, extended: EnqueueExt) -> EnqueueExtResult {
+        self.enqueue_ext_up_to(0, extended).await
     }
 
-    pub(super) async fn place_up_to(&self, max_length: u64, placement: Placement) -> Placed {
-        let placements = [placement];
-        let placed = self.link.place(&self.keys, max_length, &placements, WITHIN).await;
-        placed.unwrap().remove(0).unwrap()
+    pub(super) async fn enqueue_ext_up_to(
+        &self,
+        max_length: u64,
+        extended: EnqueueExt,
+    ) -> EnqueueExtResult {
+        let requests = [extended];
+        let results = self.link.enqueue_ext(&self.keys, max_length, &requests, TIMEOUT).await;
+        results.unwrap().remove(0).unwrap()
     }
 
     async fn hash(&mut self, key: &str) -> Vec<(String, String)> {
@@ -54,9 +58,9 @@ impl Store {
     }
 
     /// Also receives the messages to workers.
-    async fn hearing_control() -> Self {
+    async fn with_control_channel() -> Self {
         let store = Self::new().await;
-        store.link.subscribe(&store.keys.control(), WITHIN).await.unwrap();
+        store.link.subscribe(&store.keys.control(), TIMEOUT).await.unwrap();
         store
     }
 }
@@ -70,18 +74,18 @@ async fn a_submitted_request_leaves_a_mark_and_a_refused_one_nothing() {
     let mut store = Store::new().await;
     let submission = |store: &Store, id: &str| {
         let pending = Some(r#"{"type":"pending"}"#.to_owned());
-        Placement { reply: Some(store.reply(id)), pending, ..placement(id) }
+        EnqueueExt { reply: Some(store.reply(id)), pending, ..extended(id) }
     };
-    assert_eq!(store.place_up_to(1, submission(&store, "a")).await, Placed::Queued);
-    assert_eq!(store.place_up_to(1, submission(&store, "b")).await, Placed::Full);
+    assert_eq!(store.enqueue_ext_up_to(1, submission(&store, "a")).await, EnqueueExtResult::Queued);
+    assert_eq!(store.enqueue_ext_up_to(1, submission(&store, "b")).await, EnqueueExtResult::Full);
     assert_eq!(store.queued().await, [envelope("a")]);
     assert_eq!(store.frames("a").await, [r#"{"type":"pending"}"#]);
     let ttl: i64 = store.conn.pttl(store.keys.response("a")).await.unwrap();
     assert!((50_000..=60_000).contains(&ttl), "{ttl}");
     assert!(!store.conn.exists::<_, bool>(store.keys.response("b")).await.unwrap());
-    assert_eq!(store.place(submission(&store, "b")).await, Placed::Queued);
+    assert_eq!(store.enqueue_ext(submission(&store, "b")).await, EnqueueExtResult::Queued);
     // Sent again, because a reply was lost.
-    assert_eq!(store.place(submission(&store, "a")).await, Placed::Queued);
+    assert_eq!(store.enqueue_ext(submission(&store, "a")).await, EnqueueExtResult::Queued);
     assert_eq!(store.queued().await, [envelope("a"), envelope("b")]);
     assert_eq!(store.frames("a").await.len(), 1);
 }
@@ -89,32 +93,32 @@ async fn a_submitted_request_leaves_a_mark_and_a_refused_one_nothing() {
 #[tokio::test]
 async fn waited_request_without_workers_is_refused_unless_delayed() {
     let mut store = Store::new().await;
-    let waited = |store: &Store, id: &str| Placement { waited: true, ..keyed(store, id, "1", 0) };
-    assert_eq!(store.place(waited(&store, "a")).await, Placed::NoWorkers);
+    let waited = |store: &Store, id: &str| EnqueueExt { waited: true, ..keyed(store, id, "1", 0) };
+    assert_eq!(store.enqueue_ext(waited(&store, "a")).await, EnqueueExtResult::NoWorkers);
     let () = store.conn.zadd(store.keys.workers(), "dead", 1000).await.unwrap();
-    assert_eq!(store.place(waited(&store, "a")).await, Placed::NoWorkers);
+    assert_eq!(store.enqueue_ext(waited(&store, "a")).await, EnqueueExtResult::NoWorkers);
     assert_eq!(store.all_keys().await, [store.keys.workers()]);
     let due_ms = store.now_ms().await + 60_000;
-    let later = Placement { due_ms, waited: true, ..placement("later") };
-    assert_eq!(store.place(later).await, Placed::Queued);
+    let later = EnqueueExt { due_ms, waited: true, ..extended("later") };
+    assert_eq!(store.enqueue_ext(later).await, EnqueueExtResult::Queued);
     store.beat("alive", LONG, &[]).await;
-    assert_eq!(store.place(waited(&store, "a")).await, Placed::Queued);
+    assert_eq!(store.enqueue_ext(waited(&store, "a")).await, EnqueueExtResult::Queued);
     assert_eq!(store.queued().await, [envelope("a")]);
 }
 
 #[tokio::test]
 async fn delayed_request_is_scheduled_and_the_earliest_notified() {
-    let mut store = Store::hearing_control().await;
+    let mut store = Store::with_control_channel().await;
     let now = store.now_ms().await;
-    let at = |id: &str, due_ms| Placement { due_ms, ..placement(id) };
+    let at = |id: &str, due_ms| EnqueueExt { due_ms, ..extended(id) };
     let (early, late) = (now + 60_000, now + 120_000);
-    assert_eq!(store.place(at("a", late)).await, Placed::Queued);
-    assert_eq!(store.place(at("b", early)).await, Placed::Queued);
-    assert_eq!(store.place(at("c", late)).await, Placed::Queued);
-    assert_eq!(store.heard().await, [format!("due {late}"), format!("due {early}")]);
+    assert_eq!(store.enqueue_ext(at("a", late)).await, EnqueueExtResult::Queued);
+    assert_eq!(store.enqueue_ext(at("b", early)).await, EnqueueExtResult::Queued);
+    assert_eq!(store.enqueue_ext(at("c", late)).await, EnqueueExtResult::Queued);
+    assert_eq!(store.received().await, [format!("due {late}"), format!("due {early}")]);
     // Sent again, because a reply was lost: it stays where it is.
-    assert_eq!(store.place(at("b", late)).await, Placed::Queued);
-    assert_eq!(store.heard().await, [""; 0]);
+    assert_eq!(store.enqueue_ext(at("b", late)).await, EnqueueExtResult::Queued);
+    assert_eq!(store.received().await, [""; 0]);
     let schedule: Vec<(String, u64)> =
         store.conn.zrange_withscores(store.keys.schedule(), 0, -1).await.unwrap();
     let expected = [("b", early), ("a", late), ("c", late)];
@@ -125,7 +129,7 @@ async fn delayed_request_is_scheduled_and_the_earliest_notified() {
     assert_eq!(store.queued().await, [""; 0]);
     // A request that became due in flight is not late. (The client's estimate of Redis's clock may
     // be ahead.)
-    assert_eq!(store.place(at("d", now - 10_000)).await, Placed::Queued);
+    assert_eq!(store.enqueue_ext(at("d", now - 10_000)).await, EnqueueExtResult::Queued);
     assert_eq!(store.queued().await, [envelope("d")]);
 }
 
@@ -133,18 +137,18 @@ async fn delayed_request_is_scheduled_and_the_earliest_notified() {
 async fn delayed_requests_count_for_the_cap_of_place() {
     let store = Store::new().await;
     let due_ms = store.now_ms().await + 60_000;
-    let later = |id: &str| Placement { due_ms, ..placement(id) };
-    assert_eq!(store.place_up_to(2, later("a")).await, Placed::Queued);
-    assert_eq!(store.place_up_to(2, placement("b")).await, Placed::Queued);
-    assert_eq!(store.place_up_to(2, later("c")).await, Placed::Full);
-    assert_eq!(store.place_up_to(2, placement("d")).await, Placed::Full);
-    assert_eq!(store.place_up_to(0, later("c")).await, Placed::Queued);
+    let later = |id: &str| EnqueueExt { due_ms, ..extended(id) };
+    assert_eq!(store.enqueue_ext_up_to(2, later("a")).await, EnqueueExtResult::Queued);
+    assert_eq!(store.enqueue_ext_up_to(2, extended("b")).await, EnqueueExtResult::Queued);
+    assert_eq!(store.enqueue_ext_up_to(2, later("c")).await, EnqueueExtResult::Full);
+    assert_eq!(store.enqueue_ext_up_to(2, extended("d")).await, EnqueueExtResult::Full);
+    assert_eq!(store.enqueue_ext_up_to(0, later("c")).await, EnqueueExtResult::Queued);
 }
 
 #[tokio::test]
 async fn first_call_of_a_key_makes_its_record_and_others_join() {
-    let mut store = Store::hearing_control().await;
-    assert_eq!(store.place(keyed(&store, "a", "1", 1000)).await, Placed::Queued);
+    let mut store = Store::with_control_channel().await;
+    assert_eq!(store.enqueue_ext(keyed(&store, "a", "1", 1000)).await, EnqueueExtResult::Queued);
     let (record, digest) = (record(&store), digest::of_data("1"));
     let waits = format!("60000 {CHANNEL}");
     let mut fields =
@@ -153,32 +157,35 @@ async fn first_call_of_a_key_makes_its_record_and_others_join() {
     let ttl: i64 = store.conn.pttl(&record).await.unwrap();
     assert!((MONTH_MS - 10_000..=MONTH_MS).contains(&ttl), "{ttl}");
     // Sent again, because a reply was lost.
-    assert_eq!(store.place(keyed(&store, "a", "1", 1000)).await, Placed::Queued);
+    assert_eq!(store.enqueue_ext(keyed(&store, "a", "1", 1000)).await, EnqueueExtResult::Queued);
 
     let silent = ReplyTo { notify: None, ..store.reply("b") };
     let mut second = keyed(&store, "b", "1", 500);
     (second.reply, second.pending) = (Some(silent), Some("{}".to_owned()));
-    assert_eq!(store.place(second).await, Placed::Deduplicated("a".to_owned()));
+    assert_eq!(store.enqueue_ext(second).await, EnqueueExtResult::Deduplicated("a".to_owned()));
     assert_eq!(store.frames("b").await, ["{}"]);
     fields.push(("w:b", "60000 -"));
     assert_eq!(store.hash(&record).await, pairs(&fields));
-    assert_eq!(store.heard().await, [""; 0]);
+    assert_eq!(store.received().await, [""; 0]);
 
     // The third is not waited for: it only keeps the call from being withdrawn. Conditions that
     // stop a new call do not stop it.
-    let third = Placement { reply: None, ..keyed(&store, "c", "1", 2000) };
-    assert_eq!(store.place_up_to(1, third).await, Placed::Deduplicated("a".to_owned()));
+    let third = EnqueueExt { reply: None, ..keyed(&store, "c", "1", 2000) };
+    assert_eq!(
+        store.enqueue_ext_up_to(1, third).await,
+        EnqueueExtResult::Deduplicated("a".to_owned())
+    );
     fields[0] = ("deadline", "2000");
     fields.insert(3, ("keep", "1"));
     assert_eq!(store.hash(&record).await, pairs(&fields));
-    let fourth = Placement { waited: true, ..keyed(&store, "d", "1", 0) };
-    assert_eq!(store.place(fourth).await, Placed::Deduplicated("a".to_owned()));
+    let fourth = EnqueueExt { waited: true, ..keyed(&store, "d", "1", 0) };
+    assert_eq!(store.enqueue_ext(fourth).await, EnqueueExtResult::Deduplicated("a".to_owned()));
     let fifth = keyed(&store, "e", "1", 9000);
-    assert_eq!(store.place(fifth).await, Placed::Deduplicated("a".to_owned()));
+    assert_eq!(store.enqueue_ext(fifth).await, EnqueueExtResult::Deduplicated("a".to_owned()));
     fields[0] = ("deadline", "0");
     fields.extend([("w:d", &*waits), ("w:e", &*waits)]);
     assert_eq!(store.hash(&record).await, pairs(&fields));
-    assert_eq!(store.heard().await, ["extend a 2000", "extend a 0"]);
+    assert_eq!(store.received().await, ["extend a 2000", "extend a 0"]);
     assert_eq!(store.queued().await, [envelope("a")]);
 }
 
@@ -186,25 +193,28 @@ async fn first_call_of_a_key_makes_its_record_and_others_join() {
 async fn record_outlives_its_delayed_request() {
     let mut store = Store::new().await;
     let due_ms = store.now_ms().await + MONTH_MS as u64;
-    let later = Placement { due_ms, ..keyed(&store, "a", "1", 0) };
-    assert_eq!(store.place(later).await, Placed::Queued);
+    let later = EnqueueExt { due_ms, ..keyed(&store, "a", "1", 0) };
+    assert_eq!(store.enqueue_ext(later).await, EnqueueExtResult::Queued);
     let ttl: i64 = store.conn.pttl(record(&store)).await.unwrap();
     // The clock of the link is not off by a second.
     assert!((2 * MONTH_MS - 10_000..=2 * MONTH_MS + 1000).contains(&ttl), "{ttl}");
     // A joining call does not shorten it.
-    assert!(matches!(store.place(keyed(&store, "b", "1", 0)).await, Placed::Deduplicated(_)));
+    assert!(matches!(
+        store.enqueue_ext(keyed(&store, "b", "1", 0)).await,
+        EnqueueExtResult::Deduplicated(_)
+    ));
     assert!(store.conn.pttl::<_, i64>(record(&store)).await.unwrap() > MONTH_MS);
 }
 
 #[tokio::test]
 async fn the_same_key_with_other_data_is_a_conflict() {
     let mut store = Store::new().await;
-    assert_eq!(store.place(keyed(&store, "a", "1", 0)).await, Placed::Queued);
+    assert_eq!(store.enqueue_ext(keyed(&store, "a", "1", 0)).await, EnqueueExtResult::Queued);
     let before = store.hash(&record(&store)).await;
-    assert_eq!(store.place(keyed(&store, "b", "2", 0)).await, Placed::Conflict);
+    assert_eq!(store.enqueue_ext(keyed(&store, "b", "2", 0)).await, EnqueueExtResult::Conflict);
     assert_eq!(store.hash(&record(&store)).await, before);
     let () = store.conn.hset(record(&store), "tail", r#","type":"result"}"#).await.unwrap();
-    assert_eq!(store.place(keyed(&store, "b", "2", 0)).await, Placed::Conflict);
+    assert_eq!(store.enqueue_ext(keyed(&store, "b", "2", 0)).await, EnqueueExtResult::Conflict);
     assert_eq!(store.frames("b").await, [""; 0]);
     assert_eq!(store.queued().await, [envelope("a")]);
 }
@@ -212,18 +222,24 @@ async fn the_same_key_with_other_data_is_a_conflict() {
 #[tokio::test]
 async fn a_hundred_callers_wait_for_one_call_and_no_more() {
     let mut store = Store::new().await;
-    assert_eq!(store.place(keyed(&store, "0", "1", 0)).await, Placed::Queued);
-    let keep = Placement { reply: None, ..keyed(&store, "keeps", "1", 0) };
-    assert!(matches!(store.place(keep).await, Placed::Deduplicated(_)));
+    assert_eq!(store.enqueue_ext(keyed(&store, "0", "1", 0)).await, EnqueueExtResult::Queued);
+    let keep = EnqueueExt { reply: None, ..keyed(&store, "keeps", "1", 0) };
+    assert!(matches!(store.enqueue_ext(keep).await, EnqueueExtResult::Deduplicated(_)));
     for n in 1..100 {
-        let joined = store.place(keyed(&store, &n.to_string(), "1", 0)).await;
-        assert_eq!(joined, Placed::Deduplicated("0".to_owned()), "{n}");
+        let joined = store.enqueue_ext(keyed(&store, &n.to_string(), "1", 0)).await;
+        assert_eq!(joined, EnqueueExtResult::Deduplicated("0".to_owned()), "{n}");
     }
-    assert_eq!(store.place(keyed(&store, "100", "1", 0)).await, Placed::TooManyWaiters);
+    assert_eq!(
+        store.enqueue_ext(keyed(&store, "100", "1", 0)).await,
+        EnqueueExtResult::TooManyWaiters
+    );
     // Sent again, because a reply was lost; and one that does not wait.
-    assert!(matches!(store.place(keyed(&store, "99", "1", 0)).await, Placed::Deduplicated(_)));
-    let keep = Placement { reply: None, ..keyed(&store, "101", "1", 0) };
-    assert!(matches!(store.place(keep).await, Placed::Deduplicated(_)));
+    assert!(matches!(
+        store.enqueue_ext(keyed(&store, "99", "1", 0)).await,
+        EnqueueExtResult::Deduplicated(_)
+    ));
+    let keep = EnqueueExt { reply: None, ..keyed(&store, "101", "1", 0) };
+    assert!(matches!(store.enqueue_ext(keep).await, EnqueueExtResult::Deduplicated(_)));
     assert_eq!(store.hash(&record(&store)).await.len(), 104);
 }
 
@@ -231,73 +247,85 @@ async fn a_hundred_callers_wait_for_one_call_and_no_more() {
 async fn kept_end_of_a_call_is_returned_to_later_callers() {
     let mut store = Store::new().await;
     let tail = r#","type":"result","seq":1,"attempt":1,"data":2}"#;
-    assert_eq!(store.place(keyed(&store, "a", "1", 0)).await, Placed::Queued);
+    assert_eq!(store.enqueue_ext(keyed(&store, "a", "1", 0)).await, EnqueueExtResult::Queued);
     let () = store.conn.hset(record(&store), "tail", tail).await.unwrap();
-    let replayed = Placed::Replayed("a".to_owned());
-    assert_eq!(store.place(keyed(&store, "b", "1", 0)).await, replayed);
+    let replayed = EnqueueExtResult::Replayed("a".to_owned());
+    assert_eq!(store.enqueue_ext(keyed(&store, "b", "1", 0)).await, replayed);
     let key = store.keys.response("b");
     let frame = format!(r#"{{"id":"b","response_key":"{key}"{tail}"#);
     assert_eq!(store.frames("b").await, [&*frame]);
     let ttl: i64 = store.conn.pttl(&key).await.unwrap();
     assert!((50_000..=60_000).contains(&ttl), "{ttl}");
-    assert_eq!(store.heard().await, [format!("[{frame}]")]);
+    assert_eq!(store.received().await, [format!("[{frame}]")]);
     // Sent again, because a reply was lost.
-    assert_eq!(store.place(keyed(&store, "b", "1", 0)).await, replayed);
+    assert_eq!(store.enqueue_ext(keyed(&store, "b", "1", 0)).await, replayed);
     assert_eq!(store.frames("b").await.len(), 1);
-    assert_eq!(store.heard().await, [""; 0]);
+    assert_eq!(store.received().await, [""; 0]);
     // Without a receiver and without a caller.
     let mut silent = keyed(&store, "c", "1", 0);
     silent.reply = Some(ReplyTo { notify: None, ..store.reply("c") });
-    assert_eq!(store.place(silent).await, replayed);
+    assert_eq!(store.enqueue_ext(silent).await, replayed);
     assert_eq!(store.frames("c").await.len(), 1);
-    let gone = Placement { reply: None, ..keyed(&store, "d", "1", 0) };
-    assert_eq!(store.place(gone).await, replayed);
-    assert_eq!((store.frames("d").await.len(), store.heard().await.len()), (0, 0));
+    let gone = EnqueueExt { reply: None, ..keyed(&store, "d", "1", 0) };
+    assert_eq!(store.enqueue_ext(gone).await, replayed);
+    assert_eq!((store.frames("d").await.len(), store.received().await.len()), (0, 0));
     // A large one is announced by its id.
     let large = format!(r#","type":"result","data":"{}"}}"#, "x".repeat(8192));
     let () = store.conn.hset(record(&store), "tail", &large).await.unwrap();
-    assert_eq!(store.place(keyed(&store, "e", "1", 0)).await, replayed);
-    assert_eq!(store.heard().await, [r#"["e"]"#]);
+    assert_eq!(store.enqueue_ext(keyed(&store, "e", "1", 0)).await, replayed);
+    assert_eq!(store.received().await, [r#"["e"]"#]);
     assert_eq!(store.queued().await, [envelope("a")]);
 }
 
 #[tokio::test]
 async fn a_call_that_was_cancelled_is_not_joined() {
     let mut store = Store::new().await;
-    assert_eq!(store.place(keyed(&store, "a", "1", 1000)).await, Placed::Queued);
-    assert!(matches!(store.place(keyed(&store, "b", "1", 0)).await, Placed::Deduplicated(_)));
+    assert_eq!(store.enqueue_ext(keyed(&store, "a", "1", 1000)).await, EnqueueExtResult::Queued);
+    assert!(matches!(
+        store.enqueue_ext(keyed(&store, "b", "1", 0)).await,
+        EnqueueExtResult::Deduplicated(_)
+    ));
     let now = store.now_ms().await;
     let () = store.conn.zadd(store.keys.cancelled(), "a", now + 60_000).await.unwrap();
     // Also with other data: the call has ended.
-    assert_eq!(store.place(keyed(&store, "c", "2", 3000)).await, Placed::Queued);
+    assert_eq!(store.enqueue_ext(keyed(&store, "c", "2", 3000)).await, EnqueueExtResult::Queued);
     let (digest, waits) = (digest::of_data("2"), format!("60000 {CHANNEL}"));
     let fields = [("deadline", "3000"), ("digest", &*digest), ("id", "c"), ("w:c", &*waits)];
     assert_eq!(store.hash(&record(&store)).await, pairs(&fields));
     assert_eq!(store.queued().await, [envelope("a"), envelope("c")]);
     // Expired tombstones are ignored.
     let () = store.conn.zadd(store.keys.cancelled(), "c", now - 1000).await.unwrap();
-    let joined = store.place(keyed(&store, "d", "2", 0)).await;
-    assert_eq!(joined, Placed::Deduplicated("c".to_owned()));
+    let joined = store.enqueue_ext(keyed(&store, "d", "2", 0)).await;
+    assert_eq!(joined, EnqueueExtResult::Deduplicated("c".to_owned()));
 }
 
 #[tokio::test]
 async fn several_are_placed_in_one_write_each_with_its_own_outcome() {
     let mut store = Store::new().await;
     let due_ms = store.now_ms().await + 60_000;
-    let waited = Placement { waited: true, ..placement("waits") };
-    let later = Placement { due_ms, ..placement("later") };
+    let waited = EnqueueExt { waited: true, ..extended("waits") };
+    let later = EnqueueExt { due_ms, ..extended("later") };
     let several =
-        [keyed(&store, "a", "1", 0), waited, keyed(&store, "b", "2", 0), later, placement("c")];
-    let placed = store.link.place(&store.keys, 2, &several, WITHIN).await.unwrap();
-    let placed: Vec<Placed> = placed.into_iter().map(Result::unwrap).collect();
-    let expected =
-        [Placed::Queued, Placed::NoWorkers, Placed::Conflict, Placed::Queued, Placed::Full];
-    assert_eq!(placed, expected);
+        [keyed(&store, "a", "1", 0), waited, keyed(&store, "b", "2", 0), later, extended("c")];
+    let results = store.link.enqueue_ext(&store.keys, 2, &several, TIMEOUT).await.unwrap();
+    let results: Vec<EnqueueExtResult> = results.into_iter().map(Result::unwrap).collect();
+    let expected = [
+        EnqueueExtResult::Queued,
+        EnqueueExtResult::NoWorkers,
+        EnqueueExtResult::Conflict,
+        EnqueueExtResult::Queued,
+        EnqueueExtResult::Full,
+    ];
+    assert_eq!(results, expected);
     // One that Redis refuses does not hold up the others.
     let () = store.conn.set("redcall:{q}:idem:odd", "not a hash").await.unwrap();
     let mut odd = keyed(&store, "d", "1", 0);
     odd.idempotency.as_mut().unwrap().record = "redcall:{q}:idem:odd".to_owned();
-    let placed = store.link.place(&store.keys, 0, &[odd, placement("e")], WITHIN).await.unwrap();
-    assert!(placed[0].is_err() && placed[1].as_ref().is_ok_and(|one| *one == Placed::Queued));
+    let results =
+        store.link.enqueue_ext(&store.keys, 0, &[odd, extended("e")], TIMEOUT).await.unwrap();
+    assert!(
+        results[0].is_err()
+            && results[1].as_ref().is_ok_and(|one| *one == EnqueueExtResult::Queued)
+    );
     assert_eq!(store.queued().await, [envelope("a"), envelope("e")]);
 }

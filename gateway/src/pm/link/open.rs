@@ -1,5 +1,5 @@
-//! The requests of this side that the peer has not answered: written by the jobs that ask, ended by
-//! the link's reader.
+//! The requests of this side that the peer has not answered: written by the jobs that send them,
+//! ended by the link's reader.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crate::pm::wire::{Answer, PeerError};
 const PROGRESS_QUEUED: usize = 256;
 
 /// The result of a request.
-pub(super) type Asked = Result<Box<RawValue>, PeerError>;
+pub(super) type PeerAnswer = Result<Box<RawValue>, PeerError>;
 
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +34,7 @@ struct Table {
 struct Request {
     method: String,
     sid: String,
-    answer: oneshot::Sender<Asked>,
+    answer: oneshot::Sender<PeerAnswer>,
     progress: mpsc::Sender<Box<RawValue>>,
 }
 
@@ -42,7 +42,7 @@ struct Request {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) id: u64,
-    pub(super) answer: oneshot::Receiver<Asked>,
+    pub(super) answer: oneshot::Receiver<PeerAnswer>,
     pub(super) progress: mpsc::Receiver<Box<RawValue>>,
     open: Open,
 }
@@ -64,7 +64,7 @@ struct Progress<'a> {
 
 impl Open {
     /// Enters a request; `None` once the link has ended.
-    pub(super) fn ask(&self, method: &str, sid: &str) -> Option<Waiting> {
+    pub(super) fn send_request(&self, method: &str, sid: &str) -> Option<Waiting> {
         let (answered, answer) = oneshot::channel();
         let (reported, progress) = mpsc::channel(PROGRESS_QUEUED);
         let mut table = self.table();
@@ -102,7 +102,7 @@ impl Open {
     }
 
     /// Returns `true` if a request of this session has no answer yet.
-    pub(super) fn is_asked_in(&self, sid: Option<&str>) -> bool {
+    pub(super) fn has_request_in(&self, sid: Option<&str>) -> bool {
         self.table().requests.values().any(|request| Some(&*request.sid) == sid)
     }
 
@@ -134,10 +134,11 @@ mod tests {
     #[test]
     fn ids_begin_at_one_and_answers_find_their_requests() {
         let open = Open::default();
-        let (mut first, mut second) = (open.ask("x", "S").unwrap(), open.ask("x", "S").unwrap());
+        let (mut first, mut second) =
+            (open.send_request("x", "S").unwrap(), open.send_request("x", "S").unwrap());
         assert_eq!((first.id, second.id), (1, 2));
-        assert!(open.is_asked_in(Some("S")) && !open.is_asked_in(Some("T")));
-        assert!(!open.is_asked_in(None));
+        assert!(open.has_request_in(Some("S")) && !open.has_request_in(Some("T")));
+        assert!(!open.has_request_in(None));
         assert!(open.answered(answer(2)) && !open.answered(answer(2)));
         assert_eq!(second.answer.try_recv().unwrap().unwrap().get(), "1");
         assert!(first.answer.try_recv().is_err());
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn late_answer_is_unknown() {
         let open = Open::default();
-        drop(open.ask("x", "S").unwrap());
+        drop(open.send_request("x", "S").unwrap());
         assert!(open.table().requests.is_empty());
         assert!(!open.answered(answer(1)));
     }
@@ -155,8 +156,8 @@ mod tests {
     #[test]
     fn progress_reaches_the_request_of_its_session_and_method() {
         let open = Open::default();
-        let mut run = open.ask("run", "S").unwrap();
-        let mut other = open.ask("run", "T").unwrap();
+        let mut run = open.send_request("run", "S").unwrap();
+        let mut other = open.send_request("run", "T").unwrap();
         let progress = raw(r#"{"method": "run", "progress": 1.50}"#);
         assert!(open.progressed(Some("S"), &progress));
         assert_eq!(run.progress.try_recv().unwrap().get(), "1.50");
@@ -169,9 +170,9 @@ mod tests {
     #[test]
     fn closed_link_ends_requests_and_refuses_others() {
         let open = Open::default();
-        let mut waiting = open.ask("x", "S").unwrap();
+        let mut waiting = open.send_request("x", "S").unwrap();
         open.close();
         assert!(matches!(waiting.answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
-        assert!(open.ask("x", "S").is_none());
+        assert!(open.send_request("x", "S").is_none());
     }
 }

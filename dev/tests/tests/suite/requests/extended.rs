@@ -145,7 +145,7 @@ async fn a_call_under_a_key_waits_for_a_worker_to_come() {
     let mut still = Still::new().await;
     let () = still.conn.del("redcall:{default}:workers").await.unwrap();
     let waiting = tokio::spawn(still.keyed().wait());
-    eventually("the client to ask again", async || {
+    eventually("the client to check again", async || {
         (carried_out(&mut still.conn, "zrange").await > 0).then_some(())
     })
     .await;

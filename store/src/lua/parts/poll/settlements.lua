@@ -63,8 +63,8 @@ end
 
 -- Defers a request: its id stays live, so that requests with the same id are refused.
 local function defer(id, raw, at)
-  local call, within = KEYS[tonumber(ARGV[at + 9])], tonumber(ARGV[at + 6])
-  keep_deferred(base, id, KEYS[tonumber(ARGV[at + 7])], within, {
+  local call, timeout = KEYS[tonumber(ARGV[at + 9])], tonumber(ARGV[at + 6])
+  keep_deferred(base, id, KEYS[tonumber(ARGV[at + 7])], timeout, {
     'raw', raw, 'worker', worker, 'dead_max', ARGV[4], 'dead_age', ARGV[5],
     'idem', call or '', 'keep', ARGV[at + 10], unpack(cjson.decode(ARGV[at + 8])),
   })

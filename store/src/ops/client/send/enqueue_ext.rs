@@ -1,4 +1,4 @@
-//! `place.lua`: enqueue requests that need more than a plain push.
+//! `enqueue_ext.lua`: enqueue requests that need more than a plain push.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use redcall_common::request::ReplyTo;
 
 script! {
     /// Enqueue one request that needs more than a plain push.
-    PLACE = "client/place", Refused, of Client;
+    ENQUEUE_EXT = "client/enqueue_ext", Refused, of Client;
     with UNDO, ROOM, KEPT, STATUS, SCAN, JOINED, CANCELLED_CALL;
-    read |value, _| placed(value).map(Reading::of)
+    read |value, _| result(value).map(Reading::of)
 }
 
 /// The TTL of an idempotency key's record while its call runs, ms: 30 days.
@@ -23,7 +23,7 @@ const RUNNING_TTL_MS: u64 = 30 * 24 * 3_600_000;
 
 /// A request, with the parts that the script needs.
 #[derive(Debug)]
-pub struct Placement {
+pub struct EnqueueExt {
     /// `true` if a caller waits now: the request is then refused unless a live worker serves the
     /// queue.
     pub waited: bool,
@@ -63,9 +63,9 @@ pub struct Idempotency {
     pub deadline_ms: u64,
 }
 
-/// The result of a placement.
+/// The result of an extended enqueue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Placed {
+pub enum EnqueueExtResult {
     /// It is queued or scheduled.
     Queued,
     /// It has joined the running call of the same key: the id of that request.
@@ -85,7 +85,7 @@ pub enum Placed {
     AnswersFull,
 }
 
-impl Placement {
+impl EnqueueExt {
     fn call(&self, keys: &QueueKeys, own: &[String; 10], max_length: u64) -> Cmd {
         let response = match &self.reply {
             Some(reply) => reply.response_key.clone(),
@@ -101,7 +101,7 @@ impl Placement {
         let channel = add(&mut all, channel);
         let status = self.tracking.map(|_| keys.status(&self.id));
         let status = add(&mut all, status.as_deref());
-        let mut call = PLACE.call(&all);
+        let mut call = ENQUEUE_EXT.call(&all);
         call.arg(max_length).arg(if self.waited { "1" } else { "0" });
         call.arg(&self.id).arg(&self.envelope).arg(self.due_ms);
         call.arg(self.pending.as_deref().unwrap_or_default());
@@ -122,13 +122,13 @@ fn add<'a>(all: &mut Vec<&'a str>, key: Option<&'a str>) -> usize {
 }
 
 impl Connection {
-    pub(crate) async fn place(
+    pub(crate) async fn enqueue_ext(
         &self,
         keys: &QueueKeys,
         max_length: u64,
-        placements: &[Placement],
+        requests: &[EnqueueExt],
         timeout: Duration,
-    ) -> Result<Vec<Result<Placed, StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<EnqueueExtResult, StoreError>>, StoreError> {
         let own = [
             keys.queue(),
             keys.workers(),
@@ -141,25 +141,24 @@ impl Connection {
             keys.deferred_ids(),
             keys.answers_full(),
         ];
-        let call = |placement: &Placement| (&*PLACE, placement.call(keys, &own, max_length));
-        let values =
-            self.run_all(&placements.iter().map(call).collect::<Vec<_>>(), timeout).await?;
-        Ok(values.into_iter().map(|value| placed(value?)).collect())
+        let call = |request: &EnqueueExt| (&*ENQUEUE_EXT, request.call(keys, &own, max_length));
+        let values = self.run_all(&requests.iter().map(call).collect::<Vec<_>>(), timeout).await?;
+        Ok(values.into_iter().map(|value| result(value?)).collect())
     }
 }
 
 /// Reads the script's reply.
-pub(crate) fn placed(value: Value) -> Result<Placed, StoreError> {
-    let (what, id): (String, String) = read("place", value)?;
+pub(crate) fn result(value: Value) -> Result<EnqueueExtResult, StoreError> {
+    let (what, id): (String, String) = read("enqueue_ext", value)?;
     Ok(match what.as_str() {
-        "queued" => Placed::Queued,
-        "deduplicated" => Placed::Deduplicated(id),
-        "replayed" => Placed::Replayed(id),
-        "conflict" => Placed::Conflict,
-        "too_many_waiters" => Placed::TooManyWaiters,
-        "no_workers" => Placed::NoWorkers,
-        "full" => Placed::Full,
-        "answers_full" => Placed::AnswersFull,
-        _ => return Err(StoreError::Unexpected("place")),
+        "queued" => EnqueueExtResult::Queued,
+        "deduplicated" => EnqueueExtResult::Deduplicated(id),
+        "replayed" => EnqueueExtResult::Replayed(id),
+        "conflict" => EnqueueExtResult::Conflict,
+        "too_many_waiters" => EnqueueExtResult::TooManyWaiters,
+        "no_workers" => EnqueueExtResult::NoWorkers,
+        "full" => EnqueueExtResult::Full,
+        "answers_full" => EnqueueExtResult::AnswersFull,
+        _ => return Err(StoreError::Unexpected("enqueue_ext")),
     })
 }
