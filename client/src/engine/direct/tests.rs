@@ -12,7 +12,7 @@ use redcall_testkit::redis::aio::MultiplexedConnection;
 use redcall_testkit::redis::{self, AsyncCommands};
 use redcall_testkit::{FaultProxy, TestRedis, eventually};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::shared::PUSHES_MAX;
 use crate::engine::client::Client;
@@ -27,6 +27,11 @@ const WORKERS: &str = "redcall:{q}:workers";
 
 type Confirmed = oneshot::Receiver<Result<Joined, CallError>>;
 type Answer = (Guard, oneshot::Receiver<Result<Frame, CallError>>);
+
+/// Returns the result of a request, in bounded time.
+async fn ended<T>(result: oneshot::Receiver<T>) -> T {
+    timeout(2 * LIMIT, result).await.unwrap().unwrap()
+}
 
 struct Setup {
     _redis: TestRedis,
@@ -70,7 +75,7 @@ impl Setup {
             self.trust();
             let (outgoing, confirmed) = self.forgotten("probe");
             let is_written = self.client.inner.direct.push(outgoing, self.now_ms()).is_none();
-            if is_written { confirmed.await.unwrap().ok() } else { None }
+            if is_written { ended(confirmed).await.ok() } else { None }
         })
         .await;
         let () = self.conn.del(QUEUE).await.unwrap();
@@ -115,14 +120,14 @@ impl Setup {
 
     /// Has its caller write it; returns the error.
     async fn failure(&self, envelope: &str) -> CallError {
-        self.push(envelope).await.unwrap().unwrap_err()
+        ended(self.push(envelope)).await.unwrap_err()
     }
 
     /// Has its caller write a request whose answer it awaits; returns the error.
     async fn waited_failure(&self, id: &str) -> CallError {
         let (outgoing, (_guard, answer)) = self.waited(id);
         assert!(self.is_written(outgoing), "{id}");
-        answer.await.unwrap().unwrap_err()
+        ended(answer).await.unwrap_err()
     }
 
     async fn queued(&mut self) -> Vec<String> {
@@ -147,7 +152,7 @@ async fn caller_writes_in_order_and_deletes_answers_that_were_read() {
     setup.client.inner.direct.forget(&keys, "redcall:{q}:response:x");
     let pushed: Vec<Confirmed> = ["a", "b", "c"].map(|envelope| setup.push(envelope)).into();
     for confirmed in pushed {
-        assert_eq!(confirmed.await.unwrap().unwrap(), None);
+        assert_eq!(ended(confirmed).await.unwrap(), None);
     }
     assert_eq!(setup.queued().await, ["a", "b", "c"]);
     let is_left: bool = setup.conn.exists("redcall:{q}:response:x").await.unwrap();
@@ -210,8 +215,8 @@ async fn sender_writes_behind_the_push_of_a_caller() {
         assert!(setup.client.inner.link.is_served(&setup.route.keys, LIMIT).await.unwrap());
     }
     assert!(held.deliver().await);
-    first.await.unwrap().unwrap();
-    confirmed.await.unwrap().unwrap();
+    ended(first).await.unwrap();
+    ended(confirmed).await.unwrap();
     assert_eq!(setup.queued().await, ["a", "b"]);
 }
 
@@ -228,7 +233,7 @@ async fn waited_push_without_a_worker_ends_as_one_of_the_sender() {
 async fn push_over_the_cap_ends_as_one_of_the_sender() {
     let mut setup = Setup::new(3).await;
     let () = setup.conn.rpush(QUEUE, &["x", "y"]).await.unwrap();
-    setup.push("a").await.unwrap().unwrap();
+    ended(setup.push("a")).await.unwrap();
     setup.trust();
     let error = setup.failure("b").await;
     assert_eq!((error.code(), error.may_be_queued()), (Code::Overloaded, false));
@@ -286,7 +291,7 @@ async fn push_without_its_reply_may_be_queued() {
     let held = setup.proxy.hold_request(|exchange| exchange.request_contains("RPUSH"));
     let pushed = setup.push("b");
     drop(held.await);
-    assert!(pushed.await.unwrap().unwrap_err().may_be_queued());
+    assert!(ended(pushed).await.unwrap_err().may_be_queued());
     assert!(setup.queued().await.is_empty());
 }
 
@@ -295,8 +300,8 @@ async fn late_reply_ends_a_push() {
     let setup = Setup::with(0, Duration::from_millis(300)).await;
     setup.proxy.hold_replies();
     let (first, second) = (setup.push("a"), setup.push("b"));
-    assert!(first.await.unwrap().unwrap_err().may_be_queued());
-    assert!(second.await.unwrap().unwrap_err().may_be_queued());
+    assert!(ended(first).await.unwrap_err().may_be_queued());
+    assert!(ended(second).await.unwrap_err().may_be_queued());
 }
 
 #[tokio::test]
@@ -309,7 +314,7 @@ async fn idle_connection_that_is_lost_is_replaced() {
     })
     .await;
     setup.ready().await;
-    setup.push("b").await.unwrap().unwrap();
+    ended(setup.push("b")).await.unwrap();
     assert_eq!(setup.queued().await, ["b"]);
 }
 
@@ -326,7 +331,7 @@ fn push_ends_with_the_runtime() {
     drop(own);
     other.block_on(async {
         // It is lost with the held reply, or with the runtime.
-        assert!(pushed.await.unwrap().unwrap_err().may_be_queued());
+        assert!(ended(pushed).await.unwrap_err().may_be_queued());
         setup.trust();
         assert!(!setup.is_written(setup.forgotten("b").0));
     });
