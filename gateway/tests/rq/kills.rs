@@ -10,9 +10,30 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::rq_redis::{DOOR, Gate, RqRedis, call, gated, uuid};
-use crate::support::{RunningGateway, RunningWorker, Stage};
+use crate::support::{Program, RunningGateway, RunningWorker, Stage};
 
 const INBOXES: &str = "redcall-gateway:rq:python-rpc:inbox:";
+
+/// A gateway whose call runs.
+struct Called {
+    first: Program,
+    rq: RqRedis,
+    /// Its response key.
+    key: String,
+    /// The inboxes of the gateway.
+    inboxes: Vec<String>,
+}
+
+impl Called {
+    async fn by(stage: &Stage, gate: &mut Gate) -> Self {
+        let first = stage.program(DOOR);
+        let mut rq = RqRedis::of(stage).await;
+        let key = rq.call("default", "gate", "{\"n\": 1}").await;
+        gate.started.recv().await.unwrap();
+        let inboxes = rq.keys(INBOXES).await;
+        Self { first, rq, key, inboxes }
+    }
+}
 
 /// Waits until a job is in another inbox than `before`.
 async fn taken_over(rq: &mut RqRedis, before: &[String]) {
@@ -35,11 +56,7 @@ async fn was_answered_once(rq: &mut RqRedis, key: &str, gate: &Gate) {
 async fn call_of_a_killed_gateway_is_joined_and_answered_once() {
     let stage = Stage::new().await;
     let (_worker, mut gate) = gated(&stage).await;
-    let first = stage.program(DOOR);
-    let mut rq = RqRedis::of(&stage).await;
-    let key = rq.call("default", "gate", "{\"n\": 1}").await;
-    gate.started.recv().await.unwrap();
-    let inboxes = rq.keys(INBOXES).await;
+    let Called { first, mut rq, key, inboxes } = Called::by(&stage, &mut gate).await;
     first.signal(Signal::KILL);
     first.wait();
     let _second = stage.program(DOOR);
@@ -69,11 +86,7 @@ async fn call_that_ended_without_its_gateway_is_answered_once() {
 async fn stalled_gateway_does_not_answer_a_job_that_was_taken_over() {
     let stage = Stage::new().await;
     let (_worker, mut gate) = gated(&stage).await;
-    let first = stage.program(DOOR);
-    let mut rq = RqRedis::of(&stage).await;
-    let key = rq.call("default", "gate", "{\"n\": 1}").await;
-    gate.started.recv().await.unwrap();
-    let inboxes = rq.keys(INBOXES).await;
+    let Called { first, mut rq, key, inboxes } = Called::by(&stage, &mut gate).await;
     first.signal(Signal::STOP);
     let _second = stage.program(DOOR);
     taken_over(&mut rq, &inboxes).await;
@@ -92,11 +105,7 @@ async fn stalled_gateway_does_not_answer_a_job_that_was_taken_over() {
 async fn gateway_goes_on_after_its_jobs_were_taken_over() {
     let stage = Stage::new().await;
     let (_worker, mut gate) = gated(&stage).await;
-    let first = stage.program(DOOR);
-    let mut rq = RqRedis::of(&stage).await;
-    let key = rq.call("default", "gate", "{\"n\": 1}").await;
-    gate.started.recv().await.unwrap();
-    let inboxes = rq.keys(INBOXES).await;
+    let Called { first, mut rq, key, inboxes } = Called::by(&stage, &mut gate).await;
     first.signal(Signal::STOP);
     let second = stage.program(DOOR);
     taken_over(&mut rq, &inboxes).await;

@@ -151,7 +151,7 @@ async fn one_durability_wait_serves_all_callers() {
     signal(redis.pid(1), Signal::STOP);
     let send = || tokio::spawn(client.request("add").timeout(Duration::from_secs(20)).send());
     let mut sending: Vec<_> = (0..CALLS).map(|_| send()).collect();
-    // It queries, and there is no confirmation so far.
+    // It waits for a confirmation; none has come so far.
     eventually("all to be queued and queried", async || {
         let waits = connections(&mut conn).await.contains(&("wait".to_owned(), true));
         (queued(&mut conn).await == CALLS as usize && waits).then_some(())
