@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use redcall_common::keys::Keys;
+use redcall_common::keys::{Keys, QueueKeys};
 use redcall_common::settings::Settings;
 use redcall_store::{Connection, Connector, Session as _, TopicRetention, WorkerKeys};
 use tokio::runtime::{Builder, Handle};
@@ -27,12 +27,14 @@ use crate::dispatcher::{Dispatcher, Inputs, Notices, Queue, Rights, Setup};
 use crate::error::WorkerError;
 use crate::handler::compiled::state::StateMap;
 use crate::identity::Identity;
+use crate::lane::{self, Lane, Priority};
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
 use crate::readiness::pulse::Pulse;
 use crate::readiness::report::Report;
 use crate::readiness::{Readiness, ReadinessHandle};
-use crate::run::job::Shared;
+use crate::run::capacity::Capacity;
+use crate::run::job::{self, Shared};
 use crate::stop::{Stop, StopRequests};
 use crate::time::REDIS_TIMEOUT;
 
@@ -115,34 +117,34 @@ async fn serve(
     let _heartbeat_events = heartbeat_events::spawn(&settings, &identity, &heartbeat_conn);
     let _tally = tally::spawn(&settings, &heartbeat_conn);
     let (job_events, job_receiver) = mpsc::unbounded_channel();
-    let shared = Shared {
-        link,
-        states,
-        limits: settings.limits,
-        events: job_events,
-        worker: identity.id.clone(),
-        idempotency_ttl: settings.worker.idempotency_ttl,
-        kept: TopicRetention::from(&settings.events),
-    };
+    let shared = Arc::new(shared(link, states, &settings, &identity, job_events));
     let (popped, pop_receiver) = mpsc::unbounded_channel();
+    let (lane_events, lane_receiver) = mpsc::unbounded_channel();
+    let capacity = Arc::new(Capacity::new(settings.worker.concurrency));
+    let parts = lane::Parts {
+        lease: settings.worker.lease,
+        job: shared.clone(),
+        capacity: capacity.clone(),
+        priority: Arc::new(Priority::new(names.len())),
+        metrics: metrics.clone(),
+        events: lane_events,
+    };
     let queues = names.iter().enumerate().map(|(index, name)| {
-        let dead = &settings.dead;
-        let keys = WorkerKeys::new(keys.of(name), &identity.id, dead.max, dead.age)
-            .with_max_request(settings.limits.request)
-            .with_dead_bytes(dead.max_bytes);
-        let keys = Arc::new(keys);
+        let keys = Arc::new(worker_keys(keys.of(name), &identity.id, &settings));
         let pops = Pops::spawn(index, connector.clone(), keys.clone(), popped.clone());
-        let mut queue = Queue::new(index, keys, pops);
+        let lane = Lane::spawn((index, keys.clone()), parts.clone(), connector.clone(), &handlers);
+        let mut queue = Queue::new(index, keys, pops, lane, parts.priority.clone());
         queue.adopt_mapping(&mapping);
         queue
     });
-    let queues = queues.collect();
+    let queues: Vec<Queue> = queues.collect();
     let setup = Setup {
         keys,
         identity,
-        mapping,
-        shared: Arc::new(shared),
+        mapping: Arc::new(mapping),
+        shared,
         metrics,
+        capacity,
         handlers,
         lease: settings.worker.lease,
         heartbeat_conn,
@@ -152,8 +154,41 @@ async fn serve(
     let Control { stop, reloads, checks, pulse } = control;
     let owners = (rights, notices);
     let dispatcher = Dispatcher::register(&settings.worker, setup, queues, owners, stop).await?;
-    let inputs =
-        Inputs { jobs: job_receiver, pops: pop_receiver, events: event_receiver, reloads, checks };
+    let inputs = Inputs {
+        jobs: job_receiver,
+        pops: pop_receiver,
+        lanes: lane_receiver,
+        events: event_receiver,
+        reloads,
+        checks,
+    };
     dispatcher.run(inputs, &pulse).await;
     Ok(())
+}
+
+/// Returns the keys of a worker on a queue, with the bounds of its settings.
+fn worker_keys(queue: QueueKeys, id: &str, settings: &Settings) -> WorkerKeys {
+    let dead = &settings.dead;
+    WorkerKeys::new(queue, id, dead.max, dead.age)
+        .with_max_request(settings.limits.request)
+        .with_dead_bytes(dead.max_bytes)
+}
+
+/// Returns the state that all jobs share.
+fn shared(
+    link: Arc<Connection>,
+    states: StateMap,
+    settings: &Settings,
+    identity: &Identity,
+    events: mpsc::UnboundedSender<job::Event>,
+) -> Shared {
+    Shared {
+        link,
+        states,
+        limits: settings.limits,
+        events,
+        worker: identity.id.clone(),
+        idempotency_ttl: settings.worker.idempotency_ttl,
+        kept: TopicRetention::from(&settings.events),
+    }
 }

@@ -53,6 +53,7 @@ mod error;
 mod handler;
 mod identity;
 mod io;
+mod lane;
 mod log;
 mod mapping;
 mod metrics;

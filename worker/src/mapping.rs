@@ -40,6 +40,14 @@ pub(crate) struct Mapped {
 }
 
 impl Mapped {
+    /// Returns `true` if its requests may run in a lane: no rule needs a real lease, and the
+    /// handler may end within a millisecond.
+    pub(crate) fn is_plain(&self) -> bool {
+        let JobSettings { kind, concurrency, limit, unique, .. } = &*self.rules;
+        let is_limited = concurrency.is_some() || limit.is_some() || unique.is_some();
+        kind.compiled().is_some() && self.service.is_none() && self.pool.is_none() && !is_limited
+    }
+
     /// Returns why a request of this name must not run from that queue, if so: a service's requests
     /// run from the service's own queue only, and no other requests do.
     pub(crate) fn misplaced(&self, name: &str, queue: &QueueKeys) -> Option<String> {

@@ -44,6 +44,9 @@ impl Rejected {
     }
 }
 
+/// The scripts search for the id of an element in its first bytes.
+const ID_WITHIN: usize = 4096;
+
 /// The top-level fields of an object with their values as JSON text, in order.
 pub type Fields<'a> = Vec<(String, &'a RawValue)>;
 
@@ -59,11 +62,22 @@ pub fn decode(
     limits: &Limits,
 ) -> Result<DecodedRequest, Rejected> {
     if raw.len() <= limits.request
-        && let Some(request) = direct::read(raw, leased_id, keys, limits)
+        && let Some(request) = direct::read(raw, Some(leased_id), keys, limits)
     {
         return Ok(request);
     }
     by_rules(raw, leased_id, keys, limits)
+}
+
+/// Reads `raw`, an element of the queue of `keys` that has no lease yet. `None`: it breaks a rule,
+/// or its id is not where the scripts search for it.
+#[must_use]
+pub fn decode_unleased(raw: &[u8], keys: &QueueKeys, limits: &Limits) -> Option<DecodedRequest> {
+    let request = direct::read(raw, None, keys, limits).filter(|_| raw.len() <= limits.request)?;
+    let id = format!("\"{}\"", request.id);
+    let head = &raw[..raw.len().min(ID_WITHIN)];
+    let is_found = head.windows(id.len()).any(|window| window == id.as_bytes());
+    is_found.then_some(request)
 }
 
 /// As [`decode`], rule by rule. Public for the fuzz targets, which compare the two.

@@ -16,7 +16,7 @@ use crate::script::Script;
 
 /// The time after the blocking command's own timeout at which the connection counts as dead. A
 /// server may answer seconds late (go-redis issue 647).
-const GRACE: Duration = Duration::from_secs(3);
+pub(crate) const GRACE: Duration = Duration::from_secs(3);
 /// The time limit for connecting, above the connect timeout's default of 5 s.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -111,7 +111,7 @@ impl Blocking {
             script.load(&mut conn).await?;
         }
         let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut conn).await.or_store()?;
-        self.unblocker.0.store(id, Ordering::Release);
+        self.unblocker.set(id);
         Ok((conn, peer))
     }
 
@@ -138,8 +138,13 @@ impl Blocking {
 }
 
 impl Unblocker {
-    fn id(&self) -> i64 {
+    pub(crate) fn id(&self) -> i64 {
         self.0.load(Ordering::Acquire)
+    }
+
+    /// Names another connection.
+    pub(crate) fn set(&self, id: i64) {
+        self.0.store(id, Ordering::Release);
     }
 }
 

@@ -1,9 +1,7 @@
 //! Opening connections: address, TLS, names, timeouts. Callers decide how to use them.
 
 use std::error::Error;
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -11,15 +9,19 @@ use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo,
-    IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    ProtocolVersion, PushInfo,
 };
+use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::certificates::{certificates, config};
+use super::direct::{self, Direct};
 use super::sentinel::{Primary, Sentinels};
 use crate::driver::OrStore;
 use crate::error::{Cause, StoreError};
+use crate::script::Script;
 use redcall_common::settings::{RedisSettings, SentinelUrl};
 
 /// First script on every connection: if Redis refuses it, nothing can be queued or settled. It
@@ -32,6 +34,8 @@ pub struct Connector {
     target: Target,
     address: Arc<str>,
     name: Arc<str>,
+    /// The trust of direct connections, if they use TLS.
+    tls: Option<Arc<ClientConfig>>,
     connect_timeout: Duration,
     response_timeout: Duration,
     /// Counts lost connections. Written by the task that loses one.
@@ -82,8 +86,12 @@ impl Connector {
                 (Target::Sentinels { sentinels, like }, address)
             }
         };
+        let (Target::Fixed(like) | Target::Sentinels { like, .. }) = &target;
+        let is_tls = matches!(like.addr(), ConnectionAddr::TcpTls { .. });
+        let tls = is_tls.then(|| direct::trust(settings)).transpose()?;
         Ok(Self {
             target,
+            tls,
             address: address.into(),
             name: name.into(),
             connect_timeout: settings.connect_timeout,
@@ -133,6 +141,55 @@ impl Connector {
     pub(crate) async fn open_blocking(&self) -> Result<(MultiplexedConnection, Peer), StoreError> {
         let config = self.config().set_response_timeout(None);
         self.connect(ProtocolVersion::RESP2, &config, &self.greeting()).await
+    }
+
+    /// Opens a connection without the driver's task, and loads scripts. `previous` is the id of its
+    /// owner's last one, which Redis closes first; 0 for none. Returns the new id, too.
+    pub(crate) async fn open_direct(
+        &self,
+        previous: i64,
+        scripts: &[&'static LazyLock<Script>],
+    ) -> Result<(Direct, Peer, i64), StoreError> {
+        let (info, peer) = self.find().await?;
+        let connecting = async {
+            let mut direct = Direct::connect(&info, self.tls.as_ref()).await?;
+            direct.run_all(&self.greeting()).await?;
+            if previous != 0 {
+                self.cut_directly(&mut direct, previous).await?;
+            }
+            let mut pipe = redis::pipe();
+            for script in scripts {
+                pipe.cmd("SCRIPT").arg("LOAD").arg(script.text());
+            }
+            pipe.cmd("CLIENT").arg("ID");
+            let id = direct.run_all(&pipe).await?.pop().unwrap_or_default();
+            Ok((direct, redis::from_redis_value(id)?))
+        };
+        let connecting = async {
+            let silent = Err((redis::ErrorKind::Io, "no answer to the first command").into());
+            timeout(self.connect_timeout, connecting).await.unwrap_or(silent)
+        };
+        tokio::select! {
+            connected = connecting => match connected {
+                Ok((direct, id)) => Ok((direct, peer, id)),
+                Err(error) => Err(self.refused(&info, &peer, error)),
+            },
+            // The previous server may stall without closing the connection.
+            () = self.moved(&peer) => Err(self.unreachable(None)),
+        }
+    }
+
+    /// As [`Connector::cut`].
+    async fn cut_directly(&self, direct: &mut Direct, id: i64) -> Result<(), redis::RedisError> {
+        let mut pipe = redis::pipe();
+        pipe.cmd("CLIENT").arg("LIST").arg("ID").arg(id);
+        let list = direct.run_all(&pipe).await?.pop().unwrap_or_default();
+        if redis::from_redis_value::<String>(list)?.contains(&format!(" name={} ", self.name)) {
+            let mut pipe = redis::pipe();
+            pipe.cmd("CLIENT").arg("KILL").arg("ID").arg(id);
+            direct.run_all(&pipe).await?;
+        }
+        Ok(())
     }
 
     /// Returns when the Sentinels name another primary than the server at `peer`.
@@ -221,26 +278,8 @@ impl Connector {
         greeting: &Pipeline,
     ) -> Result<(MultiplexedConnection, Peer), StoreError> {
         let (info, peer) = self.find().await?;
-        let address = match &peer.0 {
-            None => address(info.addr()),
-            // The attempt went to one server, which the Sentinels named.
-            Some(_) => format!("{}, {}", address(info.addr()), self.address),
-        };
         let redis = info.redis_settings().clone().set_protocol(protocol);
-        let client = client(info.set_redis_settings(redis))?;
-        let unreachable = |error: redis::RedisError| {
-            let address = address.clone();
-            let is_mistrust = is_mistrust(&error);
-            match StoreError::of_driver(error) {
-                StoreError::Lost(source) if is_mistrust => {
-                    StoreError::Untrusted { address, source }
-                }
-                StoreError::Lost(source) => {
-                    StoreError::Unreachable { address, source: Some(source) }
-                }
-                other => other,
-            }
-        };
+        let client = client(info.clone().set_redis_settings(redis))?;
         let connecting = async {
             let mut conn = client.get_multiplexed_async_connection_with_config(config).await?;
             if greeting.is_empty() {
@@ -255,9 +294,27 @@ impl Connector {
                 .map(|()| conn)
         };
         tokio::select! {
-            connected = connecting => Ok((connected.map_err(unreachable)?, peer)),
+            connected = connecting => match connected {
+                Ok(conn) => Ok((conn, peer)),
+                Err(error) => Err(self.refused(&info, &peer, error)),
+            },
             // The previous server may stall without closing the connection.
             () = self.moved(&peer) => Err(self.unreachable(None)),
+        }
+    }
+
+    /// Returns the error of an attempt to connect.
+    fn refused(&self, info: &ConnectionInfo, peer: &Peer, error: redis::RedisError) -> StoreError {
+        let address = match &peer.0 {
+            None => address(info.addr()),
+            // The attempt went to one server, which the Sentinels named.
+            Some(_) => format!("{}, {}", address(info.addr()), self.address),
+        };
+        let is_mistrust = is_mistrust(&error);
+        match StoreError::of_driver(error) {
+            StoreError::Lost(source) if is_mistrust => StoreError::Untrusted { address, source },
+            StoreError::Lost(source) => StoreError::Unreachable { address, source: Some(source) },
+            other => other,
         }
     }
 }
@@ -334,33 +391,4 @@ fn address(addr: &ConnectionAddr) -> String {
         ConnectionAddr::Unix(path) => path.display().to_string(),
         _ => "an address of unknown kind".into(),
     }
-}
-
-fn config(error: &redis::RedisError) -> StoreError {
-    StoreError::Config { problem: error.to_string(), source: Some(Cause::of_driver(error.clone())) }
-}
-
-/// Makes ring the crypto provider of TLS, unless the program has set another: redis-rs and others
-/// use rustls without one, and panic if none is set.
-pub fn set_crypto_provider() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-fn certificates(settings: &RedisSettings) -> Result<TlsCertificates, StoreError> {
-    set_crypto_provider();
-    let client_tls = match (&settings.cert_file, &settings.key_file) {
-        (Some(cert), Some(key)) => {
-            Some(ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? })
-        }
-        _ => None,
-    };
-    let root_cert = settings.ca_file.as_deref().map(read).transpose()?;
-    Ok(TlsCertificates { client_tls, root_cert })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    fs::read(path).map_err(|error| StoreError::Config {
-        problem: format!("{}: {error}", path.display()),
-        source: None,
-    })
 }

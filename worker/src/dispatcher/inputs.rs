@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::io_event::IoEvent;
 use crate::background::pops::Popped;
 use crate::background::reload::Reloaded;
+use crate::lane;
 use crate::readiness::report::Report;
 use crate::run::job::Event;
 
@@ -14,6 +15,8 @@ pub(crate) struct Inputs {
     pub(crate) jobs: mpsc::UnboundedReceiver<Event>,
     /// From the blocked pops.
     pub(crate) pops: mpsc::UnboundedReceiver<Popped>,
+    /// From the lanes, with the index of the queue.
+    pub(crate) lanes: mpsc::UnboundedReceiver<(usize, lane::Event)>,
     /// From the tasks of the owners.
     pub(crate) events: mpsc::UnboundedReceiver<IoEvent>,
     /// From SIGHUP.

@@ -9,6 +9,7 @@
 //! | `queue/` | one queue as last seen: its length, pauses, outcomes, control messages |
 //! | `jobs/` | running jobs, their deadlines, the capacity |
 //! | `polls/` | the poll in flight, requests that are not started yet |
+//! | `lanes.rs` | nothing: the jobs that lanes hand over |
 //! | `heartbeats/` | rounds of heartbeats, reconnects |
 //! | `readiness/` | readiness checks, the probe, the known rights |
 //! | `shutdown.rs` | the level of a stop, the end of the drain, the last settling |
@@ -19,6 +20,7 @@ mod heartbeats;
 mod inputs;
 mod io_event;
 mod jobs;
+mod lanes;
 mod polls;
 mod queue;
 mod readiness;
@@ -28,6 +30,7 @@ mod shutdown;
 use std::sync::Arc;
 
 use redcall_common::settings::WorkerSettings;
+use tokio::time::Instant;
 
 use self::heartbeats::{HeartbeatStep, Heartbeats};
 pub(crate) use self::inputs::Inputs;
@@ -63,6 +66,8 @@ pub(crate) struct Dispatcher {
     shutdown: Shutdown,
     /// Names of control messages. Written by the connection's task.
     notices: Arc<Notices>,
+    /// Time of the last check of the lanes' tasks.
+    lanes_checked: Instant,
 }
 
 impl Dispatcher {
@@ -82,7 +87,7 @@ impl Dispatcher {
         let none = || setup.keys.of("none");
         let first = queues.first().map_or_else(none, |own| own.keys().queue.clone());
         let probe = Probe::new(&first, &setup.identity.id, setup.lease);
-        let jobs = Jobs::new(queues.len(), settings, setup.metrics.clone());
+        let jobs = Jobs::new(queues.len(), settings, setup.capacity.clone(), setup.metrics.clone());
         let heartbeats = Heartbeats::begin(&setup, &queues, &jobs).await?;
         let (id, name) = (&setup.identity.id, &setup.identity.name);
         tracing::info!(worker = id, name, jobs = setup.identity.names.len(), "ready");
@@ -95,6 +100,7 @@ impl Dispatcher {
             checks: Checks::new(probe, rights),
             shutdown: Shutdown::new(stop, settings.drain_timeout),
             notices,
+            lanes_checked: Instant::now(),
         })
     }
 
@@ -111,6 +117,7 @@ impl Dispatcher {
                 break;
             }
             let next_end = self.jobs.next_end();
+            let next_lane_check = self.next_lane_check();
             let next_check = self.queues.iter().filter_map(Queue::next_check).min();
             tokio::select! {
                 // In order: stopping first, then events that free capacity, then events that use
@@ -129,11 +136,13 @@ impl Dispatcher {
                 Some(popped) = inputs.pops.recv() => {
                     self.polls.popped(popped, &self.setup, &mut self.queues, &mut self.jobs);
                 }
+                Some((queue, event)) = inputs.lanes.recv() => self.lane_event(queue, event),
                 Some(event) = inputs.events.recv() => self.io_event(event),
                 () = self.notices.arrived() => self.received(),
                 Some(reloaded) = inputs.reloads.recv() => self.reload(reloaded),
                 () = until(next_end) => self.jobs.end_late(),
                 () = until(next_check) => self.check_queues(),
+                () = until(next_lane_check) => self.check_lanes(),
                 Some(check) = inputs.checks.recv() => {
                     let state = (&self.setup, &*self.queues, &self.jobs);
                     self.checks.add(check, state, self.shutdown.has_begun());
@@ -162,7 +171,7 @@ impl Dispatcher {
             let state = (&self.setup, &*self.queues, &self.jobs);
             self.checks.answer(state, self.shutdown.has_begun());
         }
-        self.setup.metrics.capacity(self.jobs.len(), self.jobs.concurrency());
+        self.setup.metrics.capacity(self.jobs.busy(), self.jobs.concurrency());
     }
 
     fn io_event(&mut self, event: IoEvent) {
@@ -204,6 +213,8 @@ impl Dispatcher {
     fn reload(&mut self, reloaded: Reloaded) {
         self.setup.reload(reloaded);
         self.queues.iter_mut().for_each(|queue| queue.adopt_mapping(&self.setup.mapping));
+        // Lanes run requests by the mapping of their last arming.
+        self.unblock();
         // Announces the new names at once; a round in flight still has the old ones.
         self.start_another_round();
     }
@@ -248,11 +259,12 @@ impl Dispatcher {
     }
 
     fn is_drained(&self) -> bool {
-        let is_idle = self.jobs.is_empty() && !self.polls.is_in_flight();
+        let is_idle = self.jobs.is_idle() && !self.polls.is_in_flight();
         is_idle && self.queues.iter().all(Queue::is_drained)
     }
 
     async fn shut_down(mut self, inputs: Inputs) {
+        self.end_lanes().await;
         let Inputs { jobs: mut events, checks, .. } = inputs;
         // Later readiness checks report that the worker stops.
         drop(checks);

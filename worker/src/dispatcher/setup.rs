@@ -16,6 +16,7 @@ use crate::causes::with_causes;
 use crate::identity::Identity;
 use crate::mapping::Mapping;
 use crate::metrics::Metrics;
+use crate::run::capacity::Capacity;
 use crate::run::job::Shared;
 
 /// Longest time until an instant of this process: a later one needs no timer.
@@ -25,9 +26,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) struct Setup {
     pub(crate) keys: Keys,
     pub(crate) identity: Identity,
-    pub(crate) mapping: Mapping,
+    pub(crate) mapping: Arc<Mapping>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Shared with the lanes.
+    pub(crate) capacity: Arc<Capacity>,
     /// The runtime of the handlers.
     pub(crate) handlers: Handle,
     pub(crate) lease: Duration,
@@ -60,7 +63,7 @@ impl Setup {
                 tracing::error!(error = %with_causes(&error), "keeping the present schedules")
             }
         }
-        let before = std::mem::replace(&mut self.mapping, reloaded.mapping);
+        let before = std::mem::replace(&mut self.mapping, Arc::new(reloaded.mapping));
         self.handlers.spawn(async move { before.close().await });
         let before = std::mem::replace(&mut self.identity.names, self.mapping.names());
         let after = &self.identity.names;

@@ -23,6 +23,7 @@ use crate::handler::compiled::state::StateMap;
 use crate::run::auth::Verified;
 use crate::run::progress_error::ProgressError;
 use crate::run::service::{ServiceRules, TaskRun};
+use crate::run::young::{Receiver, Young};
 
 /// Most unread frames at a response key before the writer blocks; the second limit is in bytes, for
 /// frames of the present size. At least two: a reader leaves the last frame that it has read.
@@ -47,6 +48,8 @@ pub(crate) enum Event {
     Lost { serial: u64 },
     /// The run is over: its capacity is free.
     Released { serial: u64 },
+    /// A run in a lane is over, which used the last capacity.
+    CapacityFreed,
 }
 
 /// State that all jobs of one worker share.
@@ -100,12 +103,19 @@ pub(crate) struct Job {
     pub(crate) run: OnceLock<TaskRun>,
     /// `true` if the last frame was dropped for lack of a reader: the next one does not wait.
     pub(crate) unread: AtomicBool,
+    /// Set for a job that started in a lane.
+    pub(crate) young: Option<Arc<Young>>,
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
+        let event = match self.young.as_ref().map(|young| young.released()) {
+            Some(Receiver::Lane(false)) => return,
+            Some(Receiver::Lane(true)) => Event::CapacityFreed,
+            Some(Receiver::Dispatcher) | None => Event::Released { serial: self.serial },
+        };
         // The send fails only when the worker has ended.
-        let _ = self.shared.events.send(Event::Released { serial: self.serial });
+        let _ = self.shared.events.send(event);
     }
 }
 
@@ -138,6 +148,7 @@ impl Job {
         data: Option<&RawValue>,
     ) -> Result<(), ProgressError> {
         let Some(reply) = &self.request.reply else { return Ok(()) };
+        self.lease().await;
         let mut seq = self.seq.lock().await;
         let frame = self.head(&reply.response_key).data(kind, *seq + 1, data);
         let window = STREAM_WINDOW.min(STREAM_BYTES / frame.len()).max(2);
@@ -185,6 +196,9 @@ impl Job {
         outcome: impl FnOnce(u64) -> Outcome,
         notify: Option<oneshot::Sender<Settled>>,
     ) -> bool {
+        if notify.is_some() {
+            self.lease().await;
+        }
         self.closing.store(true, Ordering::Release);
         // Waits for a frame in flight, so that the final one follows it.
         let seq = self.seq.lock().await;
@@ -192,9 +206,27 @@ impl Job {
         if self.settled.swap(true, Ordering::AcqRel) {
             return false;
         }
-        let outcome = Box::new(self.spent(outcome(*seq + 1)));
+        self.send(self.spent(outcome(*seq + 1)), notify)
+    }
+
+    /// Sends the outcome to the lane or the dispatcher, which settles it.
+    pub(crate) fn send(&self, outcome: Outcome, notify: Option<oneshot::Sender<Settled>>) -> bool {
+        let mut outcome = Box::new(outcome);
+        if let Some(young) = &self.young {
+            match young.settle(outcome) {
+                Some(back) => outcome = back,
+                None => return true,
+            }
+        }
         let event = Event::Settle { serial: self.serial, outcome, notify };
         self.shared.events.send(event).is_ok()
+    }
+
+    /// Waits until the request has a real lease: a job in a lane has none yet. Cancel safe.
+    async fn lease(&self) {
+        if let Some(young) = &self.young {
+            young.lease().await;
+        }
     }
 
     /// Returns `true` if the handler has settled the job itself and the run is not cancelled.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, abortable};
-use redcall_common::decode::decode;
+use redcall_common::decode::{decode, decode_unleased};
 use redcall_common::error::{Code, WireError};
 use redcall_common::request::DecodedRequest;
 use redcall_common::settings::OnWorkerLoss;
@@ -23,6 +23,7 @@ use crate::run::job::{Job, Shared};
 use crate::run::outcome;
 use crate::run::request::Request;
 use crate::run::settlement::PendingSettlement;
+use crate::run::young::Young;
 
 /// A job that has been started.
 pub(crate) struct Launched {
@@ -152,7 +153,33 @@ impl Launcher<'_> {
             let back = Outcome::new(&leased.id, Settlement::Back);
             return Err(Box::new(PendingSettlement::without_receiver(back, None)));
         }
-        Ok(self.start((request, verified), left, mapped, record, serial))
+        Ok(self.start((request, verified), left, mapped, record, (serial, None)))
+    }
+
+    /// Starts a request from a lane inbox; `None`: it needs a real lease, and has to return to the
+    /// queue. The caller has checked that the queue has only plain requests.
+    pub(crate) fn launch_young(
+        &self,
+        raw: &[u8],
+        serial: u64,
+        young: Arc<Young>,
+    ) -> Option<(Launched, RunFuture)> {
+        let queue = &self.keys.queue;
+        let mut request = decode_unleased(raw, queue, &self.shared.limits)?;
+        self.mapping.keep_status(&mut request);
+        let mapped = self.mapping.get(&request.name)?;
+        let now_ms = self.shared.link.now_ms();
+        let left = budget_left(&request, now_ms);
+        let is_plain = mapped.is_plain()
+            && request.idempotency_key.is_none()
+            && request.status_ttl_ms.is_none()
+            && mapped.misplaced(&request.name, queue).is_none()
+            && !left.is_some_and(|left| left.is_zero())
+            && !is_late(&request, now_ms);
+        is_plain.then(|| {
+            let start = (serial, Some(young));
+            self.start((request, None), left, mapped, Record::default(), start)
+        })
     }
 
     fn start(
@@ -161,7 +188,7 @@ impl Launcher<'_> {
         left: Option<Duration>,
         mapped: &Mapped,
         record: Record,
-        serial: u64,
+        (serial, young): (u64, Option<Arc<Young>>),
     ) -> (Launched, RunFuture) {
         let started = Instant::now();
         let name = request.name.clone();
@@ -189,6 +216,7 @@ impl Launcher<'_> {
             seq: Mutex::new(0),
             unread: AtomicBool::new(false),
             run: OnceLock::new(),
+            young,
         });
         let weak = Arc::downgrade(&job);
         let (run, abort) = abortable(execute(mapped.handler.clone(), Request::new(job)));

@@ -4,7 +4,7 @@ use redcall_store::Settled;
 use tokio::sync::oneshot;
 
 use crate::handler::error::HandlerResult;
-use crate::run::job::{Event, Job};
+use crate::run::job::Job;
 use crate::run::outcome;
 
 impl Job {
@@ -20,8 +20,6 @@ impl Job {
     /// Settles a job that [`Job::take`] has taken.
     pub(crate) async fn settle_taken(&self, result: HandlerResult) {
         let seq = self.seq.lock().await;
-        let outcome = Box::new(self.spent(outcome::of_result(self, result, *seq + 1)));
-        let _ =
-            self.shared.events.send(Event::Settle { serial: self.serial, outcome, notify: None });
+        self.send(self.spent(outcome::of_result(self, result, *seq + 1)), None);
     }
 }

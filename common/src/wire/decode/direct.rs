@@ -10,17 +10,18 @@ use crate::rules::limits::Limits;
 use crate::rules::name::{is_id, is_idempotency_key, is_job_name};
 use crate::wire::request::{DecodedRequest, KnownFields, ReplyTo, WIRE_VERSION};
 
-/// Returns the request, if it breaks no rule. `raw` is within its size limit.
+/// Returns the request, if it breaks no rule. `raw` is within its size limit. `leased_id`: the id
+/// under which it was leased, if it was.
 pub(super) fn read(
     raw: &[u8],
-    leased_id: &str,
+    leased_id: Option<&str>,
     keys: &QueueKeys,
     limits: &Limits,
 ) -> Option<DecodedRequest> {
     // UTF-8 is checked at once: a parser's check field by field takes longer.
     let known: KnownFields<'_> = serde_json::from_str(std::str::from_utf8(raw).ok()?).ok()?;
     let good = known.v.is_none_or(|version| version == WIRE_VERSION)
-        && known.id == leased_id
+        && leased_id.is_none_or(|id| known.id == id)
         && is_id(known.id)
         && known.notify.is_none_or(|channel| keys.is_notify(channel))
         && known.response_key.is_none_or(|key| keys.is_response(key, known.id))

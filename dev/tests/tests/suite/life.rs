@@ -39,12 +39,12 @@ fn job<'a>(bench: &'a mut Bench, name: &str) -> &'a mut JobSettings {
 }
 
 /// The keys of the default queue.
-fn keys() -> QueueKeys {
+pub(crate) fn keys() -> QueueKeys {
     Keys::new("redcall").of("default")
 }
 
 /// A plain connection of the test's own.
-async fn connection(bench: &Bench) -> MultiplexedConnection {
+pub(crate) async fn connection(bench: &Bench) -> MultiplexedConnection {
     bench.redis.connection().await
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn works(time: Duration) {
 }
 
 /// The only dead letter, as soon as there is one: its fields.
-async fn dead_letter(conn: &mut MultiplexedConnection) -> HashMap<String, String> {
+pub(crate) async fn dead_letter(conn: &mut MultiplexedConnection) -> HashMap<String, String> {
     type Entry = (String, HashMap<String, String>);
     let mut entries: Vec<Entry> = eventually("a dead letter", async || {
         let range = redis::cmd("XRANGE").arg(DEAD).arg("-").arg("+").to_owned();
@@ -93,7 +93,7 @@ fn runs(letter: &HashMap<String, String>) -> Vec<(u64, String)> {
 }
 
 /// Waits until all keys of requests are gone.
-async fn nothing_is_left(conn: &mut MultiplexedConnection) {
+pub(crate) async fn nothing_is_left(conn: &mut MultiplexedConnection) {
     let keys = keys();
     let gone = [keys.attempts(), keys.schedule(), keys.scheduled(), keys.live(), keys.permits()];
     eventually("nothing to lie next to requests", async || {

@@ -49,6 +49,7 @@ mod requests {
     mod calls;
     mod costs;
     mod extended;
+    mod lanes;
     mod sharing;
     mod status;
     pub(crate) mod still;

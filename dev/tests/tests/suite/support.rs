@@ -151,7 +151,7 @@ pub(crate) fn is_registry(key: &str) -> bool {
     key == "redcall:queues"
         || tail.is_some_and(|what| {
             let of_workers = ["worker:", "poll:"].iter().any(|start| what.starts_with(start));
-            matches!(what, "workers" | "names") || of_workers
+            matches!(what, "workers" | "names" | "lanes") || of_workers
         })
 }
 

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::queue::Queue;
 use crate::handler::error::HandlerError;
 use crate::metrics::{JobMetrics, Metrics};
+use crate::run::capacity::Capacity;
 use crate::run::execute::{DEADLINE_TIMEOUT, read_deadline};
 use crate::run::job::Event;
 use crate::run::launch::Launched;
@@ -67,15 +68,20 @@ pub(crate) struct Jobs {
     next_serial: u64,
     /// Most running jobs.
     concurrency: usize,
-    /// Number of running jobs up to which others may start: 0 once the worker stops.
-    max_running: usize,
+    /// The capacity that is used, by lanes as well.
+    capacity: Arc<Capacity>,
     /// How long a job with a cancellation token may continue after the token fired.
     grace: Duration,
     metrics: Arc<Metrics>,
 }
 
 impl Jobs {
-    pub(crate) fn new(queues: usize, settings: &WorkerSettings, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        queues: usize,
+        settings: &WorkerSettings,
+        capacity: Arc<Capacity>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             metrics,
             running: HashMap::default(),
@@ -85,7 +91,7 @@ impl Jobs {
             deadlines: BTreeSet::new(),
             next_serial: 0,
             concurrency: settings.concurrency,
-            max_running: settings.concurrency,
+            capacity,
             grace: settings.cancel_grace,
         }
     }
@@ -95,8 +101,14 @@ impl Jobs {
         self.running.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.running.is_empty()
+    /// Returns the capacity that is used: by running jobs, and by those of lanes.
+    pub(crate) fn busy(&self) -> usize {
+        self.capacity.used()
+    }
+
+    /// Returns `true` if no job runs, in a lane neither.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.busy() == 0
     }
 
     /// Returns the worker's capacity.
@@ -106,12 +118,12 @@ impl Jobs {
 
     /// Returns the number of jobs that may start now.
     pub(crate) fn room(&self) -> usize {
-        self.max_running.saturating_sub(self.running.len())
+        self.capacity.free()
     }
 
     /// Has no other job start: the worker stops.
-    pub(crate) fn close(&mut self) {
-        self.max_running = 0;
+    pub(crate) fn close(&self) {
+        self.capacity.close();
     }
 
     /// Returns a number that is unique among the jobs of this worker.
@@ -125,6 +137,32 @@ impl Jobs {
         self.by_name.get(name).copied().unwrap_or(0)
     }
 
+    /// Takes the capacity of one job; `false`: there is none.
+    fn take_capacity(&self) -> bool {
+        self.capacity.take()
+    }
+
+    /// Gives the capacity of one job back.
+    pub(super) fn give_back(&self) {
+        self.capacity.give_back();
+    }
+
+    /// Takes a job of a lane, which uses its capacity already. `settled`: it has ended.
+    pub(super) fn insert_adopted(
+        &mut self,
+        serial: u64,
+        queue: usize,
+        id: String,
+        launched: Launched,
+        settled: bool,
+    ) {
+        self.insert(serial, queue, id, launched);
+        if let Some(running) = self.running.get_mut(&serial) {
+            running.settled = settled;
+        }
+    }
+
+    /// Inserts a job, whose capacity is taken.
     fn insert(&mut self, serial: u64, queue: usize, id: String, launched: Launched) {
         if launched.is_counted() {
             *self.by_name.entry(launched.name.clone()).or_default() += 1;
@@ -139,6 +177,7 @@ impl Jobs {
 
     fn remove(&mut self, serial: u64) -> Option<Running> {
         let running = self.running.remove(&serial)?;
+        self.capacity.give_back();
         self.deadlines.remove(&(running.next, serial));
         let by_id = &mut self.by_id[running.queue];
         // The same request may have been leased and started again, while this run did not end.
@@ -194,6 +233,8 @@ impl Jobs {
                 self.end(serial, &EndReason::Lost);
                 None
             }
+            // The loop continues, and finds the capacity.
+            Event::CapacityFreed => None,
             Event::Released { serial } => {
                 let running = self.remove(serial)?;
                 // Unsettled: its runtime was shut down. The job had started.
@@ -269,7 +310,7 @@ impl Jobs {
 
     /// Ends a job from outside: answers its caller at once, fires its token, and drops it: at once,
     /// or after a grace if it uses its token.
-    fn end(&mut self, serial: u64, reason: &EndReason) {
+    pub(super) fn end(&mut self, serial: u64, reason: &EndReason) {
         let Some(running) = self.running.get_mut(&serial) else { return };
         if running.overdue {
             return;
@@ -385,7 +426,7 @@ impl Jobs {
     }
 }
 
-fn job_metrics(launched: &Launched) -> JobMetrics {
+pub(super) fn job_metrics(launched: &Launched) -> JobMetrics {
     JobMetrics { job: Some(launched.name.clone()), ran: Some(launched.started.elapsed()) }
 }
 

@@ -20,7 +20,7 @@ impl Jobs {
     ) {
         let (mut runs, mut over_capacity) = (Vec::with_capacity(leased.len()), Vec::new());
         for leased in leased {
-            match self.room() > 0 {
+            match self.take_capacity() {
                 true => runs.extend(self.launch(index, leased, setup, queue)),
                 false => over_capacity.push(leased.id),
             }
@@ -49,6 +49,7 @@ impl Jobs {
                 Some(run)
             }
             Err(settlement) => {
+                self.give_back();
                 queue.settle(*settlement);
                 None
             }

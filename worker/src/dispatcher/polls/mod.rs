@@ -96,7 +96,7 @@ impl Polls {
             }
         }
         if self.free_capacity(jobs) > 0 {
-            queues.iter_mut().for_each(|queue| queue.pop(&limits));
+            queues.iter_mut().for_each(|queue| queue.pop(&limits, &setup.mapping));
         }
     }
 

@@ -23,7 +23,9 @@ use tokio::time::Instant;
 
 use self::fetch::Fetch;
 use self::notices::Reads;
+use super::setup::Setup;
 use crate::background::pops::Pops;
+use crate::lane::{Lane, Priority};
 use crate::mapping::Mapping;
 use crate::run::settlement::PendingSettlement;
 
@@ -43,6 +45,10 @@ pub(crate) struct Queue {
     index: usize,
     keys: Arc<WorkerKeys>,
     pops: Pops,
+    lane: Lane,
+    /// `true` if the lane pops at present.
+    lane_pops: bool,
+    priority: Arc<Priority>,
     /// Rules of a service's queue, which partition its requests.
     service: Option<Arc<[LimitRule]>>,
     /// Its length at the last poll; `None` before the first and after a failure.
@@ -89,11 +95,20 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn new(index: usize, keys: Arc<WorkerKeys>, pops: Pops) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        keys: Arc<WorkerKeys>,
+        pops: Pops,
+        lane: Lane,
+        priority: Arc<Priority>,
+    ) -> Self {
         Self {
             index,
             keys,
             pops,
+            lane,
+            lane_pops: false,
+            priority,
             service: None,
             length: None,
             more: false,
@@ -204,21 +219,58 @@ impl Queue {
 
     /// Sends a blocked pop, if none is in flight and a poll would find nothing; `others` as in
     /// [`Queue::rules`].
-    pub(crate) fn pop(&mut self, others: &Arc<[LimitRule]>) {
+    pub(crate) fn pop(&mut self, others: &Arc<[LimitRule]>, mapping: &Arc<Mapping>) {
         // A pop must not empty a queue whose polls Redis stops: it is polled after a pause.
         let may_pop = self.paused.is_none() && self.refused.is_none();
         let idle = !self.needs_resync && may_pop && !self.may_have_work();
         if !self.popping && idle {
             self.popping = true;
             let block = self.fetch.pops();
-            self.pops.arm(self.rules(others), block, self.more);
+            self.lane_pops = self.is_plain(others, mapping) && self.lane.is_ready();
+            match self.lane_pops {
+                true => self.lane.arm(block, mapping),
+                false => self.pops.arm(self.rules(others), block, self.more),
+            }
+        }
+    }
+
+    /// Returns `true` if its requests may run in a lane: no rule partitions or verifies them.
+    fn is_plain(&self, others: &[LimitRule], mapping: &Mapping) -> bool {
+        let is_sorted = self.service.is_some() || !others.is_empty();
+        !is_sorted && !self.more && mapping.keyring().is_none()
+    }
+
+    /// Returns its lane.
+    pub(crate) fn lane(&mut self) -> &mut Lane {
+        &mut self.lane
+    }
+
+    /// Records that the lane is at rest, and its inbox empty.
+    pub(crate) fn lane_rests(&mut self) {
+        if std::mem::take(&mut self.lane_pops) {
+            self.popping = false;
+        }
+    }
+
+    /// Returns `true` if the lane's task has to be checked; `is_busy`: a job runs in this worker,
+    /// which may block a thread.
+    pub(crate) fn watches_lane(&self, is_busy: bool) -> bool {
+        self.lane_pops && (is_busy || self.lane.is_watched())
+    }
+
+    /// Checks the lane's task.
+    pub(crate) fn check_lane(&mut self, is_busy: bool, setup: &Setup) {
+        if self.watches_lane(is_busy) {
+            self.lane.check(is_busy, &setup.shared.link);
         }
     }
 
     /// Unblocks the pop in flight, if there is one.
     pub(crate) fn unblock(&self, link: &Arc<Connection>) {
-        if self.popping {
-            self.pops.unblock(link);
+        match self.popping {
+            true if self.lane_pops => self.lane.recall(link),
+            true => self.pops.unblock(link),
+            false => {}
         }
     }
 
@@ -332,7 +384,16 @@ mod tests {
         // It connects at the first pop, and there is none.
         let connector = Connector::new(&RedisSettings::default(), "test").unwrap();
         let (popped, _) = tokio::sync::mpsc::unbounded_channel();
-        Queue::new(0, keys.clone(), Pops::spawn(0, connector, keys, popped))
+        {
+            let lane = Lane::unused(&keys);
+            Queue::new(
+                0,
+                keys.clone(),
+                Pops::spawn(0, connector, keys, popped),
+                lane,
+                Arc::new(Priority::new(1)),
+            )
+        }
     }
 
     fn failed(id: &str) -> Vec<PendingSettlement> {

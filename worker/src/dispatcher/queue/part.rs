@@ -9,12 +9,8 @@ use tokio::sync::oneshot;
 
 use super::{Queue, Resend};
 use crate::metrics::{JobMetrics, Metrics};
+use crate::run::capacity::BATCH_MAX;
 use crate::run::settlement::PendingSettlement;
-
-/// Most requests that a poll leases from a queue, and most that it settles. While Redis executes
-/// one batch, worker and callers handle the previous one: with a thousand at a time they would wait
-/// for each other.
-const BATCH_MAX: usize = 128;
 
 /// One queue's part of a poll.
 pub(crate) struct Part {

@@ -7,6 +7,7 @@ use super::trouble::note_trouble;
 use crate::dispatcher::io_event::IoEvent;
 use crate::dispatcher::jobs::Jobs;
 use crate::dispatcher::setup::Setup;
+use crate::metrics::Metrics;
 
 impl Queue {
     /// Records the state of the queue from the reply of a poll or a pop. `leases`: the poll did
@@ -14,6 +15,7 @@ impl Queue {
     fn note(&mut self, reply: &PollReply, leases: bool, setup: &Setup) {
         if let Some(length) = reply.length {
             self.length = Some(length);
+            self.priority.note(self.index, length > 0);
         }
         note_trouble(self, reply, &setup.metrics);
         self.more = reply.more;
@@ -66,6 +68,21 @@ impl Queue {
                 Vec::new()
             }
         }
+    }
+
+    /// Records the end of a lane's work.
+    pub(crate) fn lane_replied(&mut self, failed: bool, reply: &PollReply, setup: &Setup) {
+        self.fetch.popped(!failed);
+        match failed {
+            true => self.mark_unsynced(),
+            false => self.note(reply, true, setup),
+        }
+    }
+
+    /// Counts elements that a script refused.
+    pub(crate) fn note_refused_elements(&mut self, refused: &[String], metrics: &Metrics) {
+        let reply = PollReply { refused: refused.to_vec(), ..PollReply::default() };
+        note_trouble(self, &reply, metrics);
     }
 
     /// Records the reply of a heartbeat.

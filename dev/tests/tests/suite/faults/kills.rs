@@ -40,6 +40,13 @@ impl Stage {
         Self { client, conn, folder: tempfile::tempdir().unwrap(), proxy, bench }
     }
 
+    /// One whose workers lease each request at once: their lanes stop at cancelled ids.
+    async fn without_lanes() -> Self {
+        let stage = Self::new().await;
+        stage.client.cancel_in("default", "01890000-0000-7000-8000-000000000000").await.unwrap();
+        stage
+    }
+
     /// A worker that kills itself at step `dies`, if that is given, at `url`. Returns once callers
     /// can see it.
     async fn worker_at(&self, url: String, dies: Option<&str>) -> Logged {

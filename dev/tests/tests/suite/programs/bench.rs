@@ -152,8 +152,8 @@ async fn scenarios_run_with_their_baselines() {
     assert_eq!((report.rows("F1").len(), report.rows("F2").len()), (4, 3));
     assert_eq!(report.rows("Redcall, capacity 64").len(), 3);
     for row in report.rows("Redcall") {
-        // Push, lease, answer and the commands around them; and every process has worked.
-        assert!((3.0..100.0).contains(&row[COMMANDS]), "{row:?}");
+        // At least push and answer; the rest is shared by batches. And every process has worked.
+        assert!((2.0..100.0).contains(&row[COMMANDS]), "{row:?}");
         assert!(row[CPU].iter().all(|us| (1.0..100_000.0).contains(us)), "{row:?}");
     }
     // Most commands are within scripts.

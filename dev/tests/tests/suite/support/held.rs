@@ -18,14 +18,19 @@ pub(crate) struct Held {
 }
 
 async fn held(held: State<Held>) {
-    held.started.add_permits(1);
-    held.ends.acquire().await.unwrap().forget();
+    held.run_in_handler().await;
 }
 
 impl Held {
     pub(crate) fn new() -> Self {
         let none = || Arc::new(Semaphore::new(0));
         Self { started: none(), ends: none() }
+    }
+
+    /// Runs until the test ends it: for other handlers.
+    pub(crate) async fn run_in_handler(&self) {
+        self.started.add_permits(1);
+        self.ends.acquire().await.unwrap().forget();
     }
 
     /// Puts the job in.

@@ -18,6 +18,7 @@ pub(crate) mod round;
 
 pub use lane::{
     Adopted, Adoption, Gate, LaneKeys, LaneOps, LanePoll, LanePop, LanePopped, LaneReply,
+    LaneWrite, Moved,
 };
 pub use outcome::{EndedCall, Outcome, Settlement, SideEffect, StateChange};
 pub use poll::{LeaseInfo, Leased, LimitRule, PollReply, QueuePoll, Record, Settled, WorkerKeys};

@@ -14,7 +14,7 @@ use redcall_common::status::StatusEnd;
 use redcall_common::time::millis;
 
 /// The outcome of one run of a request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outcome {
     /// The request's id, as it was leased.
     pub id: String,
@@ -35,7 +35,7 @@ pub struct Outcome {
 }
 
 /// A write of an outcome besides the end of its request; skipped if the lease is lost.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum SideEffect {
     /// The new state of a service instance.
     State(StateChange),
@@ -44,7 +44,7 @@ pub enum SideEffect {
 }
 
 /// A change of a service instance's state.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StateChange {
     /// The instance's key.
     pub instance: String,
@@ -60,7 +60,7 @@ pub struct StateChange {
 }
 
 /// The end of a call under an idempotency key, for the callers that join it or call later.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct EndedCall {
     /// The digest that names the call's record.
     pub digest: String,
@@ -71,7 +71,7 @@ pub struct EndedCall {
 }
 
 /// How the script settles a request whose lease it finds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Settlement {
     /// Push the final frame.
     Answer {
@@ -152,6 +152,30 @@ impl Outcome {
             call: None,
             side_effects: Vec::new(),
             spent: None,
+        }
+    }
+
+    /// Returns `true` if it is an answer or nothing, without side effects: a lane may settle it.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.spent.is_none() && self.plain_answer().is_some()
+    }
+
+    /// Returns the response key and frame of a plain outcome, if it has one; `None` if it is not
+    /// plain.
+    #[inline]
+    pub(crate) fn plain_answer(&self) -> Option<Option<(&ReplyTo, &str)>> {
+        match &self.settlement {
+            _ if self.call.is_some() || !self.side_effects.is_empty() => None,
+            Settlement::Answer { reply, frame } => Some(Some((reply, frame))),
+            Settlement::Done => Some(None),
+            Settlement::Refuse { .. }
+            | Settlement::DeadLetter { .. }
+            | Settlement::Back
+            | Settlement::Rerun { .. }
+            | Settlement::Retry { .. }
+            | Settlement::Deferred { .. }
+            | Settlement::Unknown { .. } => None,
         }
     }
 

@@ -4,13 +4,12 @@ use redis::{Cmd, Value};
 
 use crate::error::StoreError;
 use crate::ops::reply::{Whole, read};
-use crate::ops::worker::polls::outcome::{Outcome, Settlement};
+use crate::ops::worker::polls::outcome::Outcome;
 use crate::ops::worker::polls::poll::{
     HEAD_BYTES, LeasedRows, PollReply, QueuePoll, WorkerKeys, notes, settled,
 };
 use crate::script::{Reading, script};
 use redcall_common::limits::COMMAND_BYTES;
-use redcall_common::request::ReplyTo;
 
 script! {
     /// Settle and lease where no request is paused, cancelled, limited, parked or retried.
@@ -44,7 +43,7 @@ impl<'a> FrameRun<'a> {
     /// own arguments, and roughly those of a run that it begins, bytes; `None` if it is not plain.
     #[inline]
     pub(crate) fn add(runs: &mut Vec<Self>, outcome: &'a Outcome) -> Option<usize> {
-        let (ttl_ms, channel, frame) = match answer(outcome)? {
+        let (ttl_ms, channel, frame) = match outcome.plain_answer()? {
             Some((reply, frame)) => {
                 (reply.ttl_ms, reply.notify.as_deref().unwrap_or_default(), Some(frame))
             }
@@ -66,24 +65,9 @@ impl<'a> FrameRun<'a> {
     }
 
     /// Adds its arguments.
+    #[inline]
     pub(crate) fn add_to(self, call: &mut Cmd) {
         call.arg(self.ttl_ms).arg(self.channel).arg(self.count).arg(self.frames);
-    }
-}
-
-/// Returns the response key and frame of a plain outcome, if it has one; `None` if it is not plain.
-pub(crate) fn answer(outcome: &Outcome) -> Option<Option<(&ReplyTo, &str)>> {
-    match &outcome.settlement {
-        _ if outcome.call.is_some() || !outcome.side_effects.is_empty() => None,
-        Settlement::Answer { reply, frame } => Some(Some((reply, frame))),
-        Settlement::Done => Some(None),
-        Settlement::Refuse { .. }
-        | Settlement::DeadLetter { .. }
-        | Settlement::Back
-        | Settlement::Rerun { .. }
-        | Settlement::Retry { .. }
-        | Settlement::Deferred { .. }
-        | Settlement::Unknown { .. } => None,
     }
 }
 

@@ -7,18 +7,27 @@ use serde_json::json;
 
 use super::{MARK, Stage};
 
-#[tokio::test]
-async fn lost_fetch_reply_is_resynchronised_and_started() {
-    let mut stage = Stage::new().await;
+/// Loses the reply of `command` that brings the request.
+async fn loses_the_fetch_reply(mut stage: Stage, command: &'static str) {
     let worker = stage.cut_off().await;
-    let lost = stage.proxy.lose_reply(|exchange| {
-        exchange.request_contains("EVALSHA") && exchange.reply_contains(MARK)
+    let lost = stage.proxy.lose_reply(move |exchange| {
+        exchange.request_contains(command) && exchange.reply_contains(MARK)
     });
     let ticket = stage.submit("job", None).await;
     let watch = stage.watch(&ticket).await;
     lost.await;
     stage.is_answered_once(&ticket, watch, 1).await;
     assert_eq!(stage.effects(), [("ran 1".to_owned(), worker.pid())]);
+}
+
+#[tokio::test]
+async fn lost_reply_to_the_pop_of_a_lane_returns_the_request_and_starts_it() {
+    loses_the_fetch_reply(Stage::new().await, "BLMOVE").await;
+}
+
+#[tokio::test]
+async fn lost_fetch_reply_is_resynchronised_and_started() {
+    loses_the_fetch_reply(Stage::without_lanes().await, "EVALSHA").await;
 }
 
 #[tokio::test]

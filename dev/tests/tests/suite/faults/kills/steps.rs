@@ -15,12 +15,11 @@ async fn dies_at(step: &str) -> usize {
     stage.effects().len()
 }
 
-#[tokio::test]
-async fn killed_after_the_lease_before_its_reply_is_read() {
-    let mut stage = Stage::new().await;
+/// Kills a worker before it reads the reply of `command` that brings the request.
+async fn killed_before_the_fetch_reply(mut stage: Stage, command: &'static str) {
     let doomed = stage.cut_off().await;
-    let leased = stage.proxy.hold_reply(|exchange| {
-        exchange.request_contains("EVALSHA") && exchange.reply_contains(MARK)
+    let leased = stage.proxy.hold_reply(move |exchange| {
+        exchange.request_contains(command) && exchange.reply_contains(MARK)
     });
     let ticket = stage.submit("job", None).await;
     let watch = stage.watch(&ticket).await;
@@ -30,6 +29,16 @@ async fn killed_after_the_lease_before_its_reply_is_read() {
     let successor = stage.successor().await;
     stage.is_answered_once(&ticket, watch, 2).await;
     assert_eq!(stage.effects(), [("ran 2".to_owned(), successor.pid())]);
+}
+
+#[tokio::test]
+async fn killed_after_the_pop_of_a_lane_before_its_reply_is_read() {
+    killed_before_the_fetch_reply(Stage::new().await, "BLMOVE").await;
+}
+
+#[tokio::test]
+async fn killed_after_the_lease_before_its_reply_is_read() {
+    killed_before_the_fetch_reply(Stage::without_lanes().await, "EVALSHA").await;
 }
 
 #[tokio::test]

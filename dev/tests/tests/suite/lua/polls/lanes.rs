@@ -7,15 +7,13 @@ use redcall_common::keys::Keys;
 use redcall_store::inspect::Inspector;
 use redcall_store::{
     Adopted, Adoption, CancelRequest, Cancellation, Gate, LaneKeys, LaneOps as _, LanePoll,
-    LanePop, LaneReply, Outcome, PauseOps as _, Released, SendOps as _, Session as _, Settled,
-    Settlement, UpkeepOps as _,
+    LanePop, LanePopped, LaneReply, LaneWrite, Moved, Outcome, PauseOps as _, Released,
+    SendOps as _, Session as _, Settled, Settlement, UpkeepOps as _,
 };
-use redcall_testkit::eventually;
 use redis::AsyncCommands;
 
 use crate::lua::upkeep::registry::beat;
 use crate::lua::{LONG, Store, TIMEOUT, envelope, outcome};
-use crate::support::blocked;
 
 impl Store {
     /// An inbox of the worker `own`, which lives.
@@ -368,6 +366,20 @@ async fn requests_in_lane_inboxes_count_as_running() {
     assert!(matches!(&stuck[..], [one] if one.held == 2), "{stuck:?}");
 }
 
+/// Settles, if the poll has outcomes, pops, and reads both replies.
+async fn next(
+    pop: &mut LanePop,
+    poll: &LanePoll<'_>,
+    block: Duration,
+) -> (Vec<Settled>, LanePopped) {
+    pop.write(&LaneWrite { settlement: poll, pop: Some(block) }).await.unwrap();
+    let settled = match poll.outcomes {
+        [] => Vec::new(),
+        _ => pop.settled(poll).await.unwrap(),
+    };
+    (settled, pop.popped(poll.keys, block).await.unwrap())
+}
+
 #[tokio::test]
 async fn idle_lane_settles_pops_and_reads_the_gate_in_one_write() {
     let mut store = Store::new().await;
@@ -376,34 +388,42 @@ async fn idle_lane_settles_pops_and_reads_the_gate_in_one_write() {
     store.pop(&lane, &["x1"]).await;
     let outcomes = [store.answer("x1", "[1]")];
     let settlement = LanePoll { keys: &lane, outcomes: &outcomes, serial: 3, take: 0 };
-    let waits = tokio::spawn({
-        let (lane, outcome) = (lane.clone(), store.answer("x1", "[1]"));
-        async move {
-            let poll = LanePoll { keys: &lane, outcomes: &[outcome], serial: 3, take: 0 };
-            let popped = pop.next(&poll, LONG).await.unwrap();
-            (pop, popped)
-        }
-    });
-    let mut conn = store.conn.clone();
-    eventually("the pop to block", async || (blocked(&mut conn).await == 1).then_some(())).await;
+    pop.write(&LaneWrite { settlement: &settlement, pop: Some(LONG) }).await.unwrap();
+    assert_eq!(pop.settled(&settlement).await.unwrap(), [Settled::Yes]);
     assert_eq!(store.frames("x1").await, ["[1]"]);
     store.push_ids(&["x2", "x3"]).await;
-    let (mut pop, popped) = waits.await.unwrap();
-    assert_eq!((popped.settled.clone(), popped.length), (vec![Settled::Yes], 1));
-    assert_eq!(popped.popped.as_deref(), Some(envelope("x2").as_bytes()));
+    let popped = pop.popped(&lane, LONG).await.unwrap();
+    assert_eq!(popped.length, 1);
+    assert_eq!(popped.moved, Some(Moved::Request(envelope("x2").into_bytes())));
     assert_eq!(popped.gate(store.link.now_ms()), Gate::Open);
     assert_eq!(popped.gate(u64::MAX), Gate::Expired);
     // The first settlement was made: another one is refused, and its pop joins its request.
     store.link.set_paused(&store.keys, true, TIMEOUT).await.unwrap();
     store.pop(&lane, &["y"]).await;
-    let popped = pop.next(&settlement, LONG).await.unwrap();
-    assert_eq!(popped.settled, [Settled::Failed]);
+    let (settled, popped) = next(&mut pop, &settlement, LONG).await;
+    assert_eq!(settled, [Settled::Failed]);
     assert_eq!(popped.gate(store.link.now_ms()), Gate::Closed);
     let () = store.conn.zrem(store.keys.workers(), "own").await.unwrap();
     let none = LanePoll { outcomes: &[], ..settlement };
-    let popped = pop.next(&none, Duration::from_millis(10)).await.unwrap();
-    assert_eq!((popped.popped.as_deref(), popped.gate(0)), (None, Gate::Expired));
+    let (_, popped) = next(&mut pop, &none, Duration::from_millis(10)).await;
+    assert_eq!((popped.moved.clone(), popped.gate(0)), (None, Gate::Expired));
     assert_eq!(pop.poll(&none).await.unwrap().gate, None);
     let adoption = Adoption { keys: &lane, outcomes: &[], started: &[], serial: 4, again: false };
     assert_eq!(pop.adopt(&adoption).await.unwrap().back, 3);
+}
+
+#[tokio::test]
+async fn popped_request_over_the_limit_is_skipped_as_it_arrives() {
+    let mut store = Store::new().await;
+    let keys = store.worker("own").with_max_request(1000);
+    let lane = LaneKeys::new(keys, 0);
+    let mut pop = LanePop::new(store.connector.clone());
+    let () = store.conn.rpush(store.keys.queue(), "x".repeat(3 << 20)).await.unwrap();
+    store.push_ids(&["x1"]).await;
+    let none = LanePoll { keys: &lane, outcomes: &[], serial: 1, take: 0 };
+    let (_, popped) = next(&mut pop, &none, LONG).await;
+    assert_eq!((popped.moved, popped.length), (Some(Moved::TooLarge), 1));
+    // The replies behind it are read as before.
+    let (_, popped) = next(&mut pop, &none, LONG).await;
+    assert_eq!(popped.moved, Some(Moved::Request(envelope("x1").into_bytes())));
 }

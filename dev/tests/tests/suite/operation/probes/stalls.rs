@@ -55,6 +55,9 @@ async fn stalled_fetch_loop_of_one_queue_turns_readiness_red() {
 async fn pop_without_a_connection_turns_readiness_red_early() {
     let (served, proxy, bench) = proxied().await;
     served.becomes(200).await;
+    // It has a connection, which it will lose.
+    let mut conn = bench.redis.connection().await;
+    eventually("all queues to pop", async || (blocked(&mut conn).await == 3).then_some(())).await;
     let begun = Instant::now();
     proxy.refuse();
     let lost = proxy.lose_reply(|exchange| {

@@ -155,9 +155,10 @@ async fn thousand_monitors_share_connections_and_clean_up() {
     .await;
 }
 
+/// The number of connections of clients.
 async fn connections(conn: &mut redis::aio::MultiplexedConnection) -> usize {
     let list: String = redis::cmd("CLIENT").arg("LIST").query_async(conn).await.unwrap();
-    list.lines().count()
+    list.lines().filter(|line| line.contains(" name=redcall-client-")).count()
 }
 
 #[tokio::test]

@@ -10,7 +10,6 @@ use crate::ops::reply::{Whole, read};
 use crate::ops::worker::polls::lane::keys::{LaneKeys, results};
 use crate::ops::worker::polls::outcome::Outcome;
 use crate::ops::worker::polls::poll::{LeaseInfo, Leased, Settled, notes};
-use crate::ops::worker::polls::poll_fast::answer;
 use crate::script::{Reading, script};
 
 script! {
@@ -81,7 +80,7 @@ impl Adoption<'_> {
         call.arg(queue.base()).arg(self.keys.answers(self.serial)).arg(i32::from(self.again));
         call.arg(own.max_request).arg(self.outcomes.len()).arg(self.started.len());
         for outcome in self.outcomes {
-            let answer = answer(outcome).ok_or(StoreError::Unexpected("adopt"))?;
+            let answer = outcome.plain_answer().ok_or(StoreError::Unexpected("adopt"))?;
             let (frame, ttl_ms, channel) = match answer {
                 Some((reply, frame)) => {
                     (frame, reply.ttl_ms, reply.notify.as_deref().unwrap_or_default())

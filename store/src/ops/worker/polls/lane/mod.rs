@@ -25,7 +25,7 @@ pub(crate) mod settle;
 pub use adopt::{Adopted, Adoption};
 pub use keys::{Gate, LaneKeys, LanePoll};
 pub use poll::LaneReply;
-pub use pop::{LanePop, LanePopped};
+pub use pop::{LanePop, LanePopped, LaneWrite, Moved};
 
 /// The time after the end of a worker's lease for which heartbeats search for late pops of it:
 /// longer than a pop blocks. `heartbeat.lua` has the same.

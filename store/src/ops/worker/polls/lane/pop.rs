@@ -4,12 +4,14 @@
 //! served. The gate therefore reports on the queue, and about the worker's registration, after the
 //! pop.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::aio::ConnectionLike as _;
 use redis::{Cmd, Value, from_redis_value};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
-use crate::connection::{Blocking, Connector, Unblocker, Use};
+use crate::connection::{Connector, Direct, Element, GRACE, Peer, Unblocker};
 use crate::driver::OrStore;
 use crate::error::StoreError;
 use crate::ops::worker::polls::lane::adopt::{self, ADOPT, Adopted, Adoption};
@@ -19,30 +21,51 @@ use crate::ops::worker::polls::lane::settle::LANE_SETTLE;
 use crate::ops::worker::polls::poll::Settled;
 use crate::script::Script;
 
-/// Redis must not move anything for a connection that the worker has given up.
-const USE: Use = Use { scripts: &[&LANE_SETTLE, &LANE_POLL, &ADOPT], cuts: true };
+const SCRIPTS: [&LazyLock<Script>; 3] = [&LANE_SETTLE, &LANE_POLL, &ADOPT];
+/// The time limit of a script's reply.
+const REPLY: Duration = Duration::from_secs(5);
 
 /// A lane's own connection.
 #[derive(Debug)]
 pub struct LanePop {
-    blocking: Blocking,
+    connector: Connector,
+    conn: Option<(Direct, Peer)>,
+    unblocker: Unblocker,
+    /// Changes when another connection is lost after this one was opened.
+    losses: watch::Receiver<u64>,
+    /// The last pop as a command, with its inbox and time.
+    packed: Option<(u8, Duration, Vec<u8>)>,
+}
+
+/// The request that a pop moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    /// As its caller wrote it. It has not been checked.
+    Request(Vec<u8>),
+    /// It is over `limits.request`, and was not read: adoption dead-letters it.
+    TooLarge,
 }
 
 /// The result of a lane's pop.
 #[derive(Debug)]
 pub struct LanePopped {
-    /// The results of the settlement in front of it, one per outcome. After [`Settled::Failed`] the
-    /// popped request is in the same inbox as those that were not settled: it must not start, and
-    /// the inbox has to be adopted.
-    pub settled: Vec<Settled>,
-    /// The request that is in the inbox now, if one came. It has not been checked.
-    pub popped: Option<Vec<u8>>,
+    /// The request that is in the inbox now, if one came.
+    pub moved: Option<Moved>,
     /// `true` if the queue is paused or has more than plain requests.
     pub special: bool,
     /// When the worker's own lease ends, Redis time in ms; `None` if it is not registered.
     pub lease_ends_ms: Option<u64>,
     /// Length of the queue after the pop.
     pub length: usize,
+}
+
+/// The write of an idle lane.
+#[derive(Debug)]
+pub struct LaneWrite<'a> {
+    /// The outcomes to settle first, if there are any; [`LanePoll::take`] is ignored.
+    pub settlement: &'a LanePoll<'a>,
+    /// How long the pop behind it blocks; `None`: no pop follows.
+    pub pop: Option<Duration>,
 }
 
 impl LanePopped {
@@ -61,63 +84,126 @@ impl LanePop {
     /// Connects at the first use.
     #[must_use]
     pub fn new(connector: Connector) -> Self {
-        Self { blocking: Blocking::new(connector, USE) }
+        let losses = connector.losses();
+        Self { connector, conn: None, unblocker: Unblocker::default(), losses, packed: None }
     }
 
     /// Returns the handle with which [`crate::Session::unblock`] ends its wait.
     #[must_use]
     pub fn unblocker(&self) -> Unblocker {
-        self.blocking.unblocker()
+        self.unblocker.clone()
     }
 
-    /// Settles an inbox, if there are outcomes, then waits up to `block` for a request and moves it
-    /// there. Dropping the future closes the connection.
+    /// Returns `true` if the next write goes to the same connection as the last one.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.conn.is_some() && !self.losses.has_changed().unwrap_or(true)
+    }
+
+    /// Closes the connection. Redis may still run its commands: [`LanePop::renew`] ends that.
+    pub fn close(&mut self) {
+        self.conn = None;
+    }
+
+    /// Reconnects, and closes the previous connection at Redis.
     ///
     /// # Errors
     ///
-    /// After any error both inboxes have to be adopted, after [`LanePop::renew`]: the settlement
-    /// may have been made, and a request may have come.
-    pub async fn next(
+    /// If Redis cannot be reached or refuses.
+    pub async fn renew(&mut self) -> Result<(), StoreError> {
+        self.conn = None;
+        self.losses.mark_unchanged();
+        let (direct, peer, id) = self.connector.open_direct(self.unblocker.id(), &SCRIPTS).await?;
+        self.unblocker.set(id);
+        self.conn = Some((direct, peer));
+        Ok(())
+    }
+
+    /// Sends a write. Its replies are those of [`LanePop::settled`], if it settles, and
+    /// [`LanePop::popped`], if it pops. Connects if needed.
+    ///
+    /// # Errors
+    ///
+    /// After an error here, of both others, or if one of their futures is dropped, the settlement
+    /// may have been made, and a request may have come: both inboxes have to be adopted, behind the
+    /// end of this connection.
+    pub async fn write(&mut self, write: &LaneWrite<'_>) -> Result<(), StoreError> {
+        if !self.is_connected() {
+            self.renew().await?;
+        }
+        let settles = match write.settlement.outcomes {
+            [] => None,
+            _ => Some(LanePoll { take: 0, ..*write.settlement }.call()?.1),
+        };
+        let pop = write.pop.map(|block| self.packed(write.settlement.keys, block));
+        self.bounded(Instant::now() + REPLY, async |direct| {
+            settles.iter().for_each(|call| direct.add(call));
+            pop.iter().for_each(|pop| direct.add_packed(pop));
+            direct.write().await
+        })
+        .await
+    }
+
+    /// Returns the results of the settlement in the last write, one per outcome. After
+    /// [`Settled::Failed`] the inbox has to be adopted, and a request that is popped behind it must
+    /// not start.
+    ///
+    /// # Errors
+    ///
+    /// As [`LanePop::write`].
+    pub async fn settled(&mut self, settlement: &LanePoll<'_>) -> Result<Vec<Settled>, StoreError> {
+        let settlement = LanePoll { take: 0, ..*settlement };
+        let script: &Script = match settlement.settle_call() {
+            Some(_) => &LANE_SETTLE,
+            None => &LANE_POLL,
+        };
+        let value = self.bounded(Instant::now() + REPLY, Direct::reply).await?;
+        let value = value.extract_error().map_err(|error| script.failed(error))?;
+        Ok(settlement.read(script, value)?.settled)
+    }
+
+    /// Waits for the pop in the last write, which blocks for `block`.
+    ///
+    /// # Errors
+    ///
+    /// As [`LanePop::write`].
+    pub async fn popped(
         &mut self,
-        settlement: &LanePoll<'_>,
+        keys: &LaneKeys,
         block: Duration,
     ) -> Result<LanePopped, StoreError> {
-        let (mut conn, peer) = self.blocking.take().await?;
-        let settles = match settlement.outcomes {
-            [] => None,
-            _ => Some(LanePoll { take: 0, ..*settlement }),
-        };
-        let waiting = async {
-            let (mut pipe, keys) = (redis::pipe(), settlement.keys);
-            let call = settles.as_ref().map(LanePoll::call).transpose()?;
-            let script = call.map(|(script, call)| {
-                pipe.add_command(call);
-                script
-            });
-            add_pop(&mut pipe, keys, block);
-            let count = pipe.len();
-            let mut values = conn.req_packed_commands(&pipe, 0, count).await.or_store()?;
-            let pop = values.split_off(usize::from(script.is_some()));
-            let settled = match (script, settles.as_ref(), values.pop()) {
-                (Some(script), Some(poll), Some(value)) => {
-                    let value = value.extract_error().map_err(|error| script.failed(error))?;
-                    poll.read(script, value)?
-                }
-                _ => LaneReply::default(),
+        let max = keys.own.max_request;
+        self.bounded(Instant::now() + block + GRACE, async |direct| {
+            let moved = match direct.element(max).await? {
+                Element::Nil => None,
+                Element::Whole(raw) => Some(Moved::Request(raw)),
+                Element::TooLarge => Some(Moved::TooLarge),
             };
-            popped(settled.settled, pop)
-        };
-        let popped = self.blocking.wait(&peer, block, waiting).await?;
-        self.blocking.put_back((conn, peer));
-        Ok(popped)
+            let unexpected = |_| StoreError::Unexpected("BLMOVE");
+            let special: u64 = from_redis_value(reply(direct).await?).map_err(unexpected)?;
+            let ends: Option<f64> = from_redis_value(reply(direct).await?).map_err(unexpected)?;
+            let length: u64 = from_redis_value(reply(direct).await?).map_err(unexpected)?;
+            Ok(LanePopped {
+                moved,
+                special: special > 0,
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a time in ms"
+                )]
+                lease_ends_ms: ends.map(|ends| ends as u64),
+                length: usize::try_from(length).unwrap_or(usize::MAX),
+            })
+        })
+        .await
     }
 
     /// Settles an inbox, and fills it again, as [`LaneOps::lane_poll`](crate::LaneOps), on this
-    /// connection: after its earlier commands. Dropping the future closes the connection.
+    /// connection: after its earlier commands.
     ///
     /// # Errors
     ///
-    /// After any error both inboxes have to be adopted, after [`LanePop::renew`].
+    /// As [`LanePop::write`].
     pub async fn poll(&mut self, poll: &LanePoll<'_>) -> Result<LaneReply, StoreError> {
         let (script, call) = poll.call()?;
         let value = self.run(script, &call).await?;
@@ -137,50 +223,71 @@ impl LanePop {
     }
 
     async fn run(&mut self, script: &Script, call: &Cmd) -> Result<Value, StoreError> {
-        let (mut conn, peer) = self.blocking.take().await?;
-        let running = script.run(&mut conn, call);
-        let value = self.blocking.wait(&peer, Duration::ZERO, running).await;
-        // An error of Redis does no harm to the connection.
-        if value.as_ref().err().is_none_or(|error| !error.may_have_happened()) {
-            self.blocking.put_back((conn, peer));
+        if !self.is_connected() {
+            self.renew().await?;
         }
-        value
+        let value = self
+            .bounded(Instant::now() + REPLY, async |direct| {
+                direct.add(call);
+                direct.write().await?;
+                direct.reply().await
+            })
+            .await?;
+        value.extract_error().map_err(|error| script.failed(error))
     }
 
-    /// Reconnects, and closes the previous connection at Redis.
-    ///
-    /// # Errors
-    ///
-    /// If Redis cannot be reached or refuses.
-    pub async fn renew(&mut self) -> Result<(), StoreError> {
-        self.blocking.renew().await
+    /// Uses the connection up to a time. Any error closes it, except an error of Redis in a value.
+    async fn bounded<T>(
+        &mut self,
+        end: Instant,
+        using: impl AsyncFnOnce(&mut Direct) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // Taken out: a future that is dropped closes it.
+        let silent = || self.connector.unreachable(None);
+        let (mut direct, peer) = self.conn.take().ok_or_else(silent)?;
+        let mut losses = self.losses.clone();
+        let used = tokio::select! {
+            biased;
+            used = timeout_at(end, using(&mut direct)) => used.map_err(|_| silent())?,
+            // The old primary receives no more writes.
+            () = self.connector.moved(&peer) => Err(silent()),
+            // A blocked connection cannot be checked.
+            _ = losses.changed() => Err(silent()),
+        };
+        if used.is_ok() {
+            self.conn = Some((direct, peer));
+        }
+        used
+    }
+
+    /// Returns the encoded pop with the gate behind it.
+    fn packed(&mut self, keys: &LaneKeys, block: Duration) -> Vec<u8> {
+        match &self.packed {
+            Some((number, time, packed)) if (*number, *time) == (keys.number, block) => {
+                packed.clone()
+            }
+            _ => {
+                let packed = pop_and_gate(keys, block);
+                self.packed = Some((keys.number, block, packed.clone()));
+                packed
+            }
+        }
     }
 }
 
-/// Adds the pop and the gate after it.
-fn add_pop(pipe: &mut redis::Pipeline, keys: &LaneKeys, block: Duration) {
+async fn reply(direct: &mut Direct) -> Result<Value, StoreError> {
+    direct.reply().await?.extract_error().or_store()
+}
+
+/// Encodes the pop and the gate after it.
+fn pop_and_gate(keys: &LaneKeys, block: Duration) -> Vec<u8> {
     let queue = &keys.own.queue;
+    let mut pipe = redis::pipe();
     pipe.cmd("BLMOVE").arg(&keys.own.list).arg(&keys.inbox).arg("LEFT").arg("RIGHT");
     pipe.arg(block.as_secs_f64());
     pipe.cmd("EXISTS").arg(queue.paused()).arg(queue.attempts()).arg(queue.cancelled());
     pipe.arg(queue.permits()).arg(queue.limited_names()).arg(queue.parked_names());
     pipe.cmd("ZSCORE").arg(queue.workers()).arg(&keys.own.worker);
     pipe.cmd("LLEN").arg(queue.queue());
-}
-
-/// Reads the replies to them.
-fn popped(settled: Vec<Settled>, values: Vec<Value>) -> Result<LanePopped, StoreError> {
-    let values: Result<Vec<Value>, _> = values.into_iter().map(Value::extract_error).collect();
-    let values = Value::Array(values.or_store()?);
-    let unexpected = |_| StoreError::Unexpected("BLMOVE");
-    type Raw = (Option<Vec<u8>>, u64, Option<f64>, u64);
-    let (popped, special, ends, length): Raw = from_redis_value(values).map_err(unexpected)?;
-    Ok(LanePopped {
-        settled,
-        popped,
-        special: special > 0,
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time in ms")]
-        lease_ends_ms: ends.map(|ends| ends as u64),
-        length: usize::try_from(length).unwrap_or(usize::MAX),
-    })
+    pipe.get_packed_pipeline()
 }

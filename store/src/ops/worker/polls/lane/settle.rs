@@ -6,7 +6,6 @@ use crate::error::StoreError;
 use crate::ops::reply::read;
 use crate::ops::worker::polls::lane::keys::{LanePoll, results};
 use crate::ops::worker::polls::poll::Settled;
-use crate::ops::worker::polls::poll_fast::answer;
 use crate::script::{Reading, script};
 
 script! {
@@ -25,7 +24,7 @@ impl LanePoll<'_> {
             return None;
         }
         let answers = self.keys.answers(self.serial);
-        Some(match answer(outcome)? {
+        Some(match outcome.plain_answer()? {
             Some((reply, frame)) => {
                 let keys = [&self.keys.inbox, &self.keys.record, &reply.response_key];
                 let mut call = LANE_SETTLE.call(&keys);
