@@ -9,7 +9,7 @@ use redcall_tests::{Bench, LEASE, binary};
 use serde_json::json;
 
 use super::{Served, address_of, try_get};
-use crate::support::{Logged, SOON, unused_address};
+use crate::support::{Logged, SOON, blocked, unused_address};
 
 /// A worker behind a proxy.
 async fn proxied() -> (Served, FaultProxy, Bench) {
