@@ -61,7 +61,8 @@ impl Attackers {
             Attack::Stop { step, lasts } => self.stop(number, step, lasts).await,
             Attack::Restart { away } => self.restart(away).await?,
             Attack::Cut { whose } => {
-                self.note(AttackEvent::Cut { whose });
+                let young = self.stage.young().await;
+                self.note(AttackEvent::Cut { whose, young });
                 self.stage.cut(whose).await;
                 self.progress.send_modify(|progress| progress.cuts += 1);
             }
@@ -88,7 +89,8 @@ impl Attackers {
         };
         let (at, pid) = (now_us(), worker.pid);
         worker.kill().await;
-        self.log.write(&AttackLine { at, what: AttackEvent::Kill { pid, job, run, step } });
+        let place = self.stage.place_of(&job).await;
+        self.log.write(&AttackLine { at, what: AttackEvent::Kill { pid, job, run, step, place } });
         self.progress.send_modify(|progress| progress.kills += 1);
         *worker = self.pool.worker_handle().map_err(ChaosError::Worker)?;
         if worker.full_log {
@@ -99,9 +101,10 @@ impl Attackers {
 
     async fn stop(&self, number: usize, step: Step, lasts: Duration) {
         let Some((mut worker, Held { job, run })) = self.victim(number, step).await else { return };
-        let pid = worker.pid;
-        self.note(AttackEvent::Stop { pid, job, run, step });
+        let (at, pid) = (now_us(), worker.pid);
         worker.signal(Signal::STOP);
+        let place = self.stage.place_of(&job).await;
+        self.log.write(&AttackLine { at, what: AttackEvent::Stop { pid, job, run, step, place } });
         sleep(lasts).await;
         // The time is read when the process continues: held jobs continue at once, before the
         // worker can learn that its lease is lost.
@@ -158,8 +161,8 @@ impl Attackers {
         lasts: Duration,
     ) {
         self.note(AttackEvent::Spell { what: fault, whose });
-        self.stage.spell(whose, number as u64, odds, lasts).await;
-        self.note(AttackEvent::SpellOver);
+        let of_lanes = self.stage.spell(whose, number as u64, odds, lasts).await;
+        self.note(AttackEvent::SpellOver { what: fault, of_lanes });
         self.progress.send_modify(|progress| progress.spells += 1);
     }
 

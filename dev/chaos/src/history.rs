@@ -15,10 +15,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Step {
+    /// At the begin of its handler, which blocks its thread: a job of a lane has no lease yet.
+    Young,
     /// Inside its handler, before its effect.
     In,
     /// After its handler's effect, before its settlement.
     After,
+}
+
+/// The place of a request at Redis when its worker is struck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Place {
+    /// Alone in a lane inbox.
+    Young,
+    /// In a lane inbox, with others.
+    Batch,
+    /// It has a lease.
+    Leased,
+    /// None of these, or Redis was away.
+    Elsewhere,
 }
 
 /// The connections that an attack affects.
@@ -43,6 +59,8 @@ pub(crate) enum ReplyFault {
 pub(crate) enum Kind {
     /// Called and waited for.
     Waited,
+    /// Called with others and waited for, by jobs that end at once: they run in lanes.
+    Quick,
     /// Fire and forget.
     Forgotten,
     /// Followed, frame by frame.
@@ -137,41 +155,23 @@ pub(crate) struct AttackLine {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum AttackEvent {
     /// The worker that runs `job` is dead.
-    Kill {
-        pid: u32,
-        job: String,
-        run: String,
-        step: Step,
-    },
+    Kill { pid: u32, job: String, run: String, step: Step, place: Place },
     /// The worker that runs `job` is stopped.
-    Stop {
-        pid: u32,
-        job: String,
-        run: String,
-        step: Step,
-    },
+    Stop { pid: u32, job: String, run: String, step: Step, place: Place },
     /// It continues.
-    Continue {
-        pid: u32,
-    },
+    Continue { pid: u32 },
     /// Redis is dead.
     RedisGone,
     /// Redis is back.
     RedisBack,
-    Cut {
-        whose: Affected,
-    },
+    /// Connections break, while this many requests are in lane inboxes.
+    Cut { whose: Affected, young: u64 },
     /// Replies come late, or get lost.
-    Spell {
-        what: ReplyFault,
-        whose: Affected,
-    },
-    /// They do not any more.
-    SpellOver,
+    Spell { what: ReplyFault, whose: Affected },
+    /// They do not any more. Of the replies to lanes, this many were late or lost.
+    SpellOver { what: ReplyFault, of_lanes: u64 },
     /// A worker was started whose log goes to a full device.
-    FullLog {
-        pid: u32,
-    },
+    FullLog { pid: u32 },
     /// The workers' logs are not read.
     LogsUnread,
     /// They are read again.
@@ -181,15 +181,11 @@ pub(crate) enum AttackEvent {
     /// It takes them again.
     DiskFree,
     /// Callers and workers lack this right.
-    RightTaken {
-        right: String,
-    },
+    RightTaken { right: String },
     /// They have it again.
     RightGiven,
     /// Redis's clock differs from the machine's by this time.
-    ClockStepped {
-        ms: i64,
-    },
+    ClockStepped { ms: i64 },
     /// It is right again.
     ClockBack,
     /// No job was held in time, so no worker was attacked.

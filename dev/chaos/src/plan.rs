@@ -117,12 +117,21 @@ pub(crate) fn draw(options: &Options) -> Vec<Planned> {
             plan.push(Planned { at: when, attack: attack(at, rng) });
         }
     };
-    // Every fourth, so that a quarter of any number of them strikes there.
-    let step = |at: u32| if at % 4 == 3 { Step::After } else { Step::In };
+    // By turns, so that a quarter of any number of them strikes before the settlement, and a
+    // quarter in a lane.
+    let step = |at: u32| match at % 4 {
+        1 => Step::Young,
+        3 => Step::After,
+        _ => Step::In,
+    };
     spread(counts.kills, &mut rng, &|at, _| Attack::Kill { step: step(at) });
     spread(counts.stops, &mut rng, &|at, rng| Attack::Stop {
         // Reversed: a job that had its effect may be settled twice.
-        step: if at % 4 == 3 { Step::In } else { Step::After },
+        step: match step(at) {
+            Step::Young => Step::Young,
+            Step::In => Step::After,
+            Step::After => Step::In,
+        },
         lasts: options.lease.mul_f64(1.5 + rng.f64()),
     });
     spread(counts.restarts, &mut rng, &|_, rng| Attack::Restart {
@@ -188,6 +197,7 @@ mod tests {
         let count = |is: fn(&Attack) -> bool| plan.iter().filter(|it| is(&it.attack)).count();
         assert_eq!(count(|attack| matches!(attack, Attack::Kill { .. })), 60);
         assert_eq!(count(|attack| matches!(attack, Attack::Kill { step: Step::After })), 15);
+        assert_eq!(count(|attack| matches!(attack, Attack::Kill { step: Step::Young })), 15);
         assert_eq!(count(|attack| matches!(attack, Attack::Stop { .. })), 15);
         assert_eq!(count(|attack| matches!(attack, Attack::Restart { .. })), 10);
         assert_eq!(count(|attack| matches!(attack, Attack::Cut { .. })), 20);

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use crate::error::ChaosError;
-use crate::history::Affected;
+use crate::history::{Affected, Place};
 use crate::work::QUEUES;
 
 /// How many requests are pushed at a time, each worth a line of a worker's log.
@@ -26,6 +26,28 @@ const LOGGED: u32 = 20;
 /// How long a save may take to fail.
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(5);
 const CHECK_PAUSE: Duration = Duration::from_millis(5);
+
+/// Returns where the request is that contains ARGV 1.
+const PLACE_OF: &str = "
+for _, key in ipairs(redis.call('KEYS', '*:inbox:*:[01]')) do
+  local raws = redis.call('LRANGE', key, 0, -1)
+  for _, raw in ipairs(raws) do
+    if string.find(raw, ARGV[1], 1, true) then return #raws > 1 and 'batch' or 'young' end
+  end
+end
+for _, key in ipairs(redis.call('KEYS', '*:leases:*')) do
+  for _, raw in ipairs(redis.call('HVALS', key)) do
+    if string.find(raw, ARGV[1], 1, true) then return 'leased' end
+  end
+end
+return 'elsewhere'";
+/// Returns the number of requests in lane inboxes.
+const YOUNG: &str = "
+local young = 0
+for _, key in ipairs(redis.call('KEYS', '*:inbox:*:[01]')) do
+  young = young + redis.call('LLEN', key)
+end
+return young";
 
 /// Where a run takes place.
 pub(crate) struct Stage {
@@ -60,6 +82,11 @@ impl Stage {
         let (socket, dump) = (redis.dir().join("r.sock"), redis.dir().join("dump.rdb"));
         let road = || FaultProxy::start_at(socket.clone(), RedisSettings::default());
         let (callers, workers) = (road(), road());
+        // Each command of a lane names one of its two inboxes.
+        workers.count_met(|exchange| {
+            exchange.request_contains(":inbox:")
+                && (exchange.request_contains(":0\r\n") || exchange.request_contains(":1\r\n"))
+        });
         let (redis, spell) = (Mutex::new(redis), Mutex::default());
         Ok(Self { callers, workers, redis, socket, clock, dump, spell })
     }
@@ -80,9 +107,34 @@ impl Stage {
         }
     }
 
-    /// Delays or drops replies at random.
-    pub(crate) async fn spell(&self, whose: Affected, seed: u64, odds: Odds, lasts: Duration) {
+    /// Returns where the request of a job is, read past every fault.
+    pub(crate) async fn place_of(&self, job: &str) -> Place {
+        let place = self.order(&["EVAL", PLACE_OF, "0", &format!("\"job\":\"{job}\"")]).await;
+        match place.as_deref() {
+            Ok("young") => Place::Young,
+            Ok("batch") => Place::Batch,
+            Ok("leased") => Place::Leased,
+            _ => Place::Elsewhere,
+        }
+    }
+
+    /// Returns how many requests are in lane inboxes.
+    pub(crate) async fn young(&self) -> u64 {
+        let young = self.order(&["EVAL", YOUNG, "0"]).await;
+        young.ok().and_then(|young| young.parse().ok()).unwrap_or(0)
+    }
+
+    /// Delays or drops replies at random. Returns how many replies to the workers' lanes it met.
+    pub(crate) async fn spell(
+        &self,
+        whose: Affected,
+        seed: u64,
+        odds: Odds,
+        lasts: Duration,
+    ) -> u64 {
         let _alone = self.spell.lock().await;
+        let met = || self.workers.met();
+        let before = met();
         for road in self.roads(whose) {
             road.misbehave(seed, odds);
         }
@@ -90,6 +142,7 @@ impl Stage {
         for road in self.roads(whose) {
             road.pass();
         }
+        met() - before
     }
 
     /// Makes a save fail, so that the server refuses writes: a folder takes the place of its file.

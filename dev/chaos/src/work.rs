@@ -1,8 +1,7 @@
 //! A worker process of a run: its handlers, which log their events, and the gates at which the run
 //! holds a handler to attack there.
 //!
-//! Protocol on standard input and output, one line each: `hold <order> in` or `hold <order> after`
-//! holds the next job that reaches this step, and the process reports `held <order> <job> <run>`;
+//! Protocol on standard input and output, one line each: `hold <order> young`, `in` or `after` holds the next job that reaches this step, and the process reports `held <order> <job> <run>`;
 //! `go` releases it and withdraws an order that has held no job yet. The process ends when its
 //! input ends.
 
@@ -33,6 +32,8 @@ const RETRIES: u32 = 20;
 const RESTART_PAUSE: Duration = Duration::from_millis(50);
 /// The queues, most urgent first.
 pub(crate) const QUEUES: [&str; 2] = ["high", "default"];
+/// The last one: of jobs that end at once, so that its lanes never rest.
+pub(crate) const QUICK: &str = "quick";
 
 /// The configuration of a worker process.
 #[derive(Debug, Clone)]
@@ -58,7 +59,7 @@ impl Post {
 pub(crate) struct Task {
     /// The caller's name for it.
     pub(crate) job: String,
-    /// How long it takes.
+    /// How long it takes; 0: it ends at once.
     pub(crate) ms: u64,
     /// How many attempts fail.
     pub(crate) fails: u32,
@@ -109,7 +110,7 @@ fn settings(post: &Post) -> Settings {
     settings.redis.url_named = true;
     settings.redis.skip_safety_warning = true;
     settings.worker.lease = post.lease;
-    settings.worker.queues = QUEUES.map(str::to_owned).to_vec();
+    settings.worker.queues = QUEUES.into_iter().chain([QUICK]).map(str::to_owned).collect();
     settings.log.level = "info".to_owned();
     for name in NAMES {
         let mut job = JobSettings::new(HandlerSettings::Compiled("work".to_owned()));
@@ -153,6 +154,13 @@ impl Run {
         self.context.gates.reach(step, &self.job, &self.run).await;
     }
 
+    /// The same, and blocks the thread.
+    fn block_at(&self, step: Step) {
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(self.reach(step));
+        });
+    }
+
     fn answer(&self) -> Answer {
         Answer { job: self.job.clone(), run: self.run.clone() }
     }
@@ -172,12 +180,18 @@ async fn work(
         attempt: request.attempt(),
     };
     run.note(RunEvent::Started);
-    run.reach(Step::In).await;
+    if task.ms == 0 {
+        run.block_at(Step::Young);
+    } else {
+        run.reach(Step::In).await;
+    }
     for frame in 1..=task.frames {
         // Lost if Redis is down: the job continues.
         let _ = request.progress(&(100 * frame / (task.frames + 1))).await;
     }
-    tokio::time::sleep(Duration::from_millis(task.ms)).await;
+    if task.ms > 0 {
+        tokio::time::sleep(Duration::from_millis(task.ms)).await;
+    }
     if request.attempt() <= task.fails {
         run.note(RunEvent::Fails);
         return Err(HandlerError::new("as requested"));
@@ -202,9 +216,7 @@ impl IntoAnswer for Leaving {
     fn into_answer(self) -> Result<Box<RawValue>, HandlerError> {
         if !self.answered {
             // A future blocked here cannot be dropped any more: it settles, or the process dies.
-            tokio::task::block_in_place(|| {
-                tokio::runtime::Handle::current().block_on(self.run.reach(Step::After));
-            });
+            self.run.block_at(Step::After);
         }
         Json(self.run.answer()).into_answer()
     }
@@ -247,6 +259,7 @@ fn obey(gates: &Gates) {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split(' ').collect();
         let wanted = match words.as_slice() {
+            ["hold", order, "young"] => Some(((*order).to_owned(), Step::Young)),
             ["hold", order, "in"] => Some(((*order).to_owned(), Step::In)),
             ["hold", order, "after"] => Some(((*order).to_owned(), Step::After)),
             _ => None,

@@ -185,6 +185,7 @@ impl WorkerHandle {
     pub(crate) async fn hold(&mut self, step: Step) -> Option<Held> {
         self.holds += 1;
         let place = match step {
+            Step::Young => "young",
             Step::In => "in",
             Step::After => "after",
         };

@@ -145,6 +145,17 @@ impl FaultProxy {
         self.faults.throw(Some(Dice::new(seed, odds)));
     }
 
+    /// Counts the replies that are late or lost by [`Self::misbehave`], and that `counts` accepts.
+    pub fn count_met(&self, counts: fn(&Exchange<'_>) -> bool) {
+        self.faults.count_met(counts);
+    }
+
+    /// Returns the number of replies that [`Self::count_met`] has counted.
+    #[must_use]
+    pub fn met(&self) -> u64 {
+        self.faults.met()
+    }
+
     /// Silences the present connections, as a network without routes does: no byte passes, and
     /// neither side receives an end, until [`Self::cut`]. New connections are whole.
     pub fn silence(&self) {

@@ -1,6 +1,6 @@
 //! The jobs of `serves`: rq workers run them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -11,8 +11,9 @@ use redcall_store::rq::{NewJob, RqAnswer, RqJobs};
 use redcall_store::{Connector, StoreError};
 use serde_json::value::RawValue;
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use super::answer;
@@ -26,15 +27,13 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// error.
 const SLACK: Duration = Duration::from_millis(100);
 
-/// The jobs that are being removed. Written by the end of each job, awaited at the end of the door.
-type Removals = Arc<Mutex<JoinSet<()>>>;
-
 /// The rq workers of a door.
 struct RqWorkers {
     door: Arc<Door>,
     settings: Arc<RqSettings>,
     jobs: Arc<RqJobs>,
-    removals: Removals,
+    /// The jobs at rq's Redis, up to their removal: the end of the door waits for it.
+    sent: TaskTracker,
 }
 
 /// Runs the jobs of `serves` until the door drains.
@@ -45,17 +44,17 @@ pub(super) async fn run(
 ) -> Result<(), DoorError> {
     let attempt = || RqJobs::open(connector.clone());
     let Some(jobs) = super::open(door, attempt).await? else { return Ok(()) };
-    let removals = Removals::default();
+    let sent = TaskTracker::new();
     let workers = RqWorkers {
         door: door.clone(),
         settings: settings.clone(),
         jobs: Arc::new(jobs),
-        removals: removals.clone(),
+        sent: sent.clone(),
     };
     let ended = door.run_jobs(Arc::new(workers), std::future::pending()).await;
-    let mut removals = std::mem::take(&mut *locked(&removals));
-    let removing = async { while removals.join_next().await.is_some() {} };
-    if timeout(TIMEOUT, removing).await.is_err() {
+    sent.close();
+    // The worker aborts the jobs that still run: the runtime drops them soon, and they are removed.
+    if timeout(TIMEOUT, sent.wait()).await.is_err() {
         tracing::debug!(gateway = door.name(), "jobs at rq's Redis are left to their TTL");
     }
     ended
@@ -64,7 +63,7 @@ pub(super) async fn run(
 impl Peer for RqWorkers {
     fn run(&self, job: ForeignJob) -> BoxFuture<'static, Result<Box<RawValue>, Failure>> {
         let (settings, jobs) = (self.settings.clone(), self.jobs.clone());
-        let (message, removals) = (self.door.settings().message, self.removals.clone());
+        let (message, tracked) = (self.door.settings().message, self.sent.clone());
         async move {
             let left = job.left();
             let deadline = Instant::now() + left;
@@ -79,7 +78,8 @@ impl Peer for RqWorkers {
             // Before the job exists: a caller that is gone at any time from here withdraws it.
             let sent_job =
                 SentJob { jobs: jobs.clone(), ids, queue: settings.to.clone(), timeout: left };
-            let mut sent = Sent { job: sent_job, was_answered: false, removals };
+            let (was_answered, tracked) = (false, tracked.token());
+            let mut sent = Sent { job: sent_job, was_answered, tracked };
             let (new, fields) = (sent.job.new_job(), fields.of(&settings.to));
             let limit = left.saturating_sub(SLACK).max(left / 2);
             jobs.enqueue(&new, &fields, limit).await.map_err(unavailable)?;
@@ -100,7 +100,7 @@ impl Peer for RqWorkers {
 struct Sent {
     job: SentJob,
     was_answered: bool,
-    removals: Removals,
+    tracked: TaskTrackerToken,
 }
 
 #[derive(Clone)]
@@ -140,15 +140,8 @@ impl Drop for Sent {
                 tracing::debug!(job = job.ids.job, %error, "a job of rq was not removed");
             }
         };
-        let mut removals = locked(&self.removals);
-        while removals.try_join_next().is_some() {}
-        removals.spawn_on(remove, &runtime);
+        self.tracked.task_tracker().spawn_on(remove, &runtime);
     }
-}
-
-fn locked(removals: &Removals) -> MutexGuard<'_, JoinSet<()>> {
-    // Each change is one task: valid even if a thread panicked in between.
-    removals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read(answer: RqAnswer) -> Result<Box<RawValue>, Failure> {

@@ -23,6 +23,7 @@ impl Dispatcher {
             Event::Active => queue.lane().watch(),
             Event::Ended(end) => queue.lane_ended(*end, setup),
             Event::Adopted(adopted) => jobs.adopt(index, *adopted, setup, queue),
+            Event::Unread => queue.lane().unread(&setup.shared.link),
             Event::Ready => queue.lane().recovered(),
         }
     }

@@ -30,6 +30,8 @@ pub(crate) enum Event {
     Ended(Box<End>),
     /// Its inbox is empty. The lane is at rest.
     Adopted(Box<Adopted>),
+    /// Redis has moved requests to its inbox that its task has not read.
+    Unread,
     /// A task that was stuck runs again: the lane may be armed.
     Ready,
 }

@@ -41,7 +41,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redcall_store::{
-    Connection, Connector, LaneKeys, LanePop, Session as _, StoreError, Unblocker, WorkerKeys,
+    Connection, Connector, LaneKeys, LaneOps as _, LanePop, Session as _, StoreError, Unblocker,
+    WorkerKeys,
 };
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -122,6 +123,12 @@ impl Lane {
         let _ = self.arm.try_send(Arm { block, mapping: mapping.clone() });
     }
 
+    /// Records that a heartbeat has renewed the worker's lease on the queue. It ends at
+    /// `lease_ends_ms`, Redis time.
+    pub(crate) fn renewed(&self, lease_ends_ms: u64) {
+        self.shared.renewed(lease_ends_ms);
+    }
+
     /// Has it come to rest soon.
     pub(crate) fn recall(&self, link: &Arc<Connection>) {
         self.shared.recall();
@@ -182,12 +189,36 @@ impl Lane {
             return;
         }
         if self.watch.silent >= SILENT_MAX {
-            self.seize(link);
+            match self.shared.has_jobs() {
+                true => self.seize(link),
+                // It may only wait for its turn on a slow machine.
+                false => self.look(link),
+            }
         } else if is_alive && !is_busy && self.shared.stop_watch(runs) {
             // Nothing that could block it runs.
             self.watch.is_on = false;
         } else {
             self.shared.wake().notify_one();
+        }
+    }
+
+    /// Reads whether requests wait in the inbox of a task that does not respond: then
+    /// [`Event::Unread`] follows.
+    fn look(&self, link: &Arc<Connection>) {
+        let (link, events, queue) = (link.clone(), self.events.clone(), self.queue);
+        let keys = self.keys.clone();
+        tokio::spawn(async move {
+            if link.young(&keys, REDIS_TIMEOUT).await.is_ok_and(|young| young > 0) {
+                let _ = events.send((queue, Event::Unread));
+            }
+        });
+    }
+
+    /// Takes over an inbox with requests, if the task still does not respond.
+    pub(crate) fn unread(&mut self, link: &Arc<Connection>) {
+        let still = self.shared.signs() == self.watch.seen;
+        if still && self.watch.silent >= SILENT_MAX && !self.is_stuck {
+            self.seize(link);
         }
     }
 

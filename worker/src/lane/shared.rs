@@ -21,6 +21,8 @@ pub(super) struct Shared {
     signs: AtomicU64,
     /// Number of jobs that were started.
     runs: AtomicU64,
+    /// When the worker's lease on the queue ends, Redis time in ms.
+    lease_ends_ms: AtomicU64,
     is_recalled: AtomicBool,
     /// `true` while the dispatcher watches the task.
     is_watched: AtomicBool,
@@ -109,6 +111,7 @@ impl Shared {
             wake: Arc::new(Notify::new()),
             signs: AtomicU64::new(0),
             runs: AtomicU64::new(0),
+            lease_ends_ms: AtomicU64::new(0),
             is_recalled: AtomicBool::new(false),
             is_watched: AtomicBool::new(false),
             has_settled: AtomicBool::new(false),
@@ -159,6 +162,12 @@ impl Shared {
         self.has_settled.swap(false, Ordering::AcqRel)
     }
 
+    /// Returns `true` if jobs were started and are not settled yet.
+    pub(super) fn has_jobs(&self) -> bool {
+        let state = self.state();
+        !state.started.is_empty() || state.settling.is_some()
+    }
+
     /// Takes the inbox from an armed task; `None`: it is at rest, and its inbox empty.
     pub(super) fn seize(&self) -> Option<HandedOver> {
         let mut state = self.state();
@@ -169,6 +178,11 @@ impl Shared {
         Some(state.hand_over(true))
     }
 
+    /// Records that a heartbeat has renewed the worker's lease on the queue.
+    pub(super) fn renewed(&self, lease_ends_ms: u64) {
+        self.lease_ends_ms.store(lease_ends_ms, Ordering::Release);
+    }
+
     // By the task --------------------------------------------------------------------------------
 
     pub(super) fn generation(&self) -> u64 {
@@ -177,6 +191,10 @@ impl Shared {
 
     pub(super) fn sign(&self) {
         self.signs.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn lease_ends_ms(&self) -> u64 {
+        self.lease_ends_ms.load(Ordering::Acquire)
     }
 
     pub(super) fn is_recalled(&self) -> bool {

@@ -255,7 +255,10 @@ impl Task {
 
     /// Reads the gate behind a pop, and takes the capacity of its request.
     fn read(&mut self, popped: LanePopped) -> Brought {
-        let (gate, length) = (popped.gate(self.parts.job.link.now_ms()), popped.length);
+        let alive = self.shared.lease_ends_ms() > self.parts.job.link.now_ms();
+        let gate = popped.gate(alive);
+        // Their number is not known.
+        let length = if popped.waits { BATCH_MAX } else { 0 };
         let is_held = popped.moved.is_some();
         let (raws, blocked) = match (gate, popped.moved) {
             (_, None) => (Vec::new(), Some(Why::Idle)),

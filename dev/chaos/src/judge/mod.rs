@@ -22,7 +22,7 @@ pub(crate) use judgement::Judgement;
 use recovery::Recoveries;
 
 use crate::history::{
-    AttackEvent, AttackLine, CallLine, EffectLine, Files, Lines, ReplyFault, Step,
+    AttackEvent, AttackLine, CallLine, EffectLine, Files, Lines, Place, ReplyFault, Step,
 };
 
 /// Reads a history as it is written.
@@ -102,8 +102,9 @@ impl Judge {
         }
         recoveries.judge(&self.cases, &mut judgement);
         for AttackLine { what, .. } in &self.struck {
-            if let Some(name) = name(what) {
-                *judgement.struck.entry(name).or_default() += 1;
+            let names = name(what).map(|name| (name, 1)).into_iter().chain(hits(what));
+            for (name, count) in names.filter(|(_, count)| *count > 0) {
+                *judgement.struck.entry(name).or_default() += count;
             }
         }
         judgement
@@ -113,6 +114,7 @@ impl Judge {
 /// Under which name a blow is counted.
 fn name(blow: &AttackEvent) -> Option<&'static str> {
     match blow {
+        AttackEvent::Kill { step: Step::Young, .. } => Some("kills_in_blocked_handler"),
         AttackEvent::Kill { step: Step::In, .. } => Some("kills_in_handler"),
         AttackEvent::Kill { step: Step::After, .. } => Some("kills_before_settlement"),
         AttackEvent::Stop { .. } => Some("stops"),
@@ -126,12 +128,35 @@ fn name(blow: &AttackEvent) -> Option<&'static str> {
         AttackEvent::RightTaken { .. } => Some("rights_taken"),
         AttackEvent::ClockStepped { .. } => Some("clock_steps"),
         AttackEvent::Missed => Some("missed"),
-        AttackEvent::Continue { .. } | AttackEvent::RedisGone | AttackEvent::SpellOver => None,
+        AttackEvent::Continue { .. } | AttackEvent::RedisGone | AttackEvent::SpellOver { .. } => {
+            None
+        }
         AttackEvent::LogsRead
         | AttackEvent::DiskFree
         | AttackEvent::RightGiven
         | AttackEvent::ClockBack => None,
     }
+}
+
+/// What an attack hit at Redis, and how often.
+fn hits(attack: &AttackEvent) -> Option<(&'static str, u64)> {
+    let (hit, count) = match attack {
+        AttackEvent::Kill { place, .. } | AttackEvent::Stop { place, .. } => match place {
+            Place::Young => ("hits_of_young_requests", 1),
+            Place::Batch => ("hits_of_batches_in_lanes", 1),
+            Place::Leased => ("hits_of_leased_requests", 1),
+            Place::Elsewhere => return None,
+        },
+        AttackEvent::Cut { young, .. } => ("young_requests_in_cuts", *young),
+        AttackEvent::SpellOver { what: ReplyFault::Late, of_lanes } => {
+            ("late_replies_to_lanes", *of_lanes)
+        }
+        AttackEvent::SpellOver { what: ReplyFault::Lost, of_lanes } => {
+            ("lost_replies_to_lanes", *of_lanes)
+        }
+        _ => return None,
+    };
+    Some((hit, count))
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ impl<'a> Recoveries<'a> {
                 AttackEvent::RedisBack => troubles.push((gone, at + BACK_US)),
                 AttackEvent::Cut { .. } => troubles.push((*at, at + BACK_US)),
                 AttackEvent::Spell { .. } => spell = *at,
-                AttackEvent::SpellOver => troubles.push((spell, at + BACK_US)),
+                AttackEvent::SpellOver { .. } => troubles.push((spell, at + BACK_US)),
                 // These exclude one another: no two of them overlap.
                 AttackEvent::DiskFull
                 | AttackEvent::RightTaken { .. }

@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::history::{CallResult, Kind, Log, RunEvent};
+use crate::history::{Affected, CallResult, Kind, Log, RunEvent};
 
 const LEASE: Duration = Duration::from_secs(1);
 
@@ -49,7 +49,8 @@ impl Made {
     /// The process `pid` is killed while it runs `job`.
     fn kill(&self, at: u64, job: &str, pid: u32) -> &Self {
         let (job, run) = (job.to_owned(), format!("{pid}-1"));
-        self.strike(at, AttackEvent::Kill { pid, job, run, step: Step::In })
+        let (step, place) = (Step::In, Place::Leased);
+        self.strike(at, AttackEvent::Kill { pid, job, run, step, place })
     }
 
     fn judge(&self) -> Judgement {
@@ -329,6 +330,34 @@ fn unread_or_full_log_excuses_nothing() {
 }
 
 #[test]
+fn hits_are_counted_by_the_place_of_the_request() {
+    let made = Made::new();
+    let (whose, what) = (Affected::Workers, ReplyFault::Lost);
+    let kill = |place| {
+        let (job, run) = ("a".to_owned(), "7-1".to_owned());
+        AttackEvent::Kill { pid: 7, job, run, step: Step::Young, place }
+    };
+    let places = [Place::Young, Place::Young, Place::Batch, Place::Leased, Place::Elsewhere];
+    for place in places {
+        made.strike(1, kill(place));
+    }
+    made.strike(2, AttackEvent::Cut { whose, young: 3 });
+    made.strike(3, AttackEvent::Cut { whose, young: 0 });
+    made.strike(4, AttackEvent::SpellOver { what, of_lanes: 5 });
+    let struck = made.judge().struck;
+    let expected = [
+        ("cuts", 2),
+        ("hits_of_batches_in_lanes", 1),
+        ("hits_of_leased_requests", 1),
+        ("hits_of_young_requests", 2),
+        ("kills_in_blocked_handler", 5),
+        ("lost_replies_to_lanes", 5),
+        ("young_requests_in_cuts", 3),
+    ];
+    assert_eq!(struck, expected.into());
+}
+
+#[test]
 fn held_job_of_killed_worker_without_rerun_is_found() {
     let made = Made::new();
     made.call(0, "a", 1, Kind::Forgotten).log_result(1, "a", 1, CallResult::Queued);
@@ -340,5 +369,5 @@ fn held_job_of_killed_worker_without_rerun_is_found() {
 
 fn stop(pid: u32, job: &str) -> AttackEvent {
     let (job, run) = (job.to_owned(), format!("{pid}-1"));
-    AttackEvent::Stop { pid, job, run, step: Step::After }
+    AttackEvent::Stop { pid, job, run, step: Step::After, place: Place::Leased }
 }

@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::call_log::{CallLog, Op};
 use crate::history::{CallResult, Kind};
-use crate::work::{NAMES, QUEUES, RETRIED, Task};
+use crate::work::{NAMES, QUEUES, QUICK, RETRIED, Task};
 
 /// The number of requests in a burst of fire-and-forget calls.
 const BURST: usize = 50;
+/// The number of quick calls at once.
+const QUICK_CALLS: usize = 16;
 /// The number of retries of an operation without a result.
 const AGAIN: usize = 10;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -49,7 +51,8 @@ impl Caller {
         let mut later = JoinSet::new();
         while !end.is_cancelled() {
             match self.rng.u32(0..100) {
-                0..40 => self.wait(Kind::Waited).await,
+                0..30 => self.wait(Kind::Waited).await,
+                30..40 => self.wait_for_quick().await,
                 40..58 => self.forget().await,
                 58..60 => self.forget_many().await,
                 60..70 => self.stream().await,
@@ -68,7 +71,7 @@ impl Caller {
         self.made += 1;
         Task {
             job: format!("{}.{}", self.name, self.made),
-            ms: self.rng.u64(0..30),
+            ms: self.rng.u64(1..30),
             fails: 0,
             frames: 0,
             responds: self.rng.bool(),
@@ -89,6 +92,19 @@ impl Caller {
         let request = self.request(name, &task);
         let op = self.log.begins(&task.job, kind, self.timeout);
         op.answered(request.wait().await);
+    }
+
+    async fn wait_for_quick(&mut self) {
+        let (mut ops, mut requests) = (Vec::new(), Vec::new());
+        for _ in 0..QUICK_CALLS {
+            let task = Task { ms: 0, responds: false, ..self.task() };
+            requests.push(self.client.request(NAMES[0]).data(&task).queue(QUICK));
+            ops.push(self.log.begins(&task.job, Kind::Quick, self.timeout));
+        }
+        let answers = self.client.wait_many(requests).await;
+        for (op, answer) in ops.into_iter().zip(answers) {
+            op.answered(answer);
+        }
     }
 
     async fn forget(&mut self) {

@@ -252,7 +252,7 @@ async fn apply_fault(
         if faults.fate(&Exchange { request, reply: &bytes }).await == Fate::Cut {
             return false;
         }
-        if let Some(roll) = faults.roll() {
+        if let Some(roll) = faults.roll(&Exchange { request, reply: &bytes }) {
             if roll.is_lost {
                 return false;
             }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,9 @@ pub(super) enum Phase {
     Cut,
 }
 
+/// Selects replies that are counted.
+pub(super) type Counts = fn(&Exchange<'_>) -> bool;
+
 /// Written by tests, read by connections.
 #[derive(Default)]
 pub(super) struct Faults {
@@ -60,6 +64,9 @@ pub(super) struct Faults {
     /// Eras whose connections are neither whole nor closed.
     broken: Mutex<Vec<Ages>>,
     dice: Mutex<Option<Dice>>,
+    /// Which of the replies that random faults meet are counted, and how many were.
+    counted: Mutex<Option<Counts>>,
+    met: AtomicU64,
 }
 
 /// A connection's share in its era, from one cut to the next.
@@ -143,8 +150,23 @@ impl Faults {
     }
 
     /// Returns the random fate of the next reply.
-    pub(super) fn roll(&self) -> Option<Roll> {
-        locked(&self.dice).as_mut().map(Dice::roll)
+    pub(super) fn roll(&self, exchange: &Exchange<'_>) -> Option<Roll> {
+        let roll = locked(&self.dice).as_mut().map(Dice::roll)?;
+        let met = roll.is_lost || !roll.delay.is_zero();
+        if met && locked(&self.counted).is_some_and(|counts| counts(exchange)) {
+            self.met.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(roll)
+    }
+
+    /// Counts the replies that are late or lost by chance, and that `counts` accepts.
+    pub(super) fn count_met(&self, counts: Counts) {
+        *locked(&self.counted) = Some(counts);
+    }
+
+    /// Returns their number so far.
+    pub(super) fn met(&self) -> u64 {
+        self.met.load(Ordering::Relaxed)
     }
 
     pub(super) fn hold(

@@ -23,6 +23,16 @@ const FENCES: &[(&str, &str, &str)] = &[
     ),
     ("store/src/lua/parts/poll/outcomes.lua", "if not (lost and lost[i]) then", "if true then"),
     ("store/src/lua/scripts/worker/poll_fast.lua", "if ok and found == count then", "if ok then"),
+    (
+        "store/src/lua/scripts/worker/lane_settle.lua",
+        "if held ~= 1 then return ARGV[1] .. (held == 0 and '0' or 'E') end",
+        "",
+    ),
+    (
+        "store/src/lua/scripts/worker/lane_poll.lua",
+        "held == count and '1' or held == 0 and '0' or 'E'",
+        "'1'",
+    ),
 ];
 
 /// Five minutes with the usual attacks: 60 kills, 15 stops, 10 restarts of Redis, 20 cuts.

@@ -69,10 +69,12 @@ impl Heartbeats {
         jobs: &Jobs,
     ) -> Result<Self, StoreError> {
         let others_since = Instant::now();
-        let (queues, info) = content(setup, queues, jobs, false);
+        let (content, info) = content(setup, queues, jobs, false);
         let (link, identity) = (&setup.heartbeat_conn, &setup.identity);
-        let heartbeats = round::round(link, &queues, identity, setup.lease, &info).await;
-        heartbeats.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let heartbeats = round::round(link, &content, identity, setup.lease, &info).await;
+        for (queue, heartbeat) in queues.iter().zip(heartbeats) {
+            queue.lane_renewed(&heartbeat?);
+        }
         Ok(Self {
             ticks: every(setup.lease / 3),
             round: None,

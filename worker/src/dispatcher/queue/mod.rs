@@ -18,7 +18,7 @@ mod trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redcall_store::{Connection, LimitRule, Outcome, StoreError, WorkerKeys};
+use redcall_store::{Connection, Heartbeat, LimitRule, Outcome, StoreError, WorkerKeys};
 use tokio::time::Instant;
 
 use self::fetch::Fetch;
@@ -243,6 +243,11 @@ impl Queue {
     /// Returns its lane.
     pub(crate) fn lane(&mut self) -> &mut Lane {
         &mut self.lane
+    }
+
+    /// Has the lane know how long the worker's lease lasts.
+    pub(crate) fn lane_renewed(&self, heartbeat: &Heartbeat) {
+        self.lane.renewed(heartbeat.ends_ms);
     }
 
     /// Records that the lane is at rest, and its inbox empty.

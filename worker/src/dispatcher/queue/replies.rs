@@ -94,6 +94,7 @@ impl Queue {
             ours.map(|(name, _)| name).collect()
         };
         self.fetch.lease_renewed();
+        self.lane_renewed(heartbeat);
         self.parked = ours(&mut heartbeat.parked);
         self.limited = ours(&mut heartbeat.limited);
         self.note_paused(heartbeat.paused);

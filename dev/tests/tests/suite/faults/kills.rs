@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot tell")]
 
 mod deferred;
+mod deploy;
 mod lost;
 mod steps;
 mod stopped;

@@ -38,6 +38,8 @@ pub struct Heartbeat {
     pub dead: Vec<String>,
     /// Names with parked requests, each with `true` if a live worker handles it.
     pub parked: Vec<(String, bool)>,
+    /// When the worker's lease on the queue ends, Redis time in ms.
+    pub ends_ms: u64,
     /// The number of requests that this worker has leased on the queue.
     pub held: usize,
     /// `true` if the worker was registered; otherwise other workers have taken its leases over.
@@ -89,8 +91,9 @@ impl Connection {
         ]);
         let lease_ms = millis(beat.lease);
         call.arg(beat.worker).arg(lease_ms).arg(beat.info).arg(keys.base()).arg(beat.names);
-        let (now, reply) = reply(self.run(&HEARTBEAT, &call, timeout).await?)?;
+        let (now, mut reply) = reply(self.run(&HEARTBEAT, &call, timeout).await?)?;
         self.set_clock(now);
+        reply.ends_ms = now.unsigned_abs().saturating_add(lease_ms);
         Ok(reply)
     }
 }
@@ -106,6 +109,7 @@ pub(crate) fn reply(value: Value) -> Result<(i64, Heartbeat), StoreError> {
         |names: FlaggedNames| names.into_iter().map(|(name, live)| (name, live == 1)).collect();
     let heartbeat = Heartbeat {
         dead,
+        ends_ms: 0,
         parked: names(parked),
         held: held.count(),
         known: known == 1,

@@ -20,6 +20,7 @@ impl Store {
     async fn lane(&self, number: u8) -> LaneKeys {
         let own = self.worker("own");
         self.lives(&own).await;
+        let () = self.conn.clone().set(self.keys.worker("own"), "info").await.unwrap();
         self.link.open_lane(&own, LONG, TIMEOUT).await.unwrap();
         LaneKeys::new(own, number)
     }
@@ -393,20 +394,20 @@ async fn idle_lane_settles_pops_and_reads_the_gate_in_one_write() {
     assert_eq!(store.frames("x1").await, ["[1]"]);
     store.push_ids(&["x2", "x3"]).await;
     let popped = pop.popped(&lane, LONG).await.unwrap();
-    assert_eq!(popped.length, 1);
+    assert!(popped.waits);
     assert_eq!(popped.moved, Some(Moved::Request(envelope("x2").into_bytes())));
-    assert_eq!(popped.gate(store.link.now_ms()), Gate::Open);
-    assert_eq!(popped.gate(u64::MAX), Gate::Expired);
+    assert_eq!(popped.gate(true), Gate::Open);
+    assert_eq!(popped.gate(false), Gate::Expired);
     // The first settlement was made: another one is refused, and its pop joins its request.
     store.link.set_paused(&store.keys, true, TIMEOUT).await.unwrap();
     store.pop(&lane, &["y"]).await;
     let (settled, popped) = next(&mut pop, &settlement, LONG).await;
     assert_eq!(settled, [Settled::Failed]);
-    assert_eq!(popped.gate(store.link.now_ms()), Gate::Closed);
-    let () = store.conn.zrem(store.keys.workers(), "own").await.unwrap();
+    assert_eq!(popped.gate(true), Gate::Closed);
+    let () = store.conn.del(store.keys.worker("own")).await.unwrap();
     let none = LanePoll { outcomes: &[], ..settlement };
     let (_, popped) = next(&mut pop, &none, Duration::from_millis(10)).await;
-    assert_eq!((popped.moved.clone(), popped.gate(0)), (None, Gate::Expired));
+    assert_eq!((popped.moved.clone(), popped.gate(true)), (None, Gate::Expired));
     assert_eq!(pop.poll(&none).await.unwrap().gate, None);
     let adoption = Adoption { keys: &lane, outcomes: &[], started: &[], serial: 4, again: false };
     assert_eq!(pop.adopt(&adoption).await.unwrap().back, 3);
@@ -422,7 +423,7 @@ async fn popped_request_over_the_limit_is_skipped_as_it_arrives() {
     store.push_ids(&["x1"]).await;
     let none = LanePoll { keys: &lane, outcomes: &[], serial: 1, take: 0 };
     let (_, popped) = next(&mut pop, &none, LONG).await;
-    assert_eq!((popped.moved, popped.length), (Some(Moved::TooLarge), 1));
+    assert_eq!((popped.moved, popped.waits), (Some(Moved::TooLarge), true));
     // The replies behind it are read as before.
     let (_, popped) = next(&mut pop, &none, LONG).await;
     assert_eq!(popped.moved, Some(Moved::Request(envelope("x1").into_bytes())));

@@ -48,6 +48,17 @@ pub trait LaneOps {
         timeout: Duration,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Returns the number of requests in a lane inbox.
+    ///
+    /// # Errors
+    ///
+    /// If Redis cannot be reached within `timeout` or refuses.
+    fn young(
+        &self,
+        keys: &LaneKeys,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<usize, StoreError>> + Send;
+
     /// Settles a lane inbox, and fills it again.
     ///
     /// # Errors
@@ -79,6 +90,7 @@ impl LaneOps for Connection {
         fn open_lane(
             &self, keys: &WorkerKeys, lease: Duration, timeout: Duration
         ) -> Result<(), StoreError>;
+        fn young(&self, keys: &LaneKeys, timeout: Duration) -> Result<usize, StoreError>;
         fn lane_poll(
             &self, poll: &LanePoll<'_>, timeout: Duration
         ) -> Result<LaneReply, StoreError>;
@@ -101,5 +113,14 @@ impl Connection {
         pipe.cmd("ZADD").arg(&lanes).arg(until.to_string()).arg(&keys.worker).ignore();
         pipe.cmd("PEXPIRE").arg(&lanes).arg(REGISTRY.as_millis().to_string()).ignore();
         self.with(timeout, async |conn| pipe.exec_async(conn).await).await
+    }
+
+    pub(crate) async fn young(
+        &self,
+        keys: &LaneKeys,
+        timeout: Duration,
+    ) -> Result<usize, StoreError> {
+        let length = redis::cmd("LLEN").arg(&keys.inbox).to_owned();
+        self.with(timeout, async |conn| length.query_async(conn).await).await
     }
 }

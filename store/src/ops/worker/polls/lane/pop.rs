@@ -2,7 +2,8 @@
 //!
 //! Redis holds the commands after `BLMOVE` back while it blocks, and runs them as soon as it is
 //! served. The gate therefore reports on the queue, and about the worker's registration, after the
-//! pop.
+//! pop. It is one `EXISTS`: each command of a call costs Redis half a microsecond, and each reply
+//! the worker as much.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -24,6 +25,13 @@ use crate::script::Script;
 const SCRIPTS: [&LazyLock<Script>; 3] = [&LANE_SETTLE, &LANE_POLL, &ADOPT];
 /// The time limit of a script's reply.
 const REPLY: Duration = Duration::from_secs(5);
+
+// The gate is one count of existing keys. Keys are repeated, so that the count tells which exist:
+// up to 6 keys of which each makes a queue special, the queue, and the worker's registration.
+/// The weight of the queue in the gate.
+const WAITS: usize = 7;
+/// The weight of the worker's registration.
+const REGISTERED: usize = 2 * WAITS;
 
 /// A lane's own connection.
 #[derive(Debug)]
@@ -47,16 +55,16 @@ pub enum Moved {
 }
 
 /// The result of a lane's pop.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct LanePopped {
     /// The request that is in the inbox now, if one came.
     pub moved: Option<Moved>,
     /// `true` if the queue is paused or has more than plain requests.
     pub special: bool,
-    /// When the worker's own lease ends, Redis time in ms; `None` if it is not registered.
-    pub lease_ends_ms: Option<u64>,
-    /// Length of the queue after the pop.
-    pub length: usize,
+    /// `true` if the worker is registered: no other one has taken its requests over.
+    pub registered: bool,
+    /// `true` if requests wait in the queue after the pop.
+    pub waits: bool,
 }
 
 /// The write of an idle lane.
@@ -69,14 +77,21 @@ pub struct LaneWrite<'a> {
 }
 
 impl LanePopped {
-    /// Returns whether the popped request may start. `now_ms` is Redis time.
+    /// Returns whether the popped request may start. `alive`: the worker's own lease has not ended.
     #[must_use]
-    pub fn gate(&self, now_ms: u64) -> Gate {
-        match self.lease_ends_ms {
-            Some(ends) if ends > now_ms && self.special => Gate::Closed,
-            Some(ends) if ends > now_ms => Gate::Open,
-            _ => Gate::Expired,
+    pub fn gate(&self, alive: bool) -> Gate {
+        match (self.registered && alive, self.special) {
+            (false, _) => Gate::Expired,
+            (true, true) => Gate::Closed,
+            (true, false) => Gate::Open,
         }
+    }
+
+    /// Reads the gate: the weights of the keys that exist.
+    fn read(moved: Option<Moved>, weights: usize) -> Self {
+        let (registered, rest) = (weights / REGISTERED, weights % REGISTERED);
+        let (waits, special) = (rest / WAITS > 0, rest % WAITS > 0);
+        Self { moved, special, registered: registered > 0, waits }
     }
 }
 
@@ -179,21 +194,9 @@ impl LanePop {
                 Element::Whole(raw) => Some(Moved::Request(raw)),
                 Element::TooLarge => Some(Moved::TooLarge),
             };
-            let unexpected = |_| StoreError::Unexpected("BLMOVE");
-            let special: u64 = from_redis_value(reply(direct).await?).map_err(unexpected)?;
-            let ends: Option<f64> = from_redis_value(reply(direct).await?).map_err(unexpected)?;
-            let length: u64 = from_redis_value(reply(direct).await?).map_err(unexpected)?;
-            Ok(LanePopped {
-                moved,
-                special: special > 0,
-                #[allow(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "a time in ms"
-                )]
-                lease_ends_ms: ends.map(|ends| ends as u64),
-                length: usize::try_from(length).unwrap_or(usize::MAX),
-            })
+            let weights: usize = from_redis_value(reply(direct).await?)
+                .map_err(|_| StoreError::Unexpected("EXISTS"))?;
+            Ok(LanePopped::read(moved, weights))
         })
         .await
     }
@@ -285,9 +288,43 @@ fn pop_and_gate(keys: &LaneKeys, block: Duration) -> Vec<u8> {
     let mut pipe = redis::pipe();
     pipe.cmd("BLMOVE").arg(&keys.own.list).arg(&keys.inbox).arg("LEFT").arg("RIGHT");
     pipe.arg(block.as_secs_f64());
-    pipe.cmd("EXISTS").arg(queue.paused()).arg(queue.attempts()).arg(queue.cancelled());
-    pipe.arg(queue.permits()).arg(queue.limited_names()).arg(queue.parked_names());
-    pipe.cmd("ZSCORE").arg(queue.workers()).arg(&keys.own.worker);
-    pipe.cmd("LLEN").arg(queue.queue());
+    let special = [
+        queue.paused(),
+        queue.attempts(),
+        queue.cancelled(),
+        queue.permits(),
+        queue.limited_names(),
+        queue.parked_names(),
+    ];
+    let registration = queue.worker(&keys.own.worker);
+    let mut gate: Vec<&str> = special.iter().map(String::as_str).collect();
+    gate.extend([keys.own.list.as_str(); WAITS]);
+    gate.extend([registration.as_str(); REGISTERED]);
+    pipe.cmd("EXISTS").arg(gate);
     pipe.get_packed_pipeline()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gate_tells_the_keys_that_exist() {
+        for special in 0..WAITS {
+            for (waits, registered) in [(false, false), (false, true), (true, false), (true, true)]
+            {
+                let weights =
+                    special + WAITS * usize::from(waits) + REGISTERED * usize::from(registered);
+                let popped = LanePopped::read(None, weights);
+                let expected = LanePopped { moved: None, special: special > 0, registered, waits };
+                assert_eq!(popped, expected, "{weights}");
+                let gate = match (registered, special) {
+                    (false, _) => Gate::Expired,
+                    (true, 0) => Gate::Open,
+                    (true, _) => Gate::Closed,
+                };
+                assert_eq!((popped.gate(true), popped.gate(false)), (gate, Gate::Expired));
+            }
+        }
+    }
 }
