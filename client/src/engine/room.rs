@@ -17,7 +17,8 @@ const RECENT: Duration = Duration::from_millis(400);
 /// How long a queue without a cap has room.
 const LONG: Duration = Duration::from_secs(365 * 86_400);
 
-/// The room of one queue. Written by the sender, read by it.
+/// The room of one queue. Read by the sender, and by callers that write by themselves; written by
+/// the sender and the reader of direct pushes.
 pub(crate) struct Room {
     /// Maximum number of requests; 0 for no cap.
     cap: u64,

@@ -1,4 +1,5 @@
-//! The one task that writes requests. All commands that arrive during one write go out in the next.
+//! The one task that writes the requests that their callers do not write by themselves (`direct/`).
+//! All commands that arrive during one write go out in the next.
 //!
 //! | file | holds |
 //! |---|---|
@@ -7,7 +8,7 @@
 //! | `element.rs` | the elements that are pushed, and the outcome of each |
 //! | `enqueue.rs` | enqueuing, without a script where that is safe |
 
-mod command;
+pub(crate) mod command;
 mod element;
 mod enqueue;
 mod send_claim;
@@ -28,6 +29,7 @@ use redcall_store::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::engine::direct::{DirectShared, Pushed};
 use crate::engine::in_flight::InFlight;
 use crate::engine::results::ResultEvents;
 use crate::engine::route::Route;
@@ -63,9 +65,13 @@ pub(crate) struct Sender {
     /// Publishes `cancelled` for deferred requests that were cancelled.
     pub(crate) results: ResultEvents,
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// Requests to be cancelled. Each was written before it arrives here, since only this task
-    /// writes.
+    /// Requests to be cancelled. Each was written before it arrives here, by this task or by its
+    /// caller.
     pub(crate) withdrawn: mpsc::UnboundedReceiver<Withdrawal>,
+    /// Requests that their callers have pushed, and that may have to be removed.
+    pub(crate) pushed: mpsc::UnboundedReceiver<Pushed>,
+    /// The pushes of callers. Later requests of their queues are written behind them.
+    pub(crate) direct: Arc<DirectShared>,
     /// Cancellations that could not be written, kept while they have an effect.
     pub(crate) unwritten: Vec<Withdrawal>,
 }
@@ -95,6 +101,7 @@ impl Caps {
 /// The commands for one queue.
 struct Batch {
     keys: Arc<QueueKeys>,
+    pushed: Vec<Pushed>,
     batches: Vec<OutgoingBatch>,
     requests: Vec<Outgoing>,
     extended: Vec<Outgoing>,
@@ -110,6 +117,7 @@ impl Batches {
     fn of(&mut self, keys: &Arc<QueueKeys>) -> &mut Batch {
         let empty = || Batch {
             keys: keys.clone(),
+            pushed: Vec::new(),
             batches: Vec::new(),
             requests: Vec::new(),
             extended: Vec::new(),
@@ -130,6 +138,10 @@ impl Batches {
     fn withdraw(&mut self, withdrawal: Withdrawal) {
         self.of(&withdrawal.origin.keys).withdrawn.push(withdrawal);
     }
+
+    fn decide(&mut self, pushed: Pushed) {
+        self.of(&pushed.outgoing.route.keys).pushed.push(pushed);
+    }
 }
 
 impl Sender {
@@ -145,6 +157,7 @@ impl Sender {
             tokio::select! {
                 count = self.commands.recv_many(&mut buffer, COMMANDS_MAX) => stopping = count == 0,
                 Some(withdrawal) = self.withdrawn.recv() => batches.withdraw(withdrawal),
+                Some(pushed) = self.pushed.recv() => batches.decide(pushed),
                 () = sleep_until(again), if !unserved.0.is_empty() => {
                     (batches, unserved) = self.check_served(unserved).await;
                     again = Instant::now() + SERVED_POLL;
@@ -234,8 +247,13 @@ impl Sender {
 
     /// Writes the batch of one queue; returns the requests to be retried.
     async fn write(&mut self, batch: Batch) -> Vec<Outgoing> {
-        let Batch { keys, batches, mut requests, mut extended, withdrawn, mut forget } = batch;
+        let Batch { keys, pushed, batches, mut requests, mut extended, withdrawn, mut forget } =
+            batch;
         let mut again = Vec::new();
+        for pushed in pushed {
+            again.extend(self.decide(pushed).await);
+        }
+        self.direct.answered(keys.name()).await;
         let mut batches = batches.into_iter().peekable();
         while batches.peek().is_some() {
             self.enqueue_batches(take_batches(&mut batches)).await;
@@ -286,9 +304,27 @@ impl Sender {
     ) -> Vec<Outgoing> {
         let requests = self.claim(requests).await;
         let Some(first) = requests.first() else { return Vec::new() };
-        let route = first.route.clone();
+        let route = first.route.route().clone();
         let elements: Vec<Element<'_>> = requests.iter().map(Outgoing::element).collect();
         let outcomes = self.enqueue_elements(&route, &elements, forget).await;
+        self.end(keys, requests, outcomes)
+    }
+
+    /// Decides on a request that its caller has pushed.
+    async fn decide(&self, Pushed { outgoing, reply }: Pushed) -> Vec<Outgoing> {
+        let route = outgoing.route.route().clone();
+        let enqueue = Enqueue { link: &self.link, route: &route, timeout: ATTEMPT_TIMEOUT };
+        let outcomes = enqueue.decide(&[outgoing.element()], &reply).await;
+        self.end(&route.keys, vec![outgoing], outcomes)
+    }
+
+    /// Notifies the callers; returns the requests to be retried.
+    fn end(
+        &self,
+        keys: &QueueKeys,
+        requests: Vec<Outgoing>,
+        outcomes: Vec<Result<Outcome, StoreError>>,
+    ) -> Vec<Outgoing> {
         let mut again = Vec::new();
         let now = Instant::now();
         for (outgoing, outcome) in requests.into_iter().zip(outcomes) {
@@ -322,7 +358,7 @@ impl Sender {
         }
         batches.retain(OutgoingBatch::claim);
         let Some(first) = batches.first() else { return };
-        let route = first.route.clone();
+        let route = first.route.route().clone();
         let envelopes = batches.iter().flat_map(|batch| batch.envelopes.iter());
         let elements: Vec<Element<'_>> =
             envelopes.map(|envelope| Element { envelope, waited: false }).collect();

@@ -29,6 +29,11 @@ pub struct PushChecks {
     pub outside: bool,
 }
 
+impl PushChecks {
+    /// No check.
+    pub const NONE: Self = Self { workers: false, outside: false };
+}
+
 /// The result of pushing requests by plain commands.
 #[derive(Debug, Clone)]
 pub struct PushReply {
@@ -121,7 +126,7 @@ impl Connection {
 }
 
 /// Adds the pushes; returns the number of elements of each.
-fn add_pushes(pipe: &mut Pipeline, queue: &str, mut elements: &[&str]) -> Vec<usize> {
+pub(super) fn add_pushes(pipe: &mut Pipeline, queue: &str, mut elements: &[&str]) -> Vec<usize> {
     let mut counts = Vec::with_capacity(elements.len() / ELEMENTS_MAX + 1);
     while !elements.is_empty() {
         let count = batch_len(elements.iter().take(ELEMENTS_MAX).map(|element| element.len()));
@@ -133,7 +138,7 @@ fn add_pushes(pipe: &mut Pipeline, queue: &str, mut elements: &[&str]) -> Vec<us
     counts
 }
 
-fn add_checks(pipe: &mut Pipeline, keys: &QueueKeys, checks: PushChecks, now_ms: u64) {
+pub(super) fn add_checks(pipe: &mut Pipeline, keys: &QueueKeys, checks: PushChecks, now_ms: u64) {
     if checks.workers {
         let ends = now_ms.saturating_add(2 * millis(LONGEST_LEASE));
         pipe.cmd("ZCOUNT").arg(keys.workers()).arg(now_ms).arg(ends);
