@@ -106,7 +106,8 @@ impl AlikeRequests {
             let _ = done.send(failed.collect());
             return;
         }
-        let route = HandedIn::new(route);
+        let mut route = HandedIn::new(route);
+        route.hand_in();
         let batch = OutgoingBatch { route, envelopes, done, send_claim };
         // If it is not handed over, `done` is dropped with it.
         let _ = timeout_at(deadline, self.inner.commands.send(Command::EnqueueBatch(batch))).await;

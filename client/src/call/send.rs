@@ -52,7 +52,7 @@ pub(super) struct Group {
     /// The latest deadline of the callers.
     deadline: Instant,
     requests: Vec<Outgoing>,
-    /// `true` if the caller may write by itself.
+    /// `true` if the caller may write them by itself.
     direct: bool,
 }
 
@@ -234,7 +234,6 @@ impl Group {
             Some(group) => {
                 group.deadline = group.deadline.max(prepared.deadline);
                 group.requests.push(outgoing);
-                group.direct = false;
             }
             // The durability of others is confirmed after the write.
             None => groups.push(Self { direct: waits, ..Self::of(prepared, waits, outgoing) }),
@@ -301,7 +300,7 @@ impl Waiting {
             }
         };
         let key = std::mem::take(&mut prepared.response_key);
-        client.inner.forget(&prepared.route.keys, &key);
+        client.inner.forget(&prepared.route.keys, &key, &frame);
         let frame = client.inner.trusted(frame, &key, Call::Known(prepared.call.as_deref()))?;
         Response::from_frame(frame, key)
     }
@@ -434,17 +433,18 @@ impl Inner {
         Ok(found.map_err(|_| CallError::not_sent())?.map_err(NotReady::from)?)
     }
 
-    /// Writes the request, or hands the requests to the sender, at once if their queue is prepared
-    /// and the sender has room; otherwise returns the remaining work. A request that cannot be
-    /// handed over fails; the sender drops a request whose caller has given up.
+    /// Writes the requests, or hands them to the sender, at once if their queue is prepared and the
+    /// sender has room; otherwise returns the remaining work. A request that cannot be handed over
+    /// fails; the sender drops a request whose caller has given up.
     fn dispatch(&self, mut group: Group) -> Option<BoxFuture<'_, ()>> {
         if group.route.is_ready(group.waits) {
-            if group.direct && group.requests.len() == 1 && self.keyring.is_none() {
-                group.requests = self.push_directly(group.requests);
+            if group.direct && self.keyring.is_none() {
+                group.requests = self.direct.push(group.requests, self.link.now_ms());
                 if group.requests.is_empty() {
                     return None;
                 }
             }
+            group.requests.iter_mut().for_each(Outgoing::hand_in);
             match self.commands.try_send(Command::Enqueue(group.requests)) {
                 Ok(()) => return None,
                 // The channel returns the command.
@@ -454,13 +454,8 @@ impl Inner {
                 }
             }
         }
+        group.requests.iter_mut().for_each(Outgoing::hand_in);
         Some(self.dispatch_slowly(group).boxed())
-    }
-
-    /// Writes the requests; returns those that have to go to the sender.
-    fn push_directly(&self, requests: Vec<Outgoing>) -> Vec<Outgoing> {
-        let now_ms = self.link.now_ms();
-        requests.into_iter().filter_map(|one| self.direct.push(one, now_ms)).collect()
     }
 
     pub(super) fn dispatch_all(&self, groups: Vec<Group>) -> Option<BoxFuture<'_, ()>> {

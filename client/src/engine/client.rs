@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::engine::deadline::left_until;
 use crate::engine::deliveries::Deliveries;
-use crate::engine::direct::DirectPushes;
+use crate::engine::direct::{DirectPushes, DirectShared};
 use crate::engine::durability::DurabilityWaiters;
 use crate::engine::events::hub::Events;
 use crate::engine::in_flight::InFlight;
@@ -62,7 +62,7 @@ pub(crate) struct Inner {
     /// Reads response keys. It has no subscription: Redis disconnects a subscriber whose output
     /// buffer overflows, and large answers would fill that buffer.
     pub(crate) reads: Arc<Connection>,
-    /// Plain requests that their callers write by themselves.
+    /// The pushes of callers that write by themselves.
     pub(crate) direct: DirectPushes,
     pub(crate) keys: Keys,
     pub(crate) in_flight: InFlight,
@@ -118,12 +118,13 @@ fn message_handler(
     in_flight: &InFlight,
     wanted: &mpsc::UnboundedSender<Wanted>,
     monitors: &Arc<Monitors>,
+    pushes: &Arc<DirectShared>,
 ) -> PushHandler {
     let (waiters, reread, monitors) = (in_flight.clone(), wanted.clone(), monitors.clone());
     let (missing, missed) = (in_flight.clone(), wanted.clone());
-    let (deliveries, later) = Deliveries::new(in_flight.clone(), move |ids| {
-        replies::request_reads(ids, &missing, &missed);
-    });
+    let on_missed = move |ids| replies::request_reads(ids, &missing, &missed);
+    let pushes = Some(pushes.clone());
+    let (deliveries, later) = Deliveries::new(in_flight.clone(), pushes, on_missed);
     tokio::spawn(later.run());
     Arc::new(move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
         true => monitors.notify(channel),
@@ -184,7 +185,8 @@ impl Client {
         let (wanted, wanted_receiver) = mpsc::unbounded_channel();
         let (pushed, pushed_receiver) = mpsc::unbounded_channel();
         let monitors = Arc::<Monitors>::default();
-        let sink = message_handler(&in_flight, &wanted, &monitors);
+        let pushes = Arc::new(DirectShared::new(in_flight.clone(), pushed));
+        let sink = message_handler(&in_flight, &wanted, &monitors, &pushes);
         let (link, reads) = tokio::try_join!(
             Connection::connect(connector.clone(), sink),
             Connection::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| ())),
@@ -198,7 +200,7 @@ impl Client {
         let caps = Caps { max: settings.limits.max_length, by_queue: max_lengths(settings) };
         let caps = Arc::new(caps);
         let results = ResultEvents::new(&keys, events.kept(), &settings.limits);
-        let direct = DirectPushes::new(connector, in_flight.clone(), pushed, commands.clone());
+        let direct = DirectPushes::new(pushes.clone(), connector, commands.clone());
         let sender = Sender {
             link: link.clone(),
             reads: reads.clone(),
@@ -208,7 +210,7 @@ impl Client {
             commands: command_receiver,
             withdrawn,
             pushed: pushed_receiver,
-            direct: direct.shared().clone(),
+            direct: pushes,
             unwritten: Vec::new(),
         };
         tokio::spawn(sender.run());
@@ -295,10 +297,11 @@ impl Inner {
         }
     }
 
-    /// Queues the deletion of a response key that was read. If that fails, the key expires by its
-    /// TTL.
-    pub(crate) fn forget(&self, keys: &Arc<QueueKeys>, key: &str) {
-        self.direct.forget(keys, key);
+    /// Queues the deletion of a response key whose answer was read. If that fails, the key expires
+    /// by its TTL.
+    pub(crate) fn forget(&self, keys: &Arc<QueueKeys>, key: &str, answer: &Frame) {
+        let bytes = answer.data.as_ref().map_or(0, |data| data.get().len());
+        self.direct.forget(keys, key, bytes);
     }
 
     pub(crate) fn route(&self, queue: &str) -> Arc<Route> {

@@ -17,12 +17,12 @@ pub(crate) struct Route {
     pub(crate) room: Room,
     pub(crate) subscribed: OnceCell<()>,
     pub(crate) announced: OnceCell<()>,
-    /// How many [`HandedIn`] count.
+    /// How many requests are on their way through the sender.
     handed_in: AtomicUsize,
 }
 
-/// The route of a request. While it counts, the request is on its way through the sender, and a
-/// caller that writes itself would overtake it.
+/// The route of a request. From [`HandedIn::hand_in`] until it is dropped, the request is on its
+/// way through the sender, and a caller that writes itself would overtake it.
 pub(crate) struct HandedIn {
     route: Arc<Route>,
     counts: bool,
@@ -40,30 +40,26 @@ impl Route {
     pub(crate) fn is_ready(&self, waits: bool) -> bool {
         self.announced.initialized() && (!waits || self.subscribed.initialized())
     }
+
+    /// Returns `true` if a request is on its way through the sender.
+    pub(crate) fn is_handed_in(&self) -> bool {
+        self.handed_in.load(Ordering::Acquire) > 0
+    }
 }
 
 impl HandedIn {
     pub(crate) fn new(route: Arc<Route>) -> Self {
-        let mut handed_in = Self { route, counts: false };
-        handed_in.set_counts(true);
-        handed_in
+        Self { route, counts: false }
     }
 
     pub(crate) fn route(&self) -> &Arc<Route> {
         &self.route
     }
 
-    /// Returns `true` if this is the only one of its route that counts.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.counts && self.handed_in.load(Ordering::Acquire) == 1
-    }
-
-    /// Sets whether it counts: not while its caller writes it.
-    pub(crate) fn set_counts(&mut self, counts: bool) {
-        match (std::mem::replace(&mut self.counts, counts), counts) {
-            (false, true) => drop(self.route.handed_in.fetch_add(1, Ordering::AcqRel)),
-            (true, false) => drop(self.route.handed_in.fetch_sub(1, Ordering::AcqRel)),
-            (true, true) | (false, false) => {}
+    /// Notes that the request goes through the sender. Called before the sender can get it.
+    pub(crate) fn hand_in(&mut self) {
+        if !std::mem::replace(&mut self.counts, true) {
+            self.route.handed_in.fetch_add(1, Ordering::AcqRel);
         }
     }
 }
@@ -78,7 +74,9 @@ impl Deref for HandedIn {
 
 impl Drop for HandedIn {
     fn drop(&mut self) {
-        self.set_counts(false);
+        if self.counts {
+            self.route.handed_in.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -89,20 +87,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn request_is_alone_unless_another_one_counts() {
+    fn request_is_handed_in_until_it_is_dropped() {
         let route = Arc::new(Route::new(Keys::new("redcall").of("q"), String::new(), 0));
-        let mut first = HandedIn::new(route.clone());
-        assert!(first.is_alone());
-        let second = HandedIn::new(route.clone());
-        assert!(!first.is_alone() && !second.is_alone());
-        first.set_counts(false);
-        first.set_counts(false);
-        assert!(second.is_alone() && !first.is_alone());
-        first.set_counts(true);
-        assert!(!second.is_alone());
-        drop(second);
-        assert!(first.is_alone());
+        let [mut first, mut second] = [(), ()].map(|()| HandedIn::new(route.clone()));
+        assert!(!route.is_handed_in());
+        first.hand_in();
+        first.hand_in();
+        second.hand_in();
         drop(first);
-        assert_eq!(route.handed_in.load(Ordering::Acquire), 0);
+        assert!(route.is_handed_in());
+        drop(second);
+        assert!(!route.is_handed_in());
     }
 }

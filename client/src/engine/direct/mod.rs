@@ -5,11 +5,18 @@
 //! is on its way through the sender, which it would overtake. In every other case, and while the
 //! connection is down or has bytes left to send, the request goes to the sender.
 //!
+//! While several answers are delivered, and while four writes are unanswered, requests are
+//! gathered: they go out in one write, in one command per queue.
+//!
 //! | file | holds |
 //! |---|---|
-//! | `shared.rs` | the connection and the pushes on it, which callers and the reader share |
+//! | `shared.rs` | the lock that callers, the reader and the sender share |
+//! | `line.rs` | the connection, the gathered requests, and the unanswered writes |
+//! | `forgotten.rs` | response keys to be deleted |
 //! | `reader.rs` | the task that opens the connection and reads the replies |
 
+mod forgotten;
+mod line;
 mod reader;
 mod shared;
 
@@ -22,7 +29,6 @@ use tokio::task::JoinHandle;
 
 use self::reader::PushReader;
 pub(crate) use self::shared::{DirectShared, Pushed};
-use crate::engine::in_flight::InFlight;
 use crate::engine::sender::command::{Command, Outgoing};
 
 /// The client's end. Dropping it ends the reader.
@@ -34,39 +40,33 @@ pub(crate) struct DirectPushes {
 }
 
 impl DirectPushes {
-    /// Spawns the reader. It connects when a caller could have written. The sender gets each push
-    /// with an unusual reply by `pushed`.
+    /// Spawns the reader. It connects when a caller could have written.
     pub(crate) fn new(
+        shared: Arc<DirectShared>,
         connector: Connector,
-        in_flight: InFlight,
-        pushed: mpsc::UnboundedSender<Pushed>,
         commands: mpsc::Sender<Command>,
     ) -> Self {
-        let shared = Arc::new(DirectShared::new(in_flight, pushed));
         let reader = tokio::spawn(PushReader::new(shared.clone(), connector).run());
         Self { shared, reader, commands }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<DirectShared> {
-        &self.shared
+    /// Writes the requests of one queue, in order; returns those that have to go to the sender.
+    pub(crate) fn push(&self, requests: Vec<Outgoing>, now_ms: u64) -> Vec<Outgoing> {
+        self.shared.push(requests, now_ms)
     }
 
-    /// Writes the request, or returns it if it has to go to the sender.
-    pub(crate) fn push(&self, outgoing: Outgoing, now_ms: u64) -> Option<Outgoing> {
-        self.shared.push(outgoing, now_ms)
-    }
-
-    /// Has a response key deleted that was read: by the next push or, soon, by the reader.
-    pub(crate) fn forget(&self, keys: &Arc<QueueKeys>, key: &str) {
-        if !self.shared.forget(keys, key) {
-            let _ = self.commands.try_send(Command::Forget(keys.clone(), key.to_owned()));
+    /// Has the key of an answer of so many bytes deleted: by a later push or, soon, by the reader.
+    pub(crate) fn forget(&self, keys: &Arc<QueueKeys>, key: &str, bytes: usize) {
+        if !self.shared.forget(keys, key, bytes) {
+            let _ = self.commands.try_send(Command::Forget(keys.clone(), vec![key.to_owned()]));
         }
     }
 
-    /// Has the sender delete the keys that no push has taken along.
+    /// Writes what was gathered, and has the sender delete the keys that no push has taken along.
     pub(crate) fn flush(&self) {
-        for (keys, key) in self.shared.take_forgotten() {
-            let _ = self.commands.try_send(Command::Forget(keys, key));
+        self.shared.uncork();
+        while let Some((keys, forgotten)) = self.shared.take_forgotten() {
+            let _ = self.commands.try_send(Command::Forget(keys, forgotten));
         }
     }
 }

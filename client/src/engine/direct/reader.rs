@@ -12,7 +12,7 @@ use super::shared::DirectShared;
 
 /// Pauses before a connection is opened again.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-/// The period in which late replies are noticed, and forgotten response keys deleted.
+/// The period in which late replies are noticed, and response keys deleted without a push.
 const TICK: Duration = Duration::from_millis(250);
 
 /// See the module.
@@ -43,6 +43,7 @@ impl PushReader {
                     let error = self.serve().await;
                     tracing::debug!(%error, "lost the connection for pushes");
                     self.shared.close(&error);
+                    self.opener.note_loss();
                     pause = PAUSES.first();
                 }
                 // The requests go to the sender meanwhile.
@@ -75,7 +76,7 @@ impl PushReader {
                     if shared.is_late(limit) || (in_doubt && !shared.stop()) {
                         return DirectPush::given_up();
                     }
-                    shared.delete_forgotten();
+                    shared.write_waiting();
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redcall_common::error::Code;
 use redcall_common::frame::Frame;
-use redcall_common::settings::Settings;
+use redcall_common::settings::{RedisSettings, Settings};
 use redcall_store::{HeldRequests, SendOps as _, Session as _};
 use redcall_testkit::redis::aio::MultiplexedConnection;
 use redcall_testkit::redis::{self, AsyncCommands};
@@ -14,7 +14,9 @@ use redcall_testkit::{FaultProxy, TestRedis, eventually};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use super::shared::PUSHES_MAX;
+use super::DirectShared;
+use super::forgotten::TOGETHER;
+use super::line::{GATHERED_MAX, WRITES_MAX};
 use crate::engine::client::Client;
 use crate::engine::in_flight::{Guard, Stage};
 use crate::engine::route::{HandedIn, Route};
@@ -25,6 +27,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 const QUEUE: &str = "redcall:{q}:queue";
 const WORKERS: &str = "redcall:{q}:workers";
 
+mod gathered;
+mod sockets;
+
 type Confirmed = oneshot::Receiver<Result<Joined, CallError>>;
 type Answer = (Guard, oneshot::Receiver<Result<Frame, CallError>>);
 
@@ -34,7 +39,7 @@ async fn ended<T>(result: oneshot::Receiver<T>) -> T {
 }
 
 struct Setup {
-    _redis: TestRedis,
+    redis: TestRedis,
     proxy: FaultProxy,
     conn: MultiplexedConnection,
     client: Client,
@@ -50,14 +55,30 @@ impl Setup {
     async fn with(cap: u64, response_timeout: Duration) -> Self {
         let redis = TestRedis::start().await;
         let proxy = FaultProxy::start(&redis);
-        let mut settings = Settings { redis: proxy.settings(), ..Settings::default() };
+        Self::at(redis, proxy.settings(), proxy, cap, response_timeout).await
+    }
+
+    /// Without the proxy.
+    async fn on(redis: TestRedis) -> Self {
+        let (settings, proxy) = (redis.settings(), FaultProxy::start(&redis));
+        Self::at(redis, settings, proxy, 0, LIMIT).await
+    }
+
+    async fn at(
+        redis: TestRedis,
+        address: RedisSettings,
+        proxy: FaultProxy,
+        cap: u64,
+        response_timeout: Duration,
+    ) -> Self {
+        let mut settings = Settings { redis: address, ..Settings::default() };
         settings.redis.response_timeout = response_timeout;
         settings.limits.max_length = cap;
         let client = Client::from_settings(&settings).await.unwrap();
         let mut conn = redis.connection().await;
         let () = conn.zadd(WORKERS, "w", client.inner.link.now_ms() + 60_000).await.unwrap();
         let route = client.inner.route("q");
-        let mut setup = Self { _redis: redis, proxy, conn, client, route };
+        let mut setup = Self { redis, proxy, conn, client, route };
         setup.ready().await;
         setup
     }
@@ -74,8 +95,7 @@ impl Setup {
         eventually("a caller to write", async || {
             self.trust();
             let (outgoing, confirmed) = self.forgotten("probe");
-            let is_written = self.client.inner.direct.push(outgoing, self.now_ms()).is_none();
-            if is_written { ended(confirmed).await.ok() } else { None }
+            if self.is_written(outgoing) { ended(confirmed).await.ok() } else { None }
         })
         .await;
         let () = self.conn.del(QUEUE).await.unwrap();
@@ -84,6 +104,10 @@ impl Setup {
 
     fn now_ms(&self) -> u64 {
         self.client.inner.link.now_ms()
+    }
+
+    fn shared(&self) -> &DirectShared {
+        &self.client.inner.direct.shared
     }
 
     fn handed_in(&self) -> HandedIn {
@@ -108,7 +132,7 @@ impl Setup {
     }
 
     fn is_written(&self, outgoing: Outgoing) -> bool {
-        self.client.inner.direct.push(outgoing, self.now_ms()).is_none()
+        self.client.inner.direct.push(vec![outgoing], self.now_ms()).is_empty()
     }
 
     /// Has its caller write it.
@@ -134,6 +158,16 @@ impl Setup {
         self.conn.lrange(QUEUE, 0, -1).await.unwrap()
     }
 
+    /// How many times this command was executed.
+    async fn executed(&mut self, command: &str) -> usize {
+        let stats = redis::cmd("INFO").arg("commandstats").to_owned();
+        let stats: String = stats.query_async(&mut self.conn).await.unwrap();
+        let calls = stats.lines().find_map(|line| {
+            line.strip_prefix(&format!("cmdstat_{command}:calls="))?.split(',').next()?.parse().ok()
+        });
+        calls.unwrap_or(0)
+    }
+
     async fn run(&mut self, command: &str) {
         let mut words = command.split(' ');
         let mut call = redis::cmd(words.next().unwrap());
@@ -147,23 +181,25 @@ impl Setup {
 #[tokio::test]
 async fn caller_writes_in_order_and_deletes_answers_that_were_read() {
     let mut setup = Setup::new(0).await;
-    let keys = setup.route.keys.clone();
-    let () = setup.conn.set("redcall:{q}:response:x", "answer").await.unwrap();
-    setup.client.inner.direct.forget(&keys, "redcall:{q}:response:x");
+    let read: Vec<String> = (0..TOGETHER).map(|n| format!("redcall:{{q}}:response:{n}")).collect();
+    for key in &read {
+        let () = setup.conn.set(key, "answer").await.unwrap();
+        setup.client.inner.direct.forget(&setup.route.keys, key, 8);
+    }
     let pushed: Vec<Confirmed> = ["a", "b", "c"].map(|envelope| setup.push(envelope)).into();
     for confirmed in pushed {
         assert_eq!(ended(confirmed).await.unwrap(), None);
     }
     assert_eq!(setup.queued().await, ["a", "b", "c"]);
-    let is_left: bool = setup.conn.exists("redcall:{q}:response:x").await.unwrap();
-    assert!(!is_left);
+    let left: usize = setup.conn.exists(read).await.unwrap();
+    assert_eq!(left, 0);
 }
 
 #[tokio::test]
 async fn forgotten_answers_are_deleted_without_a_push() {
     let mut setup = Setup::new(0).await;
     let () = setup.conn.set("redcall:{q}:response:x", "answer").await.unwrap();
-    setup.client.inner.direct.forget(&setup.route.keys, "redcall:{q}:response:x");
+    setup.client.inner.direct.forget(&setup.route.keys, "redcall:{q}:response:x", 8);
     eventually("the deletion", async || {
         let is_left: bool = setup.conn.exists("redcall:{q}:response:x").await.unwrap();
         (!is_left).then_some(())
@@ -171,7 +207,7 @@ async fn forgotten_answers_are_deleted_without_a_push() {
     .await;
     // In time for a program that exits.
     let () = setup.conn.set("redcall:{q}:response:y", "answer").await.unwrap();
-    setup.client.inner.direct.forget(&setup.route.keys, "redcall:{q}:response:y");
+    setup.client.inner.direct.forget(&setup.route.keys, "redcall:{q}:response:y", 8);
     setup.client.flush().await;
     let is_left: bool = setup.conn.exists("redcall:{q}:response:y").await.unwrap();
     assert!(!is_left);
@@ -182,9 +218,10 @@ async fn sender_gets_the_requests_that_a_caller_must_not_write() {
     let setup = Setup::new(0).await;
     let large = setup.forgotten(&"x".repeat(64 * 1024 + 1)).0;
     assert!(!setup.is_written(large));
-    let (first, second) = (setup.forgotten("first").0, setup.forgotten("second").0);
+    let (mut first, second) = (setup.forgotten("first").0, setup.forgotten("second").0);
+    first.hand_in();
     assert!(!setup.is_written(second), "it would overtake the first one");
-    assert!(setup.is_written(first));
+    drop(first);
     setup.route.room.note_waited(false);
     let (waited, _answer) = setup.waited("waited");
     assert!(!setup.is_written(waited), "no worker is known");
@@ -192,13 +229,12 @@ async fn sender_gets_the_requests_that_a_caller_must_not_write() {
     let (abandoned, answer) = setup.waited("abandoned");
     drop(answer);
     assert!(setup.is_written(abandoned), "it is dropped");
-    setup.client.inner.direct.shared().answered("q").await;
+    setup.shared().answered("q").await;
 
     setup.proxy.hold_replies();
-    for number in 0..PUSHES_MAX {
-        let _confirmed = setup.push(&number.to_string());
-    }
-    assert!(!setup.is_written(setup.forgotten("one more").0));
+    let pushed = (0..WRITES_MAX + GATHERED_MAX).map(|number| setup.push(&number.to_string()));
+    let _pushed: Vec<Confirmed> = pushed.collect();
+    assert!(!setup.is_written(setup.forgotten("one more").0), "too many wait");
 }
 
 #[tokio::test]
@@ -207,7 +243,8 @@ async fn sender_writes_behind_the_push_of_a_caller() {
     let held = setup.proxy.hold_request(|exchange| exchange.request_contains("RPUSH"));
     let first = setup.push("a");
     let held = held.await;
-    let (second, confirmed) = setup.forgotten("b");
+    let (mut second, confirmed) = setup.forgotten("b");
+    second.hand_in();
     let command = Command::Enqueue(vec![second]);
     assert!(setup.client.inner.commands.send(command).await.is_ok());
     // On the sender's connection: behind its write, if it made one.
@@ -284,7 +321,7 @@ async fn push_without_its_reply_may_be_queued() {
         assert!(error.may_be_queued(), "{error}");
         assert_eq!(setup.queued().await, ["a"]);
         assert!(!setup.route.room.allows(1, true, Instant::now()), "the server may be another");
-        setup.client.inner.direct.shared().answered("q").await;
+        setup.shared().answered("q").await;
         setup.ready().await;
     }
     // The request itself is lost: the caller knows as little.

@@ -20,8 +20,8 @@ pub(crate) enum Command {
     Enqueue(Vec<Outgoing>),
     /// Enqueue a part of a batch.
     EnqueueBatch(OutgoingBatch),
-    /// Delete a response key that was read.
-    Forget(Arc<QueueKeys>, String),
+    /// Delete response keys that were read.
+    Forget(Arc<QueueKeys>, Vec<String>),
     /// Confirm that all earlier commands are written.
     Flush(oneshot::Sender<()>),
 }
@@ -80,6 +80,11 @@ impl Outgoing {
             Caller::Waits { id, .. } => in_flight.mark_sent(id),
             Caller::Forgets { done, send_claim } => !done.is_closed() && send_claim.send(),
         }
+    }
+
+    /// Notes that it goes through the sender.
+    pub(crate) fn hand_in(&mut self) {
+        self.route.hand_in();
     }
 
     pub(super) fn is_abandoned(&self, in_flight: &InFlight) -> bool {

@@ -11,6 +11,7 @@ use futures_util::future::join;
 use redcall_store::{Connection, Item, PushReply, SendOps as _, StoreError, Waited};
 use tokio::time::Instant;
 
+use super::command::Outgoing;
 use super::element::{Element, Outcome};
 use crate::engine::room::Room;
 use crate::engine::route::Route;
@@ -66,9 +67,10 @@ impl Enqueue<'_> {
     /// Pushes the requests. The script gets those on which it has to decide.
     async fn push(&self, elements: &[Element<'_>], forget: &[String]) -> Outcomes {
         let Self { link, route, timeout } = *self;
-        let checks = route.room.checks(elements.iter().any(|element| element.waited));
-        let envelopes: Vec<&str> = elements.iter().map(|element| element.envelope).collect();
         let written_at = Instant::now();
+        let waited = elements.iter().any(|element| element.waited);
+        let checks = route.room.checks(waited, written_at);
+        let envelopes: Vec<&str> = elements.iter().map(|element| element.envelope).collect();
         let pushing = link.push(&route.keys, &envelopes, checks, forget, timeout);
         match pushing.await {
             Ok(reply) => {
@@ -234,12 +236,15 @@ impl Element<'_> {
     pub(crate) fn is_large(&self) -> bool {
         self.envelope.len() > SCRIPT_BYTES
     }
+}
 
-    /// Returns `true` if it was pushed alone with this reply, and stays in the queue.
-    pub(crate) fn is_queued(&self, reply: &PushReply, room: &Room) -> bool {
-        let verdicts = judge(reply, &[*self], |length| room.excess(length));
-        matches!(verdicts[..], [Verdict::Queued])
-    }
+/// Returns `true` if all requests of a push stay in the queue.
+pub(crate) fn all_queued(requests: &[Outgoing], reply: &PushReply, room: &Room) -> bool {
+    let elements: Vec<Element<'_>> = requests.iter().map(Outgoing::element).collect();
+    let verdicts = judge(reply, &elements, |length| room.excess(length));
+    // Never more than there are.
+    verdicts.len() == elements.len()
+        && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Queued))
 }
 
 /// Returns the result of each pushed request. `excess` returns by how many requests the queue is

@@ -4,16 +4,18 @@
 //! | file | holds |
 //! |---|---|
 //! | `command.rs` | the commands of callers |
+//! | `batches.rs` | the commands of the next write, by queue |
 //! | `send_claim.rs` | arbitration between the sender and a caller that gives up |
 //! | `element.rs` | the elements that are pushed, and the outcome of each |
 //! | `enqueue.rs` | enqueuing, without a script where that is safe |
 
+mod batches;
 pub(crate) mod command;
 mod element;
-mod enqueue;
+pub(crate) mod enqueue;
 mod send_claim;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +25,8 @@ use redcall_common::error::Code;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::{COMMAND_BYTES, batch_len};
 use redcall_store::{
-    AnswerOps as _, CancelRequest, Connection, EnqueueExt, EnqueueExtResult, SendOps as _,
-    Session as _, StoreError,
+    AnswerOps as _, CancelRequest, Connection, EnqueueExt, EnqueueExtResult, PushReply,
+    SendOps as _, Session as _, StoreError,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -36,6 +38,7 @@ use crate::engine::route::Route;
 use crate::engine::withdrawal::Withdrawal;
 use crate::error::CallError;
 
+use batches::{Batch, Batches};
 pub(crate) use command::{
     BatchFailures, Caller, Command, Joined, Outgoing, OutgoingBatch, Payload,
 };
@@ -68,7 +71,7 @@ pub(crate) struct Sender {
     /// Requests to be cancelled. Each was written before it arrives here, by this task or by its
     /// caller.
     pub(crate) withdrawn: mpsc::UnboundedReceiver<Withdrawal>,
-    /// Requests that their callers have pushed, and that may have to be removed.
+    /// Requests of callers that write by themselves, for this task to end.
     pub(crate) pushed: mpsc::UnboundedReceiver<Pushed>,
     /// The pushes of callers. Later requests of their queues are written behind them.
     pub(crate) direct: Arc<DirectShared>,
@@ -98,52 +101,6 @@ impl Caps {
     }
 }
 
-/// The commands for one queue.
-struct Batch {
-    keys: Arc<QueueKeys>,
-    pushed: Vec<Pushed>,
-    batches: Vec<OutgoingBatch>,
-    requests: Vec<Outgoing>,
-    extended: Vec<Outgoing>,
-    withdrawn: Vec<Withdrawal>,
-    forget: Vec<String>,
-}
-
-/// The commands of the next write, by queue.
-#[derive(Default)]
-struct Batches(HashMap<Arc<str>, Batch>);
-
-impl Batches {
-    fn of(&mut self, keys: &Arc<QueueKeys>) -> &mut Batch {
-        let empty = || Batch {
-            keys: keys.clone(),
-            pushed: Vec::new(),
-            batches: Vec::new(),
-            requests: Vec::new(),
-            extended: Vec::new(),
-            withdrawn: Vec::new(),
-            forget: Vec::new(),
-        };
-        self.0.entry(keys.name().into()).or_insert_with(empty)
-    }
-
-    fn push(&mut self, outgoing: Outgoing) {
-        let batch = self.of(&outgoing.route.keys);
-        match outgoing.payload {
-            Payload::Scripted(_) => batch.extended.push(outgoing),
-            Payload::Push(_) | Payload::Taken => batch.requests.push(outgoing),
-        }
-    }
-
-    fn withdraw(&mut self, withdrawal: Withdrawal) {
-        self.of(&withdrawal.origin.keys).withdrawn.push(withdrawal);
-    }
-
-    fn decide(&mut self, pushed: Pushed) {
-        self.of(&pushed.outgoing.route.keys).pushed.push(pushed);
-    }
-}
-
 impl Sender {
     pub(crate) async fn run(mut self) {
         let mut buffer = Vec::with_capacity(COMMANDS_MAX);
@@ -157,7 +114,7 @@ impl Sender {
             tokio::select! {
                 count = self.commands.recv_many(&mut buffer, COMMANDS_MAX) => stopping = count == 0,
                 Some(withdrawal) = self.withdrawn.recv() => batches.withdraw(withdrawal),
-                Some(pushed) = self.pushed.recv() => batches.decide(pushed),
+                Some(pushed) = self.pushed.recv() => batches.add_pushed(pushed),
                 () = sleep_until(again), if !unserved.0.is_empty() => {
                     (batches, unserved) = self.check_served(unserved).await;
                     again = Instant::now() + SERVED_POLL;
@@ -178,7 +135,7 @@ impl Sender {
                     Command::EnqueueBatch(part) => {
                         batches.of(&part.route.keys).batches.push(part);
                     }
-                    Command::Forget(keys, key) => batches.of(&keys).forget.push(key),
+                    Command::Forget(keys, read) => batches.of(&keys).forget.extend(read),
                     Command::Flush(done) => flushes.push(done),
                 }
             }
@@ -186,6 +143,9 @@ impl Sender {
             // dropped.
             while let Ok(withdrawal) = self.withdrawn.try_recv() {
                 batches.withdraw(withdrawal);
+            }
+            while let Ok(pushed) = self.pushed.try_recv() {
+                batches.add_pushed(pushed);
             }
             for batch in batches.0.into_values() {
                 for outgoing in self.write(batch).await {
@@ -247,11 +207,11 @@ impl Sender {
 
     /// Writes the batch of one queue; returns the requests to be retried.
     async fn write(&mut self, batch: Batch) -> Vec<Outgoing> {
-        let Batch { keys, pushed, batches, mut requests, mut extended, withdrawn, mut forget } =
+        let Batch { keys, undecided, batches, mut requests, mut extended, withdrawn, mut forget } =
             batch;
         let mut again = Vec::new();
-        for pushed in pushed {
-            again.extend(self.decide(pushed).await);
+        for (requests, reply) in undecided {
+            again.extend(self.decide(requests, &reply).await);
         }
         self.direct.answered(keys.name()).await;
         let mut batches = batches.into_iter().peekable();
@@ -310,12 +270,14 @@ impl Sender {
         self.end(keys, requests, outcomes)
     }
 
-    /// Decides on a request that its caller has pushed.
-    async fn decide(&self, Pushed { outgoing, reply }: Pushed) -> Vec<Outgoing> {
-        let route = outgoing.route.route().clone();
+    /// Decides on requests that their callers have pushed.
+    async fn decide(&self, requests: Vec<Outgoing>, reply: &PushReply) -> Vec<Outgoing> {
+        let Some(first) = requests.first() else { return Vec::new() };
+        let route = first.route.route().clone();
         let enqueue = Enqueue { link: &self.link, route: &route, timeout: ATTEMPT_TIMEOUT };
-        let outcomes = enqueue.decide(&[outgoing.element()], &reply).await;
-        self.end(&route.keys, vec![outgoing], outcomes)
+        let elements: Vec<Element<'_>> = requests.iter().map(Outgoing::element).collect();
+        let outcomes = enqueue.decide(&elements, reply).await;
+        self.end(&route.keys, requests, outcomes)
     }
 
     /// Notifies the callers; returns the requests to be retried.

@@ -99,7 +99,7 @@ impl Direct {
 
     /// Adds a command to those of the next write.
     pub(crate) fn add(&mut self, command: &Cmd) {
-        self.output.extend_from_slice(&command.get_packed_command());
+        command.write_packed_command(&mut self.output);
     }
 
     /// Adds encoded commands to those of the next write.

@@ -104,6 +104,11 @@ impl DirectOpener {
         }
     }
 
+    /// Notifies the other connections of the loss of the last one: they may be lost, too.
+    pub fn note_loss(&self) {
+        self.connector.lost_one();
+    }
+
     /// Returns how long a reply may take.
     #[must_use]
     pub fn response_timeout(&self) -> Duration {
@@ -128,7 +133,7 @@ impl DirectPush {
         }
         let counts = add_pushes(&mut pipe, &keys.queue(), elements);
         add_checks(&mut pipe, keys, checks, now_ms);
-        self.direct.add_packed(&pipe.get_packed_pipeline());
+        pipe.cmd_iter().for_each(|command| self.direct.add(command));
         PushForm { forgets: !forget.is_empty(), counts, checks }
     }
 
@@ -173,10 +178,7 @@ impl DirectPush {
 
 impl PushForm {
     fn replies(&self) -> usize {
-        let PushChecks { workers, outside } = self.checks;
-        usize::from(self.forgets)
-            + self.counts.len()
-            + usize::from(workers)
-            + usize::from(workers || outside)
+        let PushChecks { workers, marks } = self.checks;
+        usize::from(self.forgets) + self.counts.len() + usize::from(workers) + usize::from(marks)
     }
 }
