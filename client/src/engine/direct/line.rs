@@ -18,8 +18,8 @@ use crate::engine::sender::command::{Outgoing, Payload};
 /// Maximum number of unanswered writes. Requests that arrive meanwhile go out in one later write.
 pub(super) const WRITES_MAX: usize = 4;
 /// Maximum number of requests that wait for a write, and of their bytes.
-pub(super) const GATHERED_MAX: usize = 256;
-const GATHERED_BYTES: usize = 256 << 10;
+pub(super) const GATHERED_MAX: usize = 1024;
+const GATHERED_BYTES: usize = 1 << 20;
 
 /// See the module.
 pub(super) struct Line {

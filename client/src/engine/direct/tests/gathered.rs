@@ -4,6 +4,8 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use serde_json::json;
+
 use super::*;
 
 /// Polls once; returns `true` if it ended.
@@ -30,6 +32,61 @@ async fn calls_of_callers_that_are_woken_together_leave_in_one_command() {
     }
     assert_eq!(setup.queued().await, ["a", "b", "c", "d"]);
     assert_eq!(setup.executed("rpush").await - before, 2);
+}
+
+/// Announces the answers of `count` callers at once; each of them writes its next request. Returns
+/// the number of commands.
+async fn commands_after_answers(count: usize) -> usize {
+    let mut setup = Setup::new(0).await;
+    let inner = setup.client.inner.clone();
+    inner.prepare(&setup.route, true, Instant::now() + LIMIT).await.unwrap_or_else(|_| panic!());
+    let before = setup.executed("rpush").await;
+    let mut frames = Vec::new();
+    let callers = (0..count).map(|number| {
+        let id = number.to_string();
+        frames.push(json!({
+            "v": 1, "id": id, "type": "result", "seq": 1, "attempt": 1, "data": number
+        }));
+        let (guard, answer) = inner.in_flight.wait_for(&id, "key", Stage::Sent, None);
+        let (next, confirmed) = setup.forgotten(&id);
+        let client = setup.client.clone();
+        let (parked, is_parked) = oneshot::channel();
+        let caller = tokio::spawn(async move {
+            parked.send(()).unwrap();
+            ended(answer).await.unwrap();
+            let now_ms = client.inner.link.now_ms();
+            assert!(client.inner.direct.push(vec![next], now_ms).is_empty());
+            ended(confirmed).await.unwrap();
+            drop(guard);
+        });
+        (caller, is_parked)
+    });
+    let (callers, parked): (Vec<_>, Vec<_>) = callers.unzip();
+    for is_parked in parked {
+        ended(is_parked).await;
+    }
+    let frames = serde_json::Value::Array(frames).to_string();
+    let publish = redis::cmd("SPUBLISH").arg(&setup.route.notify).arg(frames).to_owned();
+    let () = publish.query_async(&mut setup.conn).await.unwrap();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(setup.queued().await.len(), count);
+    setup.executed("rpush").await - before
+}
+
+#[tokio::test]
+async fn answers_that_come_together_cause_one_command() {
+    assert_eq!(commands_after_answers(20).await, 1);
+    // They are delivered by hundreds, and the runtime runs 61 tasks between two looks at sockets.
+    let commands = commands_after_answers(250).await;
+    assert!((3..=6).contains(&commands), "{commands} commands for 250 requests");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_come_together_cause_few_commands() {
+    let commands = commands_after_answers(100).await;
+    assert!(commands <= 20, "{commands} commands for 100 requests");
 }
 
 #[tokio::test]
@@ -94,10 +151,10 @@ async fn abandoned_request_is_not_written() {
 #[tokio::test]
 async fn connection_that_is_lost_loses_only_what_was_written() {
     let mut setup = Setup::new(0).await;
-    let lost = setup.proxy.lose_reply(|exchange| exchange.request_contains("RPUSH"));
+    let held = setup.proxy.hold_reply(|exchange| exchange.request_contains("RPUSH"));
     let written: Vec<Confirmed> = (0..WRITES_MAX).map(|n| setup.push(&n.to_string())).collect();
     let gathered = setup.push("gathered");
-    lost.await;
+    held.await.lose();
     for confirmed in written {
         assert!(ended(confirmed).await.unwrap_err().may_be_queued());
     }
