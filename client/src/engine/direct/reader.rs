@@ -43,7 +43,6 @@ impl PushReader {
                     let error = self.serve().await;
                     tracing::debug!(%error, "lost the connection for pushes");
                     self.shared.close(&error);
-                    self.opener.note_loss();
                     pause = PAUSES.first();
                 }
                 // The requests go to the sender meanwhile.
@@ -66,14 +65,21 @@ impl PushReader {
         loop {
             tokio::select! {
                 biased;
-                error = poll_fn(|context| shared.poll_end(context)) => return error,
+                error = poll_fn(|context| shared.poll_end(context)) => {
+                    self.opener.note_loss();
+                    return error;
+                }
                 doubt = self.opener.doubt(), if !in_doubt => match doubt {
                     Doubt::Moved => return DirectPush::given_up(),
                     Doubt::OtherLost if shared.stop() => in_doubt = true,
                     Doubt::OtherLost => return DirectPush::given_up(),
                 },
                 _ = tick.tick() => {
-                    if shared.is_late(limit) || (in_doubt && !shared.stop()) {
+                    if shared.is_late(limit) {
+                        self.opener.note_loss();
+                        return DirectPush::given_up();
+                    }
+                    if in_doubt && !shared.stop() {
                         return DirectPush::given_up();
                     }
                     shared.write_waiting();
