@@ -35,7 +35,7 @@ impl Waiters {
     pub fn new(queue: QueueKeys) -> Self {
         let (in_flight, _withdrawn) = InFlight::new();
         let (reread, _wanted) = mpsc::unbounded_channel();
-        let (deliveries, later) = Deliveries::new(in_flight.clone(), |_| ());
+        let (deliveries, later) = Deliveries::new(in_flight.clone(), None, |_| ());
         let (queue, waiting) = (Arc::new(queue), Vec::new());
         Self { in_flight, queue, waiting, reread, deliveries, later, _wanted }
     }

@@ -37,7 +37,7 @@ pub fn receive<'a>(id: &str, pieces: impl Iterator<Item = &'a [u8]>) -> Received
     let origin = Origin { keys: queue, record: None, deadline: None };
     let (in_flight, _withdrawn) = InFlight::new();
     let (reread, _wanted) = mpsc::unbounded_channel();
-    let (deliveries, mut later) = Deliveries::new(in_flight.clone(), |_| ());
+    let (deliveries, mut later) = Deliveries::new(in_flight.clone(), None, |_| ());
     let (_waits, mut end) = in_flight.wait_for(id, &key, Stage::Sent, None);
     let (_follows, mut frames) = in_flight.follow(id, &key, origin);
     for piece in pieces {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::call::request::{Delivery, RequestBuilder};
 use crate::engine::client::Inner;
-use crate::engine::route::Route;
+use crate::engine::route::{HandedIn, Route};
 use crate::engine::sender::{BatchFailures, Command, Envelopes, OutgoingBatch, SendClaim};
 use crate::error::CallError;
 use crate::response::Receipt;
@@ -106,6 +106,8 @@ impl AlikeRequests {
             let _ = done.send(failed.collect());
             return;
         }
+        let mut route = HandedIn::new(route);
+        route.hand_in();
         let batch = OutgoingBatch { route, envelopes, done, send_claim };
         // If it is not handed over, `done` is dropped with it.
         let _ = timeout_at(deadline, self.inner.commands.send(Command::EnqueueBatch(batch))).await;

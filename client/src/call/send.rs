@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, Either, join_all, select};
 use redcall_common::auth::Call;
 use redcall_common::durability::Durability;
 use redcall_common::frame::Frame;
-use redcall_store::AnswerOps as _;
+use redcall_store::{AnswerOps as _, Session as _};
 use serde::Serialize;
 use tokio::sync::mpsc::error::{SendError, TrySendError};
 use tokio::sync::oneshot;
@@ -27,7 +27,7 @@ use crate::engine::deadline::deadline_in;
 use crate::engine::durability::ReplicationTarget;
 use crate::engine::in_flight::{Guard, Stage};
 use crate::engine::replies;
-use crate::engine::route::Route;
+use crate::engine::route::{HandedIn, Route};
 use crate::engine::sender::{Caller, Command, Joined, Outgoing, SendClaim};
 use crate::error::CallError;
 use crate::response::{Receipt, Response};
@@ -52,6 +52,8 @@ pub(super) struct Group {
     /// The latest deadline of the callers.
     deadline: Instant,
     requests: Vec<Outgoing>,
+    /// `true` if the caller may write them by itself.
+    direct: bool,
 }
 
 /// A request whose caller waits for the answer.
@@ -84,7 +86,7 @@ impl RequestBuilder {
         let inner = self.client.inner.clone();
         let (outgoing, mut outbound) = self.prepare_outbound(Delivery::FireAndForget)?;
         outbound.resolve_target().await?;
-        let dispatching = inner.dispatch(Group::of(&outbound.prepared, false, outgoing));
+        let dispatching = inner.dispatch(Group::of_outbound(&outbound, outgoing));
         run_alongside(dispatching, outbound.finish()).await
     }
 
@@ -184,7 +186,7 @@ impl RequestBuilder {
         let (done, confirmed) = oneshot::channel();
         let send_claim = SendClaim::default();
         let caller = Caller::Forgets { done, send_claim: send_claim.clone() };
-        let outgoing = Outgoing { route: prepared.route.clone(), payload, caller };
+        let outgoing = Outgoing { route: HandedIn::new(prepared.route.clone()), payload, caller };
         let outbound = Outbound { client, prepared, level, target: None, send_claim, confirmed };
         Ok((outgoing, Box::new(outbound)))
     }
@@ -203,14 +205,20 @@ impl RequestBuilder {
         let grace = self.client.inner.no_workers_grace;
         let until = deadline_in(if self.worker_required { Duration::ZERO } else { grace });
         let caller = Caller::Waits { id: prepared.id.clone(), until };
-        Ok(Outgoing { route: prepared.route.clone(), payload, caller })
+        Ok(Outgoing { route: HandedIn::new(prepared.route.clone()), payload, caller })
     }
 }
 
 impl Group {
     fn of(prepared: &Prepared, waits: bool, outgoing: Outgoing) -> Self {
         let (route, deadline) = (prepared.route.clone(), prepared.deadline);
-        Self { route, waits, deadline, requests: vec![outgoing] }
+        Self { route, waits, deadline, requests: vec![outgoing], direct: true }
+    }
+
+    /// As [`Group::of`]. The sender writes it if its durability is confirmed after the write.
+    fn of_outbound(outbound: &Outbound, outgoing: Outgoing) -> Self {
+        let direct = outbound.target.is_none();
+        Self { direct, ..Self::of(&outbound.prepared, false, outgoing) }
     }
 
     /// Adds a request to the group of its queue.
@@ -227,7 +235,8 @@ impl Group {
                 group.deadline = group.deadline.max(prepared.deadline);
                 group.requests.push(outgoing);
             }
-            None => groups.push(Self::of(prepared, waits, outgoing)),
+            // The durability of others is confirmed after the write.
+            None => groups.push(Self { direct: waits, ..Self::of(prepared, waits, outgoing) }),
         }
     }
 }
@@ -291,7 +300,7 @@ impl Waiting {
             }
         };
         let key = std::mem::take(&mut prepared.response_key);
-        client.inner.forget(&prepared.route.keys, &key);
+        client.inner.forget(&prepared.route.keys, &key, &frame);
         let frame = client.inner.trusted(frame, &key, Call::Known(prepared.call.as_deref()))?;
         Response::from_frame(frame, key)
     }
@@ -424,11 +433,18 @@ impl Inner {
         Ok(found.map_err(|_| CallError::not_sent())?.map_err(NotReady::from)?)
     }
 
-    /// Hands the requests to the sender, at once if their queue is prepared and the sender has
-    /// room; otherwise returns the remaining work. A request that cannot be handed over fails; the
-    /// sender drops a request whose caller has given up.
+    /// Writes the requests, or hands them to the sender, at once if their queue is prepared and the
+    /// sender has room; otherwise returns the remaining work. A request that cannot be handed over
+    /// fails; the sender drops a request whose caller has given up.
     fn dispatch(&self, mut group: Group) -> Option<BoxFuture<'_, ()>> {
         if group.route.is_ready(group.waits) {
+            if group.direct && self.keyring.is_none() {
+                group.requests = self.direct.push(group.requests, self.link.now_ms());
+                if group.requests.is_empty() {
+                    return None;
+                }
+            }
+            group.requests.iter_mut().for_each(Outgoing::hand_in);
             match self.commands.try_send(Command::Enqueue(group.requests)) {
                 Ok(()) => return None,
                 // The channel returns the command.
@@ -438,6 +454,7 @@ impl Inner {
                 }
             }
         }
+        group.requests.iter_mut().for_each(Outgoing::hand_in);
         Some(self.dispatch_slowly(group).boxed())
     }
 
@@ -448,7 +465,7 @@ impl Inner {
     }
 
     async fn dispatch_slowly(&self, group: Group) {
-        let Group { route, waits, deadline, requests } = group;
+        let Group { route, waits, deadline, requests, .. } = group;
         if let Err(reason) = self.prepare(&route, waits, deadline).await {
             for outgoing in requests {
                 outgoing.fail(&self.in_flight, reason.clone().into());

@@ -299,7 +299,7 @@ impl FrameStream {
             FrameType::Progress => Update::Progress(data()),
             FrameType::Chunk => Update::Chunk(data()),
             FrameType::Result | FrameType::Error => {
-                inner.forget(&self.source.keys, response_key);
+                inner.forget(&self.source.keys, response_key, &frame);
                 let response = Response::from_frame(frame, response_key.clone());
                 return self.end(response.map(Update::Done));
             }

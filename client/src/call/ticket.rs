@@ -120,7 +120,7 @@ impl Client {
             ended = ended => ended?,
             () = cancelled => return Err(CallError::Cancelled),
         };
-        inner.forget(&keys, response_key);
+        inner.forget(&keys, response_key, &frame);
         let frame = inner.trusted(frame, response_key, Call::Unknown)?;
         Response::from_frame(frame, response_key.to_owned())
     }

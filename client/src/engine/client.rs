@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::engine::deadline::left_until;
 use crate::engine::deliveries::Deliveries;
+use crate::engine::direct::{DirectPushes, DirectShared};
 use crate::engine::durability::DurabilityWaiters;
 use crate::engine::events::hub::Events;
 use crate::engine::in_flight::InFlight;
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     /// Reads response keys. It has no subscription: Redis disconnects a subscriber whose output
     /// buffer overflows, and large answers would fill that buffer.
     pub(crate) reads: Arc<Connection>,
+    /// The pushes of callers that write by themselves.
+    pub(crate) direct: DirectPushes,
     pub(crate) keys: Keys,
     pub(crate) in_flight: InFlight,
     pub(crate) commands: mpsc::Sender<Command>,
@@ -115,12 +118,13 @@ fn message_handler(
     in_flight: &InFlight,
     wanted: &mpsc::UnboundedSender<Wanted>,
     monitors: &Arc<Monitors>,
+    pushes: &Arc<DirectShared>,
 ) -> PushHandler {
     let (waiters, reread, monitors) = (in_flight.clone(), wanted.clone(), monitors.clone());
     let (missing, missed) = (in_flight.clone(), wanted.clone());
-    let (deliveries, later) = Deliveries::new(in_flight.clone(), move |ids| {
-        replies::request_reads(ids, &missing, &missed);
-    });
+    let on_missed = move |ids| replies::request_reads(ids, &missing, &missed);
+    let pushes = Some(pushes.clone());
+    let (deliveries, later) = Deliveries::new(in_flight.clone(), pushes, on_missed);
     tokio::spawn(later.run());
     Arc::new(move |channel: &[u8], payload: &[u8]| match Keys::is_status(channel) {
         true => monitors.notify(channel),
@@ -179,21 +183,24 @@ impl Client {
         let inspector = Inspector::new(&connector, keys.clone());
         let (in_flight, withdrawn) = InFlight::new();
         let (wanted, wanted_receiver) = mpsc::unbounded_channel();
+        let (pushed, pushed_receiver) = mpsc::unbounded_channel();
         let monitors = Arc::<Monitors>::default();
-        let sink = message_handler(&in_flight, &wanted, &monitors);
+        let pushes = Arc::new(DirectShared::new(in_flight.clone(), pushed));
+        let sink = message_handler(&in_flight, &wanted, &monitors, &pushes);
         let (link, reads) = tokio::try_join!(
             Connection::connect(connector.clone(), sink),
             Connection::connect(connector.clone(), Arc::new(|_: &[u8], _: &[u8]| ())),
         )?;
         let (link, reads) = (Arc::new(link), Arc::new(reads));
         let events = Events::new(settings, &connector, &link);
-        let durability_waiters = DurabilityWaiters::new(connector);
+        let durability_waiters = DurabilityWaiters::new(connector.clone());
         let deadline = Instant::now() + settings.redis.response_timeout;
         durability_waiters.prepare(&link, settings.redis.durability, deadline).await?;
         let (commands, command_receiver) = mpsc::channel(COMMAND_CAPACITY);
         let caps = Caps { max: settings.limits.max_length, by_queue: max_lengths(settings) };
         let caps = Arc::new(caps);
         let results = ResultEvents::new(&keys, events.kept(), &settings.limits);
+        let direct = DirectPushes::new(pushes.clone(), connector, commands.clone());
         let sender = Sender {
             link: link.clone(),
             reads: reads.clone(),
@@ -202,6 +209,8 @@ impl Client {
             results: results.clone(),
             commands: command_receiver,
             withdrawn,
+            pushed: pushed_receiver,
+            direct: pushes,
             unwritten: Vec::new(),
         };
         tokio::spawn(sender.run());
@@ -213,6 +222,7 @@ impl Client {
                 id,
                 link,
                 reads,
+                direct,
                 keys,
                 in_flight,
                 commands,
@@ -252,6 +262,7 @@ impl Client {
     pub async fn flush(&self) {
         const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
         let (done, flushed) = oneshot::channel();
+        self.inner.direct.flush();
         let flushing = async {
             if self.inner.commands.send(Command::Flush(done)).await.is_ok() {
                 let _ = flushed.await;
@@ -286,10 +297,11 @@ impl Inner {
         }
     }
 
-    /// Queues the deletion of a response key that was read. If that fails, the key expires by its
-    /// TTL.
-    pub(crate) fn forget(&self, keys: &Arc<QueueKeys>, key: &str) {
-        let _ = self.commands.try_send(Command::Forget(keys.clone(), key.to_owned()));
+    /// Queues the deletion of a response key whose answer was read. If that fails, the key expires
+    /// by its TTL.
+    pub(crate) fn forget(&self, keys: &Arc<QueueKeys>, key: &str, answer: &Frame) {
+        let bytes = answer.data.as_ref().map_or(0, |data| data.get().len());
+        self.direct.forget(keys, key, bytes);
     }
 
     pub(crate) fn route(&self, queue: &str) -> Arc<Route> {

@@ -1,5 +1,6 @@
 //! Bounded deliveries: a task that delivers thousands of answers at once would wake as many tasks
-//! before any of them runs, and the last ones would wait for all.
+//! before any of them runs, and the last ones would wait for all. The calls that the woken callers
+//! make next leave in one write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +9,7 @@ use redcall_common::frame::Frame;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
+use crate::engine::direct::DirectShared;
 use crate::engine::in_flight::InFlight;
 
 /// Maximum number of frames that are delivered before other tasks run.
@@ -17,7 +19,10 @@ const FRAMES_MAX: usize = 100;
 /// [`Deliveries::run`].
 pub(crate) struct Deliveries {
     in_flight: InFlight,
+    /// Gathers the next calls of the callers that wake.
+    pushes: Option<Arc<DirectShared>>,
     shared: Arc<Shared>,
+    /// Gets frames; none if only the pushes have to be written.
     later: mpsc::UnboundedSender<Vec<Frame>>,
     /// Called with the ids whose keys must be read, because a frame was missed.
     on_missed: OnMissed,
@@ -36,6 +41,7 @@ struct Shared {
 /// The end that delivers frames later.
 pub(crate) struct LaterDeliveries {
     in_flight: InFlight,
+    pushes: Option<Arc<DirectShared>>,
     shared: Arc<Shared>,
     later: mpsc::UnboundedReceiver<Vec<Frame>>,
     on_missed: OnMissed,
@@ -45,6 +51,7 @@ impl Deliveries {
     /// Returns both ends. The second one runs until the first is dropped.
     pub(crate) fn new(
         in_flight: InFlight,
+        pushes: Option<Arc<DirectShared>>,
         on_missed: impl Fn(Vec<String>) + Send + Sync + 'static,
     ) -> (Self, LaterDeliveries) {
         let (waiting, left) = (AtomicUsize::new(0), AtomicUsize::new(FRAMES_MAX));
@@ -54,11 +61,12 @@ impl Deliveries {
         let (own, missed) = (shared.clone(), on_missed.clone());
         let later = LaterDeliveries {
             in_flight: in_flight.clone(),
+            pushes: pushes.clone(),
             shared: own,
             later: receiver,
             on_missed: missed,
         };
-        (Self { in_flight, shared, later: sender, on_missed }, later)
+        (Self { in_flight, pushes, shared, later: sender, on_missed }, later)
     }
 
     /// Delivers the frames of one announcement. Called by one task at a time.
@@ -68,6 +76,10 @@ impl Deliveries {
             let now = left.load(Ordering::Relaxed).min(frames.len());
             left.fetch_sub(now, Ordering::Relaxed);
             let rest = frames.split_off(now);
+            if now > 1 && self.pushes.as_ref().is_some_and(|pushes| pushes.cork()) {
+                // Uncorks. The other end ends with the client, and so do all pushes.
+                let _ = self.later.send(Vec::new());
+            }
             let missed = self.in_flight.deliver(frames.into_iter());
             if !missed.is_empty() {
                 (self.on_missed)(missed);
@@ -86,9 +98,18 @@ impl LaterDeliveries {
     pub(crate) async fn run(mut self) {
         while let Some(frames) = self.later.recv().await {
             let mut frames = frames.into_iter().peekable();
-            while frames.peek().is_some() {
+            loop {
                 // Behind the tasks that were woken.
                 yield_now().await;
+                if let Some(pushes) = &self.pushes {
+                    pushes.uncork();
+                }
+                if frames.peek().is_none() {
+                    break;
+                }
+                if let Some(pushes) = &self.pushes {
+                    pushes.cork();
+                }
                 self.deliver(frames.by_ref().take(FRAMES_MAX).collect());
             }
         }
@@ -137,7 +158,7 @@ mod tests {
     async fn callers_run_between_the_deliveries_of_many_answers() {
         const COUNT: usize = 5 * FRAMES_MAX;
         let (in_flight, _withdrawn) = InFlight::new();
-        let (deliveries, later) = Deliveries::new(in_flight.clone(), |_| ());
+        let (deliveries, later) = Deliveries::new(in_flight.clone(), None, |_| ());
         // How many answers were delivered when each caller ran.
         let seen = Arc::new(Mutex::new(Vec::new()));
         let parked = Arc::new(AtomicUsize::new(0));
@@ -171,7 +192,7 @@ mod tests {
     #[tokio::test]
     async fn single_answers_are_delivered_at_once_until_the_task_has_to_run() {
         let (in_flight, _withdrawn) = InFlight::new();
-        let (deliveries, later) = Deliveries::new(in_flight.clone(), |_| ());
+        let (deliveries, later) = Deliveries::new(in_flight.clone(), None, |_| ());
         let _task = tokio::spawn(later.run());
         for round in 0..3 {
             for id in 0..FRAMES_MAX {
@@ -193,7 +214,7 @@ mod tests {
         let missed = Arc::new(Mutex::new(Vec::new()));
         let noted = missed.clone();
         let (deliveries, later) =
-            Deliveries::new(in_flight.clone(), move |ids| noted.lock().unwrap().extend(ids));
+            Deliveries::new(in_flight.clone(), None, move |ids| noted.lock().unwrap().extend(ids));
         let _streams = ["0", "100"].map(|id| in_flight.join(id, "key", (1, 0)));
         deliveries.pass((0..=FRAMES_MAX).map(frame).collect());
         drop(deliveries);

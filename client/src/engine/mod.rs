@@ -7,7 +7,8 @@
 //! | `in_flight/` | the callers that wait for answers, by request id |
 //! | `room.rs` | the known room of a queue, which allows pushes without a script |
 //! | `route.rs` | a queue that the client has used |
-//! | `sender/` | the one task that writes requests |
+//! | `direct/` | plain requests that their callers write by themselves |
+//! | `sender/` | the one task that writes all other requests |
 //! | `deliveries.rs` | bounded deliveries of answers |
 //! | `replies.rs` | reading of answers |
 //! | `withdrawal.rs` | cancellation of abandoned calls |
@@ -21,6 +22,7 @@
 pub(crate) mod client;
 pub(crate) mod deadline;
 pub(crate) mod deliveries;
+pub(crate) mod direct;
 pub(crate) mod durability;
 pub(crate) mod events;
 pub(crate) mod in_flight;

@@ -14,10 +14,14 @@ const ELEMENTS_PER_S: f64 = 2_500_000.0;
 const MIN_CAP: u64 = 25_000;
 /// The room is worth a check only if the queue was used this recently.
 const RECENT: Duration = Duration::from_millis(400);
+/// How long the marks of a queue are used: that its answers are at their limit, and that requests
+/// wait outside of the list. Workers update the first one each second.
+const MARKS: Duration = Duration::from_millis(100);
 /// How long a queue without a cap has room.
 const LONG: Duration = Duration::from_secs(365 * 86_400);
 
-/// The room of one queue. Written by the sender, read by it.
+/// The room of one queue. Read by the sender, and by callers that write by themselves; written by
+/// the sender and the reader of direct pushes.
 pub(crate) struct Room {
     /// Maximum number of requests; 0 for no cap.
     cap: u64,
@@ -28,6 +32,8 @@ pub(crate) struct Room {
 struct Known {
     /// Requests outside of the list, and when they were counted.
     outside: Option<(u64, Instant)>,
+    /// When the marks of the queue were read, by a push.
+    marks_at: Option<Instant>,
     /// The queue has room for one request until then, whatever others push.
     free_until: Option<Instant>,
     /// `true` if the last write found a live worker, and the answers below their limit.
@@ -65,9 +71,17 @@ impl Room {
         has_room && (known.takes_waited || !waited)
     }
 
-    /// Returns the checks of a write of requests.
-    pub(crate) fn checks(&self, waited: bool) -> PushChecks {
-        PushChecks { workers: waited, outside: self.cap > 0 }
+    /// Returns the checks of a write of requests at `now`. The marks are read again before a
+    /// quarter of the time is over in which the queue is known to have room.
+    pub(crate) fn checks(&self, waited: bool, now: Instant) -> PushChecks {
+        let known = self.lock();
+        let is_old = |read_at: Instant| {
+            let lasts = known.free_until.map_or(Duration::ZERO, |until| until - read_at);
+            let lasts = if self.cap == 0 { LONG } else { lasts };
+            now.saturating_duration_since(read_at) >= MARKS.min(lasts / 4)
+        };
+        let is_wanted = waited || self.cap > 0;
+        PushChecks { workers: waited, marks: is_wanted && known.marks_at.is_none_or(is_old) }
     }
 
     /// Returns `true` if a write at `now` should read the number of held requests: soon another
@@ -95,6 +109,9 @@ impl Room {
         known.used_at = Some(written_at);
         if checks.workers {
             known.takes_waited = reply.served == Some(true) && !reply.answers_full;
+        }
+        if checks.marks {
+            known.marks_at = Some(written_at);
         }
         if !reply.outside {
             known.outside = Some((0, written_at));
@@ -141,6 +158,8 @@ mod tests {
         PushReply { commands, served: Some(true), outside, answers_full: false }
     }
 
+    const ALL: PushChecks = PushChecks { workers: true, marks: true };
+
     fn after(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
@@ -162,7 +181,7 @@ mod tests {
     #[test]
     fn push_renews_the_room_unless_requests_wait_outside_of_the_list() {
         let (room, now) = (Room::new(1_000_000), Instant::now());
-        let checks = room.checks(false);
+        let checks = room.checks(false, now);
         room.note_push(now, checks, &reply(10, true));
         assert!(!room.allows(1, false, now), "the number outside is unknown");
         room.note_push(now, checks, &reply(10, false));
@@ -182,15 +201,42 @@ mod tests {
         room.note_waited(true);
         assert!(room.allows(1, true, now));
         let none = PushReply { served: Some(false), ..reply(1, true) };
-        room.note_push(now, room.checks(false), &none);
+        room.note_push(now, PushChecks::NONE, &none);
         assert!(room.allows(1, true, now), "it was not checked");
-        room.note_push(now, room.checks(true), &none);
+        room.note_push(now, ALL, &none);
         assert!(!room.allows(1, true, now));
-        room.note_push(now, room.checks(true), &reply(1, true));
+        room.note_push(now, ALL, &reply(1, true));
         assert!(room.allows(1, true, now));
         let full = PushReply { answers_full: true, ..reply(1, true) };
-        room.note_push(now, room.checks(true), &full);
+        room.note_push(now, ALL, &full);
         assert!(!room.allows(1, true, now));
+    }
+
+    #[test]
+    fn marks_are_read_before_they_or_a_quarter_of_the_room_are_old() {
+        let (room, now) = (Room::new(1_000_000), Instant::now());
+        let marks = |waited, ms| room.checks(waited, now + after(ms)).marks;
+        assert!(marks(false, 0) && marks(true, 0), "never read");
+        room.note_push(now, ALL, &reply(10, false));
+        assert!(!marks(false, 99) && !marks(true, 99));
+        assert!(marks(false, 100) && marks(true, 100));
+        // 100,000 more fit, for 40 ms.
+        room.note_push(now, ALL, &reply(900_000, false));
+        assert!(!marks(false, 9) && marks(false, 10));
+        // A push without that check renews neither.
+        room.note_push(now + after(9), PushChecks::NONE, &reply(900_000, true));
+        assert!(marks(false, 10));
+        room.note_push(now, ALL, &reply(10, true));
+        room.note_push(now, PushChecks::NONE, &reply(10, true));
+        assert!(!room.allows(1, false, now + after(401)));
+
+        let room = Room::new(0);
+        let marks = |waited, ms| room.checks(waited, now + after(ms)).marks;
+        assert!(marks(true, 0) && !marks(false, 0), "without a cap, only answers have a limit");
+        room.note_push(now, ALL, &reply(10, true));
+        assert!(!marks(true, 99) && marks(true, 100));
+        room.forget();
+        assert!(marks(true, 0));
     }
 
     #[test]

@@ -173,7 +173,7 @@ fn key_named_by_many_messages_is_read_once() {
     let in_flight = InFlight::new().0;
     let (_guard, _end) = in_flight.wait_for("a", "key", Stage::Sent, None);
     let (reread, mut wanted) = mpsc::unbounded_channel();
-    let (deliveries, _later) = Deliveries::new(in_flight.clone(), |_| ());
+    let (deliveries, _later) = Deliveries::new(in_flight.clone(), None, |_| ());
     let flood = || {
         for _ in 0..1000 {
             on_announcement(br#"["a","b"]"#, &in_flight, &reread, &deliveries);

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::engine::in_flight::InFlight;
-use crate::engine::route::Route;
+use crate::engine::route::HandedIn;
 use crate::error::CallError;
 
 use super::element::{Element, Envelopes};
@@ -20,22 +20,22 @@ pub(crate) enum Command {
     Enqueue(Vec<Outgoing>),
     /// Enqueue a part of a batch.
     EnqueueBatch(OutgoingBatch),
-    /// Delete a response key that was read.
-    Forget(Arc<QueueKeys>, String),
+    /// Delete response keys that were read.
+    Forget(Arc<QueueKeys>, Vec<String>),
     /// Confirm that all earlier commands are written.
     Flush(oneshot::Sender<()>),
 }
 
 /// A request to be written.
 pub(crate) struct Outgoing {
-    pub(crate) route: Arc<Route>,
+    pub(crate) route: HandedIn,
     pub(crate) payload: Payload,
     pub(crate) caller: Caller,
 }
 
 /// Fire-and-forget requests of one caller that need no more than a push.
 pub(crate) struct OutgoingBatch {
-    pub(crate) route: Arc<Route>,
+    pub(crate) route: HandedIn,
     pub(crate) envelopes: Envelopes,
     /// Gets the requests that were not enqueued.
     pub(crate) done: oneshot::Sender<BatchFailures>,
@@ -75,11 +75,16 @@ impl OutgoingBatch {
 
 impl Outgoing {
     /// Marks the request as sent; returns `false` if its caller has given up.
-    pub(super) fn claim(&self, in_flight: &InFlight) -> bool {
+    pub(crate) fn claim(&self, in_flight: &InFlight) -> bool {
         match &self.caller {
             Caller::Waits { id, .. } => in_flight.mark_sent(id),
             Caller::Forgets { done, send_claim } => !done.is_closed() && send_claim.send(),
         }
+    }
+
+    /// Notes that it goes through the sender.
+    pub(crate) fn hand_in(&mut self) {
+        self.route.hand_in();
     }
 
     pub(super) fn is_abandoned(&self, in_flight: &InFlight) -> bool {
@@ -89,13 +94,13 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn is_waited(&self) -> bool {
+    pub(crate) fn is_waited(&self) -> bool {
         matches!(self.caller, Caller::Waits { .. })
     }
 
     /// Returns the element to push; its envelope is empty if it was taken or needs more than a
     /// push.
-    pub(super) fn element(&self) -> Element<'_> {
+    pub(crate) fn element(&self) -> Element<'_> {
         let envelope = match &self.payload {
             Payload::Push(envelope) => envelope.as_str(),
             Payload::Scripted(_) | Payload::Taken => "",
@@ -112,7 +117,7 @@ impl Outgoing {
     }
 
     /// Confirms the enqueue to a fire-and-forget caller. A waiting caller gets the answer.
-    pub(super) fn confirm(self, joined: Joined) {
+    pub(crate) fn confirm(self, joined: Joined) {
         if let Caller::Forgets { done, .. } = self.caller {
             let _ = done.send(Ok(joined));
         }

@@ -11,7 +11,9 @@ use futures_util::future::join;
 use redcall_store::{Connection, Item, PushReply, SendOps as _, StoreError, Waited};
 use tokio::time::Instant;
 
+use super::command::Outgoing;
 use super::element::{Element, Outcome};
+use crate::engine::room::Room;
 use crate::engine::route::Route;
 
 /// The longest envelope that passes a script, bytes.
@@ -64,10 +66,27 @@ impl Enqueue<'_> {
 
     /// Pushes the requests. The script gets those on which it has to decide.
     async fn push(&self, elements: &[Element<'_>], forget: &[String]) -> Outcomes {
-        let mut outcomes = match self.push_and_check(elements, forget).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => return vec![Err(error); elements.len()],
-        };
+        let Self { link, route, timeout } = *self;
+        let written_at = Instant::now();
+        let waited = elements.iter().any(|element| element.waited);
+        let checks = route.room.checks(waited, written_at);
+        let envelopes: Vec<&str> = elements.iter().map(|element| element.envelope).collect();
+        let pushing = link.push(&route.keys, &envelopes, checks, forget, timeout);
+        match pushing.await {
+            Ok(reply) => {
+                route.room.note_push(written_at, checks, &reply);
+                self.decide(elements, &reply).await
+            }
+            Err(error) => {
+                route.room.forget();
+                vec![Err(error); elements.len()]
+            }
+        }
+    }
+
+    /// Decides on requests that were pushed with this reply.
+    pub(super) async fn decide(&self, elements: &[Element<'_>], reply: &PushReply) -> Outcomes {
+        let mut outcomes = self.check(elements, reply).await;
         let is_undecided = |at: &usize| match &outcomes[*at] {
             Ok(Some(Outcome::Queued | Outcome::Full)) => false,
             Ok(None) => true,
@@ -124,27 +143,20 @@ impl Enqueue<'_> {
         outcomes
     }
 
-    /// Pushes `elements` and removes those that should not be there. `None` for those on which only
-    /// the script can decide.
-    async fn push_and_check(
+    /// Removes those of the pushed `elements` that should not be there. `None` for those on which
+    /// only the script can decide.
+    async fn check(
         &self,
         elements: &[Element<'_>],
-        forget: &[String],
-    ) -> Result<Vec<Result<Option<Outcome>, StoreError>>, StoreError> {
-        let Self { link, route, timeout } = *self;
-        let checks = route.room.checks(elements.iter().any(|element| element.waited));
-        let envelopes: Vec<&str> = elements.iter().map(|element| element.envelope).collect();
-        let written_at = Instant::now();
-        let pushing = link.push(&route.keys, &envelopes, checks, forget, timeout);
-        let reply = pushing.await.inspect_err(|_| route.room.forget())?;
-        route.room.note_push(written_at, checks, &reply);
-        let verdicts = judge(reply, elements, |length| route.room.excess(length));
+        reply: &PushReply,
+    ) -> Vec<Result<Option<Outcome>, StoreError>> {
+        let verdicts = judge(reply, elements, |length| self.route.room.excess(length));
         let is_wrong = |verdict: &Verdict| match verdict {
             Verdict::Queued | Verdict::Refused(_) => false,
             Verdict::Wrong(_) | Verdict::WrongUnknown => true,
         };
-        let wrong = verdicts.iter().zip(&envelopes).filter(|(verdict, _)| is_wrong(verdict));
-        let wrong: Vec<&str> = wrong.map(|(_, envelope)| *envelope).collect();
+        let wrong = verdicts.iter().zip(elements).filter(|(verdict, _)| is_wrong(verdict));
+        let wrong: Vec<&str> = wrong.map(|(_, element)| element.envelope).collect();
         let mut removed = match wrong.is_empty() {
             true => Vec::new(),
             false => self.remove(&wrong).await,
@@ -160,7 +172,7 @@ impl Enqueue<'_> {
                 Verdict::Refused(error) => Err(error),
             }
         });
-        Ok(outcomes.collect())
+        outcomes.collect()
     }
 
     /// Removes requests from the queue; returns `false` for those that may still be there.
@@ -221,20 +233,29 @@ impl Enqueue<'_> {
 }
 
 impl Element<'_> {
-    fn is_large(&self) -> bool {
+    pub(crate) fn is_large(&self) -> bool {
         self.envelope.len() > SCRIPT_BYTES
     }
 }
 
+/// Returns `true` if all requests of a push stay in the queue.
+pub(crate) fn all_queued(requests: &[Outgoing], reply: &PushReply, room: &Room) -> bool {
+    let elements: Vec<Element<'_>> = requests.iter().map(Outgoing::element).collect();
+    let verdicts = judge(reply, &elements, |length| room.excess(length));
+    // Never more than there are.
+    verdicts.len() == elements.len()
+        && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Queued))
+}
+
 /// Returns the result of each pushed request. `excess` returns by how many requests the queue is
 /// over its cap at a length of its list.
-fn judge(reply: PushReply, elements: &[Element<'_>], excess: impl Fn(u64) -> u64) -> Vec<Verdict> {
+fn judge(reply: &PushReply, elements: &[Element<'_>], excess: impl Fn(u64) -> u64) -> Vec<Verdict> {
     let mut verdicts = Vec::with_capacity(elements.len());
     let mut elements = elements.iter();
     // Requests of earlier commands that will be removed are counted in later lengths.
     let mut over = 0;
-    for (count, length) in reply.commands {
-        let own = elements.by_ref().take(count).enumerate();
+    for (count, length) in &reply.commands {
+        let own = elements.by_ref().take(*count).enumerate();
         let length = match length {
             Ok(length) => length,
             Err(error) => {
@@ -242,7 +263,7 @@ fn judge(reply: PushReply, elements: &[Element<'_>], excess: impl Fn(u64) -> u64
                 continue;
             }
         };
-        let excess = usize::try_from(excess(length).saturating_sub(over)).unwrap_or(usize::MAX);
+        let excess = usize::try_from(excess(*length).saturating_sub(over)).unwrap_or(usize::MAX);
         let fits = count.saturating_sub(excess);
         over += (count - fits) as u64;
         verdicts.extend(own.map(|(at, element)| match (element.waited, reply.served) {
@@ -278,7 +299,7 @@ mod tests {
             (None, false, Verdict::WrongUnknown),
         ] {
             let reply = PushReply { answers_full, ..reply(vec![(2, Ok(2))], served) };
-            let verdicts = judge(reply, &both, |_| 0);
+            let verdicts = judge(&reply, &both, |_| 0);
             assert_eq!(format!("{verdicts:?}"), format!("{:?}", [waited, Verdict::Queued]));
         }
     }
@@ -288,7 +309,7 @@ mod tests {
         let four = elements(&[false; 4]);
         for (cap, queued) in [(11, 4), (10, 3), (9, 2), (8, 1), (0, 0)] {
             let reply = reply(vec![(2, Ok(9)), (2, Ok(11))], None);
-            let verdicts = judge(reply, &four, |length| length.saturating_sub(cap));
+            let verdicts = judge(&reply, &four, |length| length.saturating_sub(cap));
             let stay = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Queued));
             assert_eq!(stay.count(), queued, "{cap}: {verdicts:?}");
         }
@@ -299,7 +320,7 @@ mod tests {
         let three = elements(&[true, false, false]);
         let refused = || StoreError::Unexpected("RPUSH");
         let reply = reply(vec![(2, Err(refused())), (1, Ok(1))], Some(true));
-        let verdicts = judge(reply, &three, |_| 0);
+        let verdicts = judge(&reply, &three, |_| 0);
         use Verdict::{Queued, Refused};
         assert!(matches!(verdicts[..], [Refused(_), Refused(_), Queued]), "{verdicts:?}");
     }

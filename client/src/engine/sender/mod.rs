@@ -1,18 +1,21 @@
-//! The one task that writes requests. All commands that arrive during one write go out in the next.
+//! The one task that writes the requests that their callers do not write by themselves (`direct/`).
+//! All commands that arrive during one write go out in the next.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `command.rs` | the commands of callers |
+//! | `batches.rs` | the commands of the next write, by queue |
 //! | `send_claim.rs` | arbitration between the sender and a caller that gives up |
 //! | `element.rs` | the elements that are pushed, and the outcome of each |
 //! | `enqueue.rs` | enqueuing, without a script where that is safe |
 
-mod command;
+mod batches;
+pub(crate) mod command;
 mod element;
-mod enqueue;
+pub(crate) mod enqueue;
 mod send_claim;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,18 +25,20 @@ use redcall_common::error::Code;
 use redcall_common::keys::QueueKeys;
 use redcall_common::limits::{COMMAND_BYTES, batch_len};
 use redcall_store::{
-    AnswerOps as _, CancelRequest, Connection, EnqueueExt, EnqueueExtResult, SendOps as _,
-    Session as _, StoreError,
+    AnswerOps as _, CancelRequest, Connection, EnqueueExt, EnqueueExtResult, PushReply,
+    SendOps as _, Session as _, StoreError,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::engine::direct::{DirectShared, Pushed};
 use crate::engine::in_flight::InFlight;
 use crate::engine::results::ResultEvents;
 use crate::engine::route::Route;
 use crate::engine::withdrawal::Withdrawal;
 use crate::error::CallError;
 
+use batches::{Batch, Batches};
 pub(crate) use command::{
     BatchFailures, Caller, Command, Joined, Outgoing, OutgoingBatch, Payload,
 };
@@ -63,9 +68,13 @@ pub(crate) struct Sender {
     /// Publishes `cancelled` for deferred requests that were cancelled.
     pub(crate) results: ResultEvents,
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// Requests to be cancelled. Each was written before it arrives here, since only this task
-    /// writes.
+    /// Requests to be cancelled. Each was written before it arrives here, by this task or by its
+    /// caller.
     pub(crate) withdrawn: mpsc::UnboundedReceiver<Withdrawal>,
+    /// Requests of callers that write by themselves, for this task to end.
+    pub(crate) pushed: mpsc::UnboundedReceiver<Pushed>,
+    /// The pushes of callers. Later requests of their queues are written behind them.
+    pub(crate) direct: Arc<DirectShared>,
     /// Cancellations that could not be written, kept while they have an effect.
     pub(crate) unwritten: Vec<Withdrawal>,
 }
@@ -92,46 +101,6 @@ impl Caps {
     }
 }
 
-/// The commands for one queue.
-struct Batch {
-    keys: Arc<QueueKeys>,
-    batches: Vec<OutgoingBatch>,
-    requests: Vec<Outgoing>,
-    extended: Vec<Outgoing>,
-    withdrawn: Vec<Withdrawal>,
-    forget: Vec<String>,
-}
-
-/// The commands of the next write, by queue.
-#[derive(Default)]
-struct Batches(HashMap<Arc<str>, Batch>);
-
-impl Batches {
-    fn of(&mut self, keys: &Arc<QueueKeys>) -> &mut Batch {
-        let empty = || Batch {
-            keys: keys.clone(),
-            batches: Vec::new(),
-            requests: Vec::new(),
-            extended: Vec::new(),
-            withdrawn: Vec::new(),
-            forget: Vec::new(),
-        };
-        self.0.entry(keys.name().into()).or_insert_with(empty)
-    }
-
-    fn push(&mut self, outgoing: Outgoing) {
-        let batch = self.of(&outgoing.route.keys);
-        match outgoing.payload {
-            Payload::Scripted(_) => batch.extended.push(outgoing),
-            Payload::Push(_) | Payload::Taken => batch.requests.push(outgoing),
-        }
-    }
-
-    fn withdraw(&mut self, withdrawal: Withdrawal) {
-        self.of(&withdrawal.origin.keys).withdrawn.push(withdrawal);
-    }
-}
-
 impl Sender {
     pub(crate) async fn run(mut self) {
         let mut buffer = Vec::with_capacity(COMMANDS_MAX);
@@ -145,6 +114,7 @@ impl Sender {
             tokio::select! {
                 count = self.commands.recv_many(&mut buffer, COMMANDS_MAX) => stopping = count == 0,
                 Some(withdrawal) = self.withdrawn.recv() => batches.withdraw(withdrawal),
+                Some(pushed) = self.pushed.recv() => batches.add_pushed(pushed),
                 () = sleep_until(again), if !unserved.0.is_empty() => {
                     (batches, unserved) = self.check_served(unserved).await;
                     again = Instant::now() + SERVED_POLL;
@@ -165,7 +135,7 @@ impl Sender {
                     Command::EnqueueBatch(part) => {
                         batches.of(&part.route.keys).batches.push(part);
                     }
-                    Command::Forget(keys, key) => batches.of(&keys).forget.push(key),
+                    Command::Forget(keys, read) => batches.of(&keys).forget.extend(read),
                     Command::Flush(done) => flushes.push(done),
                 }
             }
@@ -173,6 +143,9 @@ impl Sender {
             // dropped.
             while let Ok(withdrawal) = self.withdrawn.try_recv() {
                 batches.withdraw(withdrawal);
+            }
+            while let Ok(pushed) = self.pushed.try_recv() {
+                batches.add_pushed(pushed);
             }
             for batch in batches.0.into_values() {
                 for outgoing in self.write(batch).await {
@@ -234,8 +207,13 @@ impl Sender {
 
     /// Writes the batch of one queue; returns the requests to be retried.
     async fn write(&mut self, batch: Batch) -> Vec<Outgoing> {
-        let Batch { keys, batches, mut requests, mut extended, withdrawn, mut forget } = batch;
+        let Batch { keys, undecided, batches, mut requests, mut extended, withdrawn, mut forget } =
+            batch;
         let mut again = Vec::new();
+        for (requests, reply) in undecided {
+            again.extend(self.decide(requests, &reply).await);
+        }
+        self.direct.answered(keys.name()).await;
         let mut batches = batches.into_iter().peekable();
         while batches.peek().is_some() {
             self.enqueue_batches(take_batches(&mut batches)).await;
@@ -286,9 +264,29 @@ impl Sender {
     ) -> Vec<Outgoing> {
         let requests = self.claim(requests).await;
         let Some(first) = requests.first() else { return Vec::new() };
-        let route = first.route.clone();
+        let route = first.route.route().clone();
         let elements: Vec<Element<'_>> = requests.iter().map(Outgoing::element).collect();
         let outcomes = self.enqueue_elements(&route, &elements, forget).await;
+        self.end(keys, requests, outcomes)
+    }
+
+    /// Decides on requests that their callers have pushed.
+    async fn decide(&self, requests: Vec<Outgoing>, reply: &PushReply) -> Vec<Outgoing> {
+        let Some(first) = requests.first() else { return Vec::new() };
+        let route = first.route.route().clone();
+        let enqueue = Enqueue { link: &self.link, route: &route, timeout: ATTEMPT_TIMEOUT };
+        let elements: Vec<Element<'_>> = requests.iter().map(Outgoing::element).collect();
+        let outcomes = enqueue.decide(&elements, reply).await;
+        self.end(&route.keys, requests, outcomes)
+    }
+
+    /// Notifies the callers; returns the requests to be retried.
+    fn end(
+        &self,
+        keys: &QueueKeys,
+        requests: Vec<Outgoing>,
+        outcomes: Vec<Result<Outcome, StoreError>>,
+    ) -> Vec<Outgoing> {
         let mut again = Vec::new();
         let now = Instant::now();
         for (outgoing, outcome) in requests.into_iter().zip(outcomes) {
@@ -322,7 +320,7 @@ impl Sender {
         }
         batches.retain(OutgoingBatch::claim);
         let Some(first) = batches.first() else { return };
-        let route = first.route.clone();
+        let route = first.route.route().clone();
         let envelopes = batches.iter().flat_map(|batch| batch.envelopes.iter());
         let elements: Vec<Element<'_>> =
             envelopes.map(|envelope| Element { envelope, waited: false }).collect();

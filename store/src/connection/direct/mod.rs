@@ -12,11 +12,13 @@ mod stream;
 mod tls;
 
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use redis::{Cmd, ConnectionInfo, RedisError, Value};
 use rustls::ClientConfig;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
 use self::reply::{Head, Malformed, head, reply};
 use self::stream::Stream;
@@ -97,7 +99,7 @@ impl Direct {
 
     /// Adds a command to those of the next write.
     pub(crate) fn add(&mut self, command: &Cmd) {
-        self.output.extend_from_slice(&command.get_packed_command());
+        command.write_packed_command(&mut self.output);
     }
 
     /// Adds encoded commands to those of the next write.
@@ -118,6 +120,48 @@ impl Direct {
         self.stream.write_all(&self.output).await?;
         self.output.clear();
         self.stream.flush().await
+    }
+
+    /// Sends the commands as far as the socket takes them now. [`Poll::Pending`]: some are left,
+    /// and the waker is called when this should be called again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Lost`]: Redis may have some of them.
+    pub(crate) fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
+        self.poll_send(context).map_err(|error| StoreError::of_driver(error.into()))
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut sent = 0;
+        while sent < self.output.len() {
+            match Pin::new(&mut self.stream).poll_write(context, &self.output[sent..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => sent += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.output.drain(..sent);
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.output.clear();
+        // The layer of TLS may hold some bytes back.
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Returns the next reply if it is there, as [`Direct::reply`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Direct::reply`].
+    pub(crate) fn poll_reply(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Value, StoreError>> {
+        // Cancel safe, so a new future may continue for the last one.
+        let reply = ready!(pin!(self.next()).poll(context));
+        Poll::Ready(reply.or_store())
     }
 
     /// Returns the next reply; an error of Redis is a value. Cancel safe.
@@ -197,3 +241,6 @@ impl Direct {
 fn malformed() -> RedisError {
     (redis::ErrorKind::Io, "the server's reply is not one of Redis").into()
 }
+
+#[cfg(test)]
+mod tests;

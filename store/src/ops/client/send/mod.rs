@@ -11,6 +11,7 @@ use redcall_common::durability::Durability;
 use redcall_common::keys::QueueKeys;
 
 pub(crate) mod cancel;
+pub(crate) mod direct;
 pub(crate) mod durable;
 pub(crate) mod enqueue;
 pub(crate) mod enqueue_ext;
@@ -18,6 +19,7 @@ pub(crate) mod push;
 pub(crate) mod served;
 
 pub use cancel::{CancelRequest, Cancellation};
+pub use direct::{DirectOpener, DirectPush, DirectWrite, Doubt, PushForm};
 pub use enqueue::{Enqueued, Item, Waited};
 pub use enqueue_ext::{EnqueueExt, EnqueueExtResult, Idempotency, StatusTracking};
 pub use push::{HeldRequests, PushChecks, PushReply};

@@ -25,8 +25,13 @@ const MARK_WEIGHT: usize = 5;
 pub struct PushChecks {
     /// The number of live workers, for callers that wait.
     pub workers: bool,
-    /// Whether requests wait outside of the list.
-    pub outside: bool,
+    /// Whether requests wait outside of the list, and whether the answers are at their limit.
+    pub marks: bool,
+}
+
+impl PushChecks {
+    /// No check.
+    pub const NONE: Self = Self { workers: false, marks: false };
 }
 
 /// The result of pushing requests by plain commands.
@@ -39,7 +44,7 @@ pub struct PushReply {
     pub served: Option<bool>,
     /// `true` if requests may wait outside of the list: scheduled, partitioned, parked or deferred.
     pub outside: bool,
-    /// `true` if the answers kept on the queue are at their limit.
+    /// `true` if the answers kept on the queue are known to be at their limit.
     pub answers_full: bool,
 }
 
@@ -121,7 +126,7 @@ impl Connection {
 }
 
 /// Adds the pushes; returns the number of elements of each.
-fn add_pushes(pipe: &mut Pipeline, queue: &str, mut elements: &[&str]) -> Vec<usize> {
+pub(super) fn add_pushes(pipe: &mut Pipeline, queue: &str, mut elements: &[&str]) -> Vec<usize> {
     let mut counts = Vec::with_capacity(elements.len() / ELEMENTS_MAX + 1);
     while !elements.is_empty() {
         let count = batch_len(elements.iter().take(ELEMENTS_MAX).map(|element| element.len()));
@@ -133,12 +138,12 @@ fn add_pushes(pipe: &mut Pipeline, queue: &str, mut elements: &[&str]) -> Vec<us
     counts
 }
 
-fn add_checks(pipe: &mut Pipeline, keys: &QueueKeys, checks: PushChecks, now_ms: u64) {
+pub(super) fn add_checks(pipe: &mut Pipeline, keys: &QueueKeys, checks: PushChecks, now_ms: u64) {
     if checks.workers {
         let ends = now_ms.saturating_add(2 * millis(LONGEST_LEASE));
         pipe.cmd("ZCOUNT").arg(keys.workers()).arg(now_ms).arg(ends);
     }
-    if checks.workers || checks.outside {
+    if checks.marks {
         let exists = pipe.cmd("EXISTS");
         exists.arg(keys.schedule()).arg(keys.limited_names()).arg(keys.parked_names());
         exists.arg(keys.deferred_ids());
@@ -170,7 +175,7 @@ pub(crate) fn push_reply(
         let live = next()?.ok();
         reply.served = live.map(|live| read::<Whole>("ZCOUNT", live)).transpose()?.map(|n| n.0 > 0);
     }
-    if checks.workers || checks.outside {
+    if checks.marks {
         match next()?.ok().map(|count| read::<Whole>("EXISTS", count)).transpose()? {
             Some(count) => {
                 let count = count.count();
@@ -196,7 +201,7 @@ pub(crate) fn held(value: Value) -> Result<(HeldRequests, Vec<String>), StoreErr
 mod tests {
     use super::*;
 
-    const CHECKS: PushChecks = PushChecks { workers: true, outside: true };
+    const CHECKS: PushChecks = PushChecks { workers: true, marks: true };
 
     fn refused() -> StoreError {
         let reply = redis::parse_redis_value(b"-NOPERM no\r\n").unwrap();
