@@ -8,6 +8,7 @@ mod clocks;
 mod doors;
 mod events;
 mod killed;
+mod lanes;
 mod limits;
 mod polls;
 mod refusals;
@@ -71,6 +72,11 @@ const ALL: &[Long] = &[
         name: "events",
         about: "a thousand events a second, 100 subscribers, one away, 31 s and a release build",
         run: Run::Plain(events::run),
+    },
+    Long {
+        name: "lanes",
+        about: "1,000 calls a second beside a handler that computes for three leases, 5 s",
+        run: Run::Plain(lanes::run),
     },
     Long {
         name: "limits",

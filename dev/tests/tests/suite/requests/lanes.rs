@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use redcall_client::Code;
 use redcall_testkit::eventually;
-use redcall_tests::{Bench, RunningWorker};
+use redcall_tests::{Bench, LEASE, RunningWorker};
 use redcall_worker::{HandlerError, Json, Request, State};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
@@ -201,6 +201,48 @@ async fn handler_that_blocks_the_lane_keeps_its_lease_and_delays_no_other() {
     is_idle(&mut conn).await;
     client.call_and_wait("echo", &1).await.unwrap();
     nothing_is_left(&mut conn).await;
+}
+
+/// A handler that computes for three leases, beside calls on the same queue: 1,000 a second in the
+/// long form, which prints their times and judges them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handler_that_spins_for_three_leases_keeps_its_lease() {
+    async fn spins(request: Request) -> Json<u32> {
+        let began = Instant::now();
+        while began.elapsed() < 3 * LEASE {
+            std::hint::spin_loop();
+        }
+        Json(request.attempt())
+    }
+    let is_long = std::env::var_os("REDCALL_TEST_LONG").is_some();
+    let per_second = if is_long { 1000 } else { 20 };
+    let bench = Bench::new().await;
+    let _worker = bench.worker_with(|worker| worker.handler("spins", spins)).await;
+    let client = bench.client().await;
+    is_idle(&mut connection(&bench).await).await;
+    let spinning = client.request("spins").timeout(10 * LEASE).submit().await.unwrap();
+    let answer = tokio::spawn(async move { spinning.wait().await });
+    let mut pace = tokio::time::interval(Duration::from_secs(1) / per_second);
+    let mut calls = Vec::new();
+    while !answer.is_finished() {
+        pace.tick().await;
+        let client = client.clone();
+        calls.push(tokio::spawn(async move {
+            let began = Instant::now();
+            client.call_and_wait("echo", &1).await.unwrap();
+            began.elapsed()
+        }));
+    }
+    // Had its lease been lost, another run would have answered.
+    assert_eq!(answer.await.unwrap().unwrap().json::<u32>().unwrap(), 1);
+    let mut times = Vec::new();
+    for call in calls {
+        times.push(call.await.unwrap());
+    }
+    times.sort();
+    let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    println!("{} calls beside it: p50 {p50:?}, p99 {p99:?}", times.len());
+    assert!(!is_long || p99 < Duration::from_millis(60), "{p99:?}");
 }
 
 /// Its timeout, and a cancellation, end it as any other.
