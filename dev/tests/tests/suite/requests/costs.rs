@@ -22,10 +22,10 @@ use crate::support::LIVE;
 /// change saves commands (the test prints what it counts: `cargo test -p redcall-tests costs --
 /// --nocapture`). Raise one only with the reason in the commit, and in dev/bench/RESULTS.md.
 const COSTS: &[(Feature, f64, f64)] = &[
-    (Feature::Forget, 9.0, 0.4),
-    (Feature::Wait, 13.0, 2.4),
-    (Feature::Trace, 13.0, 2.4),
-    (Feature::Retries, 13.0, 2.4),
+    (Feature::Forget, 7.0, 0.4),
+    (Feature::Wait, 11.0, 2.4),
+    (Feature::Trace, 11.0, 2.4),
+    (Feature::Retries, 11.0, 2.4),
     (Feature::Idempotency, 38.0, 22.7),
     (Feature::Signed, 24.0, 6.7),
     (Feature::StatusTracking, 38.0, 21.7),
@@ -33,7 +33,7 @@ const COSTS: &[(Feature, f64, f64)] = &[
     (Feature::Unique, 19.0, 4.5),
     // 32 where the poll that promotes it takes it, too.
     (Feature::Delay, 39.0, 17.8),
-    (Feature::Fsynced, 11.0, 0.4),
+    (Feature::Fsynced, 9.0, 0.4),
 ];
 
 /// By how much a figure may be missed, since it depends a little on timing. Less than the one
