@@ -22,18 +22,18 @@ use crate::support::LIVE;
 /// change saves commands (the test prints what it counts: `cargo test -p redcall-tests costs --
 /// --nocapture`). Raise one only with the reason in the commit, and in dev/bench/RESULTS.md.
 const COSTS: &[(Feature, f64, f64)] = &[
-    (Feature::Forget, 17.0, 1.5),
-    (Feature::Wait, 22.0, 3.6),
-    (Feature::Trace, 22.0, 3.6),
-    (Feature::Retries, 22.0, 3.6),
-    (Feature::Idempotency, 40.0, 23.1),
-    (Feature::Signed, 25.0, 6.7),
-    (Feature::StatusTracking, 40.0, 21.9),
-    (Feature::Limits, 53.0, 20.4),
-    (Feature::Unique, 20.0, 4.7),
+    (Feature::Forget, 7.0, 0.4),
+    (Feature::Wait, 11.0, 2.4),
+    (Feature::Trace, 11.0, 2.4),
+    (Feature::Retries, 11.0, 2.4),
+    (Feature::Idempotency, 38.0, 22.7),
+    (Feature::Signed, 24.0, 6.7),
+    (Feature::StatusTracking, 38.0, 21.7),
+    (Feature::Limits, 38.0, 11.3),
+    (Feature::Unique, 19.0, 4.5),
     // 32 where the poll that promotes it takes it, too.
     (Feature::Delay, 39.0, 17.8),
-    (Feature::Fsynced, 19.0, 1.5),
+    (Feature::Fsynced, 9.0, 0.4),
 ];
 
 /// By how much a figure may be missed, since it depends a little on timing. Less than the one
