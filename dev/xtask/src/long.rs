@@ -8,12 +8,10 @@ mod clocks;
 mod doors;
 mod events;
 mod killed;
-mod lanes;
 mod limits;
 mod polls;
 mod refusals;
 mod schedules;
-mod services;
 /// The servers of these runs, connections to them, and figures of processes.
 mod stage {
     pub(super) mod process;
@@ -21,6 +19,11 @@ mod stage {
     pub(super) mod wire;
 }
 mod stream;
+/// Tests of the suite in their long forms, with figures.
+mod suite {
+    pub(super) mod lanes;
+    pub(super) mod services;
+}
 
 use std::process::ExitCode;
 
@@ -76,7 +79,7 @@ const ALL: &[Long] = &[
     Long {
         name: "lanes",
         about: "1,000 calls a second beside a handler that computes for three leases, 5 s",
-        run: Run::Plain(lanes::run),
+        run: Run::Plain(suite::lanes::run),
     },
     Long {
         name: "limits",
@@ -101,7 +104,7 @@ const ALL: &[Long] = &[
     Long {
         name: "services",
         about: "10,000 executes of one counter whose worker is killed 20 times, 2 min",
-        run: Run::Plain(services::run),
+        run: Run::Plain(suite::services::run),
     },
     Long {
         name: "stream",

@@ -14,8 +14,10 @@ use crate::metrics::Metrics;
 use crate::run::capacity::Capacity;
 use crate::run::job;
 
-/// The order to a lane: pop, for `block` at most, and run the requests by this mapping.
+/// The order to a lane: work, for `block` at most, and run the requests by this mapping.
 pub(crate) struct Arm {
+    /// `true` if requests wait: then it begins with taking several, otherwise with a pop.
+    pub(crate) waits: bool,
     pub(crate) block: Duration,
     pub(crate) mapping: Arc<Mapping>,
 }

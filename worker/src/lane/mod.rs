@@ -116,11 +116,12 @@ impl Lane {
         !self.is_stuck && !self.task.is_finished() && self.rest.is_over(Instant::now())
     }
 
-    /// Has it pop. It answers with [`Event::Ended`]; it must be at rest.
-    pub(crate) fn arm(&mut self, block: Duration, mapping: &Arc<Mapping>) {
+    /// Has it work; `waits`: requests wait in the queue. It answers with [`Event::Ended`]; it must
+    /// be at rest.
+    pub(crate) fn arm(&mut self, block: Duration, waits: bool, mapping: &Arc<Mapping>) {
         self.shared.arm();
         // Never full: it is armed again only after its end.
-        let _ = self.arm.try_send(Arm { block, mapping: mapping.clone() });
+        let _ = self.arm.try_send(Arm { waits, block, mapping: mapping.clone() });
     }
 
     /// Records that a heartbeat has renewed the worker's lease on the queue. It ends at
@@ -192,7 +193,7 @@ impl Lane {
             match self.shared.has_jobs() {
                 true => self.seize(link),
                 // It may only wait for its turn on a slow machine.
-                false => self.look(link),
+                false => self.read_inbox(link),
             }
         } else if is_alive && !is_busy && self.shared.stop_watch(runs) {
             // Nothing that could block it runs.
@@ -204,7 +205,7 @@ impl Lane {
 
     /// Reads whether requests wait in the inbox of a task that does not respond: then
     /// [`Event::Unread`] follows.
-    fn look(&self, link: &Arc<Connection>) {
+    fn read_inbox(&self, link: &Arc<Connection>) {
         let (link, events, queue) = (link.clone(), self.events.clone(), self.queue);
         let keys = self.keys.clone();
         tokio::spawn(async move {

@@ -19,6 +19,11 @@ impl Priority {
         }
     }
 
+    /// Returns `true` if requests are known to wait in a queue.
+    pub(crate) fn waits(&self, queue: usize) -> bool {
+        self.0.get(queue).is_some_and(|waits| waits.load(Ordering::Acquire))
+    }
+
     /// Returns `true` if no queue before this one is known to have requests.
     pub(crate) fn is_first(&self, queue: usize) -> bool {
         self.0.iter().take(queue).all(|waits| !waits.load(Ordering::Acquire))

@@ -98,10 +98,11 @@ impl Task {
             return self.rest(Why::Failed(error), None);
         }
         let (began, mut length) = (Instant::now(), None);
+        let waiting = if arm.waits { BATCH_MAX } else { 0 };
         loop {
             self.shared.sign();
             let settling = self.shared.settling(self.generation)?;
-            let step = self.next_step(arm, began, length.unwrap_or(0));
+            let step = self.next_step(arm, began, length.unwrap_or(waiting));
             let brought = match step {
                 Step::Rest => match self.settle(settling.as_deref(), None).await {
                     Ok(true) => None,

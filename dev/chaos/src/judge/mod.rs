@@ -138,7 +138,7 @@ fn name(blow: &AttackEvent) -> Option<&'static str> {
     }
 }
 
-/// What an attack hit at Redis, and how often.
+/// Returns the place of the requests that an attack hit, and their number.
 fn hits(attack: &AttackEvent) -> Option<(&'static str, u64)> {
     let (hit, count) = match attack {
         AttackEvent::Kill { place, .. } | AttackEvent::Stop { place, .. } => match place {

@@ -84,6 +84,9 @@ impl Polls {
             self.start_all(setup, queues, jobs); // running jobs count for the limits
         }
         let limits = rules(&setup.mapping, queues, jobs);
+        if self.free_capacity(jobs) > 0 {
+            queues.iter_mut().for_each(|queue| queue.take_by_lane(&limits, &setup.mapping));
+        }
         if self.in_flight.is_none() {
             let out = queues.iter().filter(|queue| queue.is_popping()).count();
             let free = self.free_capacity(jobs);

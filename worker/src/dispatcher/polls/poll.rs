@@ -38,7 +38,7 @@ pub(crate) struct Reply {
 /// do, to show that polls of it return.
 ///
 /// Capacity goes to queues in priority order, to each but the last up to its known length: a script
-/// cannot see how much another one leased.
+/// cannot see how much another one leased. None goes to queues behind one whose lane has a backlog.
 pub(crate) fn plan(
     queues: &mut [Queue],
     mut room: usize,
@@ -49,6 +49,9 @@ pub(crate) fn plan(
     let mut parts = Vec::new();
     for (index, queue) in queues.iter_mut().enumerate() {
         parts.extend(queue.next_part(&mut room, last == Some(index), rules, poll_all));
+        if queue.lane_has_backlog() {
+            room = 0;
+        }
     }
     parts
 }

@@ -203,7 +203,14 @@ impl Queue {
     /// Returns `true` if a poll may find requests to lease.
     pub(crate) fn may_have_work(&self) -> bool {
         let is_open = self.paused.is_none() && self.refused.is_none();
-        is_open && (self.length != Some(0) || self.ready || !self.parked.is_empty())
+        // While its lane works, the lane takes the requests of the list.
+        let waits = self.length != Some(0) && !self.lane_pops;
+        is_open && (waits || self.ready || !self.parked.is_empty())
+    }
+
+    /// Returns `true` while its lane takes requests that wait.
+    pub(crate) fn lane_has_backlog(&self) -> bool {
+        self.lane_pops && self.priority.waits(self.index)
     }
 
     /// Has the next poll lease partitioned requests, regardless of replies in flight.
@@ -223,15 +230,33 @@ impl Queue {
         // A pop must not empty a queue whose polls Redis stops: it is polled after a pause.
         let may_pop = self.paused.is_none() && self.refused.is_none();
         let idle = !self.needs_resync && may_pop && !self.may_have_work();
-        if !self.popping && idle {
+        if !self.popping && idle && !self.arm_lane(false, others, mapping) {
             self.popping = true;
             let block = self.fetch.pops();
-            self.lane_pops = self.is_plain(others, mapping) && self.lane.is_ready();
-            match self.lane_pops {
-                true => self.lane.arm(block, mapping),
-                false => self.pops.arm(self.rules(others), block, self.more),
-            }
+            self.pops.arm(self.rules(others), block, self.more);
         }
+    }
+
+    /// Has its lane take the requests that wait, if all of them may be plain, and no queue before
+    /// it has any.
+    pub(crate) fn take_by_lane(&mut self, others: &Arc<[LimitRule]>, mapping: &Arc<Mapping>) {
+        let is_open = !self.popping && self.paused.is_none() && self.refused.is_none();
+        let waits = self.length.is_some_and(|length| length > 0);
+        let is_list_only = !self.ready && self.parked.is_empty() && !self.needs_resync;
+        if is_open && waits && is_list_only && self.priority.is_first(self.index) {
+            self.arm_lane(true, others, mapping);
+        }
+    }
+
+    /// Arms its lane, if its requests may run there and it is ready; `waits`: some are known.
+    fn arm_lane(&mut self, waits: bool, others: &Arc<[LimitRule]>, mapping: &Arc<Mapping>) -> bool {
+        let arms = self.is_plain(others, mapping) && self.lane.is_ready();
+        if arms {
+            (self.popping, self.lane_pops) = (true, true);
+            let block = self.fetch.pops();
+            self.lane.arm(block, waits, mapping);
+        }
+        arms
     }
 
     /// Returns `true` if its requests may run in a lane: no rule partitions or verifies them.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::workspace::{Workspace, run as succeeds, verdict};
 
 /// 10,000 executes of 20 callers on one counter; its worker is killed 20 times.
-pub(super) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
+pub(in crate::long) fn run(workspace: &Workspace) -> miette::Result<ExitCode> {
     let mut build = workspace.cargo();
     if !succeeds(build.args(["build", "--quiet", "--package", "redcall-tests", "--bins"]))? {
         return Ok(verdict(false));
