@@ -160,11 +160,11 @@ async fn scenarios_run_with_their_baselines() {
         assert!((2.0..100.0).contains(&row[COMMANDS]), "{row:?}");
         assert!(row[CPU].iter().all(|us| (1.0..100_000.0).contains(us)), "{row:?}");
     }
-    // Most commands are within scripts.
+    // Some commands are within scripts, also those of a lane.
     for line in report.0.lines().filter(|line| line.starts_with("| Redcall | ")) {
         let (commands, sent) = line.split('|').nth(6).unwrap().trim().split_once(" (").unwrap();
         let number = |text: &str| text.trim_end_matches(')').parse::<f64>().unwrap();
-        assert!((0.01..0.8 * number(commands)).contains(&number(sent)), "{line}");
+        assert!((0.01..number(commands) - 1.0).contains(&number(sent)), "{line}");
     }
     // After a pause each: 20 per second at most.
     assert!(report.rows("Redcall")[5][0] <= 20.0, "{}", report.0);
