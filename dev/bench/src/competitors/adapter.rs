@@ -85,10 +85,6 @@ impl Adapter {
 }
 
 impl Running<'_> {
-    pub(super) fn name(&self) -> &str {
-        &self.adapter.name
-    }
-
     /// One turn.
     pub(super) fn call(
         &self,
@@ -101,13 +97,8 @@ impl Running<'_> {
         caller.arg("call").args(numbers).envs(self.addresses.clone());
         self.send(Signal::CONT)?;
         let text = printed(&mut caller)?;
-        self.rest()?;
+        self.send(Signal::STOP)?;
         serde_json::from_str(text.trim()).into_diagnostic().wrap_err(text)
-    }
-
-    /// Stops the worker until its next turn.
-    pub(super) fn rest(&self) -> miette::Result<()> {
-        self.send(Signal::STOP)
     }
 
     fn send(&self, signal: Signal) -> miette::Result<()> {

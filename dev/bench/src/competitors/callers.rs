@@ -1,11 +1,14 @@
 //! Redcall and all installed competitors at each of several numbers of callers, in turns.
+//!
+//! A competitor's worker starts for each of its turns: a stopped one would miss its heartbeats in
+//! the turns of all others, and apalis loses its jobs then.
 
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
 use redcall_bench::CallFigures;
 
-use super::adapter::Running;
+use super::adapter::Adapter;
 use super::list::{bounded, present};
 use super::table::Seen;
 use super::turns::{answered, redcall};
@@ -34,7 +37,7 @@ pub(crate) struct Plan {
 /// A measured system.
 enum System<'a> {
     Redcall(&'a Rig),
-    Competitor { running: Box<Running<'a>>, slow: bool },
+    Competitor { adapter: &'a Adapter, slow: bool },
 }
 
 /// A system, and its results so far.
@@ -66,11 +69,8 @@ impl Plan {
         for (adapter, slow) in &adapters {
             let about = adapter.about()?;
             report_line!("{}\n", about.trim());
-            let running = Box::new(adapter.start(&rig.address)?);
-            // Workers start in their first turn, within its warm-up.
-            running.rest()?;
-            let name = running.name().to_owned();
-            entrants.push(Entrant::new(&name, System::Competitor { running, slow: *slow }));
+            let system = System::Competitor { adapter, slow: *slow };
+            entrants.push(Entrant::new(adapter.name(), system));
         }
         report_line!(
             "Each turn after {} ms of warm-up; {}\n\n| callers | | per s | p50 us | p99 us | \
@@ -80,7 +80,7 @@ impl Plan {
         );
         let mut ratios = Vec::new();
         for &callers in &self.callers {
-            ratios.extend(self.at(callers, &mut entrants)?);
+            ratios.extend(self.at(callers, &rig.address, &mut entrants)?);
         }
         for Entrant { series, failure, .. } in &entrants {
             if let Some(failure) = failure {
@@ -97,13 +97,14 @@ impl Plan {
     fn at(
         &self,
         callers: usize,
+        redis: &str,
         entrants: &mut [Entrant<'_>],
     ) -> miette::Result<Vec<(String, usize, f64)>> {
         let mut all: Vec<Turns> = entrants.iter().map(|_| Turns::default()).collect();
         for round in 0..self.rounds {
             let mut ours = None;
             for (entrant, turns) in entrants.iter_mut().zip(&mut all) {
-                let Some(figures) = entrant.turn(self, callers, round)? else { continue };
+                let Some(figures) = entrant.turn(self, redis, callers, round)? else { continue };
                 turns.seen.note(&figures);
                 match (&entrant.system, ours) {
                     (System::Redcall(_), _) => ours = Some(figures.calls_per_s),
@@ -158,27 +159,27 @@ impl<'a> Entrant<'a> {
     fn turn(
         &mut self,
         plan: &Plan,
+        redis: &str,
         callers: usize,
         round: usize,
     ) -> miette::Result<Option<CallFigures>> {
-        let (running, slow) = match &self.system {
+        let (adapter, slow) = match &self.system {
             System::Redcall(rig) => {
                 let figures = redcall(rig, callers, plan.warm_up_ms, plan.lasts_ms)?;
                 return answered(figures).map(Some);
             }
-            System::Competitor { running, slow } => (running, *slow),
+            System::Competitor { adapter, slow } => (adapter, *slow),
         };
         let (rounds, lasts_ms) = bounded(slow, plan.rounds, plan.lasts_ms);
         let too_many = slow && callers > MOST_CALLERS_IF_SLOW;
         if self.failure.is_some() || round >= rounds || too_many {
             return Ok(None);
         }
-        match running.call(callers, plan.warm_up_ms, lasts_ms).and_then(answered) {
+        let turn = || adapter.start(redis)?.call(callers, plan.warm_up_ms, lasts_ms);
+        match turn().and_then(answered) {
             Ok(figures) => Ok(Some(figures)),
             Err(error) => {
                 self.failure = Some(format!("{callers} callers: {error}"));
-                // Its worker may still be working.
-                running.rest()?;
                 Ok(None)
             }
         }
