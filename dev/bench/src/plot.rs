@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn points_lie_on_axis_their_chart_and_grow_with_their_figure() {
+    fn points_lie_inside_their_chart_and_grow_with_their_figure() {
         let rows = [(1, 100.0, 50.0, 60.0), (5000, 200_000.0, 50_000.0, 9_000_000.0)];
         let picture = svg("t", "d", &[series("one", &rows)]);
         let document = Document::parse(&picture).unwrap();
