@@ -5,6 +5,7 @@
 //! | `baseline/` | the baselines: plain sockets, nothing of Redcall |
 //! | `competitors/` | other job queues, and NATS |
 //! | `rig.rs`, `rig/` | a private Redis, workers, where each process runs and what it uses |
+//! | `plot.rs` | a plot of calls and latencies by number of callers |
 //! | `relay.rs` | a network with a delay |
 //! | `scenarios.rs`, `scenarios/` | the measurements: S1 to S10 |
 //! | `table.rs` | medians, spreads and ratios |
@@ -23,6 +24,7 @@ macro_rules! report_line {
 mod baseline;
 mod competitors;
 mod load_verbs;
+mod plot;
 mod relay;
 mod rig;
 mod scenarios;

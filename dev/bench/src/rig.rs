@@ -19,8 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
 pub(crate) use commands::{Commands, Shares};
-use place::program;
-pub(crate) use place::{Placement, free_address, pin, pinned};
+pub(crate) use place::{Build, Placement, free_address, pin, pinned};
 pub(crate) use process::{Memory, Process, memory_left};
 use process::{children_cpu_us, cpu_us, own_cpu_us, printed};
 
@@ -50,6 +49,8 @@ pub(crate) enum Network {
 /// A Redis and its workers. Dropped, all end.
 pub(crate) struct Rig {
     pub(crate) placement: Placement,
+    /// The programs of workers and callers.
+    build: Build,
     /// The address that callers and workers use.
     pub(crate) address: String,
     /// Of Redis itself.
@@ -99,8 +100,17 @@ impl Rig {
             Network::Delayed(delay) => Some(Relay::start(&direct, delay).into_diagnostic()?),
         };
         let address = relay.as_ref().map_or_else(|| direct.clone(), Relay::address);
-        let workers = Vec::new();
-        Ok(Self { placement, address, direct, workers, _relay: relay, redis, _runtime: runtime })
+        let (workers, build) = (Vec::new(), Build::own()?);
+        Ok(Self {
+            placement,
+            build,
+            address,
+            direct,
+            workers,
+            _relay: relay,
+            redis,
+            _runtime: runtime,
+        })
     }
 
     /// The same with a worker for the default queue.
@@ -112,6 +122,12 @@ impl Rig {
         let mut rig = Self::bare(placement, persistence, Network::Direct)?;
         rig.worker("default", slots)?;
         Ok(rig)
+    }
+
+    /// Uses the programs of `build` from now on.
+    pub(crate) fn with_build(mut self, build: Build) -> Self {
+        self.build = build;
+        self
     }
 
     /// Starts a further worker for one queue, with this capacity.
@@ -139,7 +155,7 @@ impl Rig {
     }
 
     fn command(&self, name: &str) -> miette::Result<Command> {
-        let mut command = self.placement.pinned(&program(name)?)?;
+        let mut command = self.placement.pinned(&self.build.program(name)?)?;
         command.env("REDIS_URL", format!("redis://{}", self.address));
         // The number of queued jobs is a subject of the measurement. Without any cap the scripts
         // would not check lengths, which would measure something else.

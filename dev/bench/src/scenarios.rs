@@ -13,6 +13,9 @@
 //! | `latency.rs` | S9 |
 //! | `streams.rs` | S10 |
 //! | `persistence.rs` | S1 to S3 for each persistence of Redis |
+//! | `musts.rs` | the targets, and the figures found for them |
+//!
+//! The scenarios with competitors are in [`crate::competitors`].
 
 mod args;
 mod backlog;
@@ -21,6 +24,7 @@ mod jobs;
 mod latency;
 mod many;
 mod memory;
+mod musts;
 mod one;
 mod payloads;
 mod persistence;
@@ -31,34 +35,56 @@ use std::process::ExitCode;
 use miette::miette;
 
 pub(crate) use args::Args;
+use musts::{Figure, Found};
+
+use crate::competitors::{NATS, Plan};
 
 /// One scenario.
 struct Scenario {
     name: &'static str,
     about: &'static str,
-    run: fn(&Args) -> miette::Result<()>,
+    run: fn(&Args) -> miette::Result<Found>,
+}
+
+const fn scenario(
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Args) -> miette::Result<Found>,
+) -> Scenario {
+    Scenario { name, about, run }
 }
 
 const ALL: &[Scenario] = &[
-    Scenario { name: "s1", about: "one caller: round trip", run: one::at_once },
-    Scenario { name: "s2", about: "64, 1,000 and 5,000 callers", run: many::run },
-    Scenario { name: "s3", about: "enqueue", run: jobs::enqueued },
-    Scenario { name: "s4", about: "drain, without answers and with", run: jobs::drained },
-    Scenario { name: "s5", about: "idle pickup", run: one::after_quiet },
-    Scenario { name: "s6", about: "payloads of 100 B, 10 kB and 1 MB", run: payloads::run },
-    Scenario { name: "s7", about: "backlog", run: backlog::run },
-    Scenario { name: "s8", about: "memory", run: memory::run },
-    Scenario { name: "s9", about: "four workers far from Redis", run: latency::run },
-    Scenario { name: "s10", about: "answers in parts", run: streams::run },
-    Scenario { name: "persistence", about: "persistence of Redis", run: persistence::run },
+    scenario("s1", "one caller: round trip", one::at_once),
+    scenario("s2", "64, 1,000 and 5,000 callers", many::run),
+    scenario("s3", "enqueue", jobs::enqueued),
+    scenario("s4", "drain, without answers and with", jobs::drained),
+    scenario("s5", "idle pickup", one::after_quiet),
+    scenario("s6", "payloads of 100 B, 10 kB and 1 MB", payloads::run),
+    scenario("s7", "backlog", |args| backlog::run(args).map(nothing)),
+    scenario("s8", "memory", |args| memory::run(args).map(nothing)),
+    scenario("s9", "four workers far from Redis", latency::run),
+    scenario("s10", "answers in parts", |args| streams::run(args).map(nothing)),
+    scenario("persistence", "persistence of Redis", |args| persistence::run(args).map(nothing)),
+    scenario("nats", "64 callers, against NATS", against_nats),
+    scenario("callers", "1 to 5,000 callers, with competitors", callers),
 ];
+
+/// All scenarios with a target, and the table of the targets.
+const MUSTS: &str = "musts";
+
+/// Of a scenario without a target.
+fn nothing((): ()) -> Found {
+    Found::default()
+}
 
 impl Args {
     pub(crate) fn run(&self) -> miette::Result<ExitCode> {
         for name in &self.names {
-            if !ALL.iter().any(|scenario| scenario.name == name) {
+            if name != MUSTS && !ALL.iter().any(|scenario| scenario.name == name) {
                 let known: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
-                return Err(miette!("unknown scenario `{name}`. Known: {}", known.join(", ")));
+                let known = known.join(", ");
+                return Err(miette!("unknown scenario `{name}`. Known: {known}, {MUSTS}"));
             }
         }
         let (rounds, lasts) = (self.rounds, self.lasts);
@@ -68,12 +94,46 @@ impl Args {
             self.concurrency,
             self.persistence
         );
+        let musts = self.names.iter().any(|name| name == MUSTS);
+        let mut found = Found::default();
         for scenario in ALL {
-            if self.names.is_empty() || self.names.iter().any(|name| name == scenario.name) {
+            let named = self.names.iter().any(|name| name == scenario.name);
+            if self.names.is_empty() || named || musts && musts::SCENARIOS.contains(&scenario.name)
+            {
                 report_line!("\n## {}: {}\n", scenario.name.to_uppercase(), scenario.about);
-                (scenario.run)(self)?;
+                found.add((scenario.run)(self)?);
             }
+        }
+        if let Some(table) = found.table(musts) {
+            report_line!("\n## Targets\n\n{table}");
         }
         Ok(ExitCode::SUCCESS)
     }
+
+    fn plan(&self) -> Plan {
+        Plan {
+            names: self.with.clone(),
+            installed: self.installed.clone(),
+            callers: self.callers.clone(),
+            rounds: self.rounds,
+            lasts_ms: self.lasts,
+            warm_up_ms: self.warm_up,
+            concurrency: self.concurrency,
+            svg: self.svg.clone(),
+        }
+    }
+}
+
+fn callers(args: &Args) -> miette::Result<Found> {
+    args.plan().run().map(|_| Found::default())
+}
+
+fn against_nats(args: &Args) -> miette::Result<Found> {
+    let names = vec![NATS.to_owned()];
+    let plan = Plan { names, callers: vec![args.fewer(64)], svg: None, ..args.plan() };
+    let mut found = Found::default();
+    for (_, _, ratio) in plan.run()? {
+        found.note(Figure::Callers64Nats, ratio);
+    }
+    Ok(found)
 }

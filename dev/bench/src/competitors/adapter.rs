@@ -2,7 +2,8 @@
 //!
 //! `run about` prints its versions and its setting, a line each; `run worker` works until it is
 //! ended; `run call CALLERS WARM_UP_MS LASTS_MS` waits for a worker, calls, and prints
-//! `CallFigures`. They find Redis by `REDIS_URL` and their own server by `NATS_URL`.
+//! `CallFigures`. They find Redis by `REDIS_URL` and their own server by `NATS_URL`. A worker that
+//! callers connect to themselves listens on `WORKER_ADDRESS`.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ pub(super) struct Adapter {
 /// would take time from Redcall, and a worker that starts for each turn would be cold.
 pub(super) struct Running<'a> {
     adapter: &'a Adapter,
-    urls: [(&'static str, String); 2],
+    addresses: [(&'static str, String); 3],
     worker: Process,
     _server: Option<Process>,
 }
@@ -63,7 +64,11 @@ impl Adapter {
 
     /// Starts its server, where it needs one, and its worker.
     pub(super) fn start(&self, redis: &str) -> miette::Result<Running<'_>> {
-        let mut urls = [("REDIS_URL", format!("redis://{redis}")), ("NATS_URL", String::new())];
+        let mut addresses = [
+            ("REDIS_URL", format!("redis://{redis}")),
+            ("NATS_URL", String::new()),
+            ("WORKER_ADDRESS", free_address()?.to_string()),
+        ];
         let mut own = None;
         if let Some(server) = self.server() {
             let address = free_address()?;
@@ -71,11 +76,11 @@ impl Adapter {
             command.args(["--addr", "127.0.0.1", "--port", &address.port().to_string()]);
             own = Some(quiet(&mut command)?);
             listens(address)?;
-            urls[1].1 = format!("nats://{address}");
+            addresses[1].1 = format!("nats://{address}");
         }
         let mut worker = pinned(OTHERS, &self.folder.join("run"))?;
-        let worker = quiet(worker.arg("worker").envs(urls.clone()))?;
-        Ok(Running { adapter: self, urls, worker, _server: own })
+        let worker = quiet(worker.arg("worker").envs(addresses.clone()))?;
+        Ok(Running { adapter: self, addresses, worker, _server: own })
     }
 }
 
@@ -89,7 +94,7 @@ impl Running<'_> {
     ) -> miette::Result<CallFigures> {
         let numbers = [callers as u64, warm_up_ms, lasts_ms].map(|number| number.to_string());
         let mut caller = pinned(OTHERS, &self.adapter.folder.join("run"))?;
-        caller.arg("call").args(numbers).envs(self.urls.clone());
+        caller.arg("call").args(numbers).envs(self.addresses.clone());
         self.send(Signal::CONT)?;
         let text = printed(&mut caller)?;
         self.send(Signal::STOP)?;

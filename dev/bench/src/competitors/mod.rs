@@ -3,22 +3,30 @@
 //! | file | holds |
 //! |---|---|
 //! | `adapter.rs` | an installed adapter: its program, its worker, its server |
+//! | `callers.rs` | all of them at each of several numbers of callers, with a plot |
+//! | `list.rs` | the competitors, and those that are installed |
 //! | `table.rs` | the output |
+//! | `turns.rs` | a turn of Redcall, and the check of all figures |
 //!
 //! The adapters are in `dev/bench/competitors`; `cargo xtask bench competitors --install` installs
 //! them.
 
 mod adapter;
+mod callers;
+mod list;
 mod table;
+mod turns;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use miette::miette;
-use redcall_bench::CallFigures;
+pub(crate) use self::callers::Plan;
+pub(crate) use self::list::NATS;
 
 use self::adapter::Adapter;
+use self::list::{LONGEST_MS, MAX_ROUNDS, bounded, present};
 use self::table::Pair;
+use self::turns::{answered, redcall};
 use crate::rig::{Persistence, Placement, Rig};
 
 /// The competitors to measure.
@@ -46,46 +54,9 @@ pub(crate) struct Args {
     concurrency: usize,
 }
 
-/// One competitor.
-struct Competitor {
-    name: &'static str,
-    /// With 1,000 callers it takes seconds for one call each: it gets fewer rounds.
-    slow: bool,
-}
-
-const ALL: &[Competitor] = &[
-    Competitor { name: "rq", slow: true },
-    Competitor { name: "celery", slow: true },
-    Competitor { name: "saq", slow: false },
-    Competitor { name: "bullmq", slow: false },
-    Competitor { name: "apalis", slow: false },
-    Competitor { name: "nats", slow: false },
-];
-
-/// Of a slow competitor.
-const MAX_ROUNDS: usize = 3;
-const LONGEST_MS: u64 = 1000;
-
 impl Args {
     pub(crate) fn run(&self) -> miette::Result<ExitCode> {
-        let known = || ALL.iter().map(|competitor| competitor.name).collect::<Vec<_>>().join(", ");
-        if let Some(name) =
-            self.names.iter().find(|name| ALL.iter().all(|competitor| competitor.name != *name))
-        {
-            return Err(miette!("unknown competitor `{name}`. Known: {}", known()));
-        }
-        let chosen = |competitor: &&Competitor| {
-            self.names.is_empty() || self.names.iter().any(|name| name == competitor.name)
-        };
-        let mut present = Vec::new();
-        for Competitor { name, slow } in ALL.iter().filter(chosen) {
-            match Adapter::find(&self.installed, name) {
-                Some(adapter) => present.push((adapter, *slow)),
-                None => report_line!(
-                    "{name} is not installed: run cargo xtask bench competitors {name} --install"
-                ),
-            }
-        }
+        let present = present(&self.installed, &self.names)?;
         if present.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
@@ -112,10 +83,7 @@ impl Args {
 
     fn compare(&self, adapter: &Adapter, slow: bool) -> miette::Result<()> {
         let rig = Rig::start(Placement::Own, Persistence::None, self.concurrency)?;
-        let (rounds, lasts) = match slow {
-            true => (self.rounds.min(MAX_ROUNDS), self.lasts.min(LONGEST_MS)),
-            false => (self.rounds, self.lasts),
-        };
+        let (rounds, lasts) = bounded(slow, self.rounds, self.lasts);
         table::head(&adapter.about()?)?;
         let running = adapter.start(&rig.address)?;
         for &callers in &self.callers {
@@ -128,20 +96,5 @@ impl Args {
             pair.print(adapter.name(), callers)?;
         }
         Ok(())
-    }
-}
-
-fn redcall(rig: &Rig, callers: usize, warm_up: u64, lasts: u64) -> miette::Result<CallFigures> {
-    let callers = callers.to_string();
-    let [warm_up, lasts] = [warm_up, lasts].map(|ms| format!("{ms}ms"));
-    let call = ["bench", "call", "--json", "--callers", &callers];
-    rig.redcall(&[&call[..], &["--warm-up", &warm_up, "--duration", &lasts]].concat())
-}
-
-/// Calls that fail are soon done.
-fn answered(figures: CallFigures) -> miette::Result<CallFigures> {
-    match figures.errors {
-        0 => Ok(figures),
-        errors => Err(miette!("{errors} of {} calls failed", errors + figures.calls)),
     }
 }

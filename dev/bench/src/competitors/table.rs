@@ -13,11 +13,12 @@ pub(super) struct Pair {
     ratio: Rounds,
 }
 
+/// The figures of one system's rounds.
 #[derive(Default)]
-struct Seen {
-    rate: Rounds,
-    p50: Rounds,
-    p99: Rounds,
+pub(super) struct Seen {
+    pub(super) rate: Rounds,
+    pub(super) p50: Rounds,
+    pub(super) p99: Rounds,
 }
 
 pub(super) fn head(about: &str) -> miette::Result<()> {
@@ -43,13 +44,13 @@ impl Pair {
 }
 
 impl Seen {
-    fn note(&mut self, figures: &CallFigures) {
+    pub(super) fn note(&mut self, figures: &CallFigures) {
         self.rate.note(figures.calls_per_s);
         self.p50.note(figures.p50_us);
         self.p99.note(figures.p99_us);
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         format!("{} | {} | {}", self.rate.text(), self.p50.text(), self.p99.text())
     }
 }

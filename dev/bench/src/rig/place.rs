@@ -77,12 +77,38 @@ pub(crate) fn free_address() -> miette::Result<SocketAddr> {
     free.local_addr().into_diagnostic()
 }
 
-/// Returns the path of a program in the folder of this one.
-pub(super) fn program(name: &str) -> miette::Result<PathBuf> {
-    let own = std::env::current_exe().into_diagnostic()?;
-    let path = own.parent().unwrap_or(Path::new(".")).join(name);
-    match path.exists() {
-        true => Ok(path),
-        false => Err(miette!(help = "run `cargo xtask bench`", "{} is missing", path.display())),
+/// The programs of one build: a folder with `redcall`, `redcall-bench` and `redcall-worker`.
+#[derive(Debug, Clone)]
+pub(crate) struct Build(PathBuf);
+
+impl Build {
+    /// The build of this program.
+    pub(crate) fn own() -> miette::Result<Self> {
+        let own = std::env::current_exe().into_diagnostic()?;
+        Ok(Self(own.parent().unwrap_or(Path::new(".")).to_owned()))
+    }
+
+    /// The build in `folder`.
+    pub(crate) fn of(folder: &Path) -> miette::Result<Self> {
+        // Programs run in other folders.
+        let folder = folder.canonicalize().into_diagnostic();
+        let build = Self(folder.wrap_err("the folder of the other build")?);
+        for name in ["redcall", "redcall-bench", "redcall-worker"] {
+            build.program(name)?;
+        }
+        Ok(build)
+    }
+
+    pub(super) fn program(&self, name: &str) -> miette::Result<PathBuf> {
+        let path = self.0.join(name);
+        match path.exists() {
+            true => Ok(path),
+            false => Err(miette!(
+                help = "build it: cargo build --profile dist -p redcall-cli -p redcall-bench \
+                        -p redcall-worker; `cargo xtask bench` builds those of this tree",
+                "{} is missing",
+                path.display()
+            )),
+        }
     }
 }

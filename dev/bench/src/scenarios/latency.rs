@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::args::Args;
 use super::compare::{Load, Row, Side, compare};
+use super::musts::{Figure, Found};
 use crate::rig::{Network, Persistence, Placement, Rig};
 
 const CALLERS: usize = 5000;
 const WORKERS: usize = 4;
 
-pub(super) fn run(args: &Args) -> miette::Result<()> {
+pub(super) fn run(args: &Args) -> miette::Result<Found> {
     let (placement, delay) = (Placement::Own, Duration::from_millis(args.latency));
     report_line!(
         "Callers: {}; {}. The latency is that of a TCP relay in the process of this program, \
@@ -37,13 +38,15 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         Row::new(format!("the same with {} ms each way", args.latency), &far, load()),
     ];
     let [near, synced, relayed, far] = compare(args, rows)?;
+    let ratio = far.rate.median() / near.rate.median();
     report_line!(
-        "per s: {:.2} x S2 with as many callers ({:.2} without the latency, {:.2} with only the \
-         relay); CPU us per call of the relay: {:.1}\n",
-        far.rate.median() / near.rate.median(),
+        "per s: {ratio:.2} x S2 with as many callers ({:.2} without the latency, {:.2} with only \
+         the relay); CPU us per call of the relay: {:.1}\n",
         synced.rate.median() / near.rate.median(),
         relayed.rate.median() / near.rate.median(),
         far.relay_us()
     );
-    Ok(())
+    let mut found = Found::default();
+    found.note(Figure::FarWorkers, ratio);
+    Ok(found)
 }

@@ -2,6 +2,7 @@
 
 use super::args::Args;
 use super::compare::{Load, Measured, Row, Side, compare};
+use super::musts::{Figure, Found};
 use crate::rig::Placement;
 
 /// The capacity of a worker without a setting.
@@ -9,8 +10,16 @@ const DEFAULT_SLOTS: usize = 64;
 /// The queue of the worker with this capacity.
 const NARROW: &str = "narrow";
 
-pub(super) fn run(args: &Args) -> miette::Result<()> {
-    for callers in [64, 1000, 5000] {
+/// The numbers of callers, and the figures that have a target: calls per second, p99.
+const CALLERS: [(usize, Figure, Option<Figure>); 3] = [
+    (64, Figure::Callers64, None),
+    (1000, Figure::Callers1000, Some(Figure::Callers1000Tail)),
+    (5000, Figure::Callers5000, Some(Figure::Callers5000Tail)),
+];
+
+pub(super) fn run(args: &Args) -> miette::Result<Found> {
+    let mut found = Found::default();
+    for (callers, rate, tail_figure) in CALLERS {
         let placement = Placement::Own;
         let mut rig = args.rig(placement)?;
         rig.worker(NARROW, DEFAULT_SLOTS)?;
@@ -39,6 +48,10 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
             to(&narrow, &two),
             to(&narrow, &one),
         );
+        found.note(rate, to(&redcall, &two));
+        if let Some(figure) = tail_figure {
+            found.note(figure, tail);
+        }
     }
-    Ok(())
+    Ok(found)
 }

@@ -2,12 +2,17 @@
 
 use super::args::Args;
 use super::compare::{Load, Row, Side, compare};
+use super::musts::{Figure, Found};
 use crate::rig::Placement;
 
 /// The size of an envelope without its data.
 const AROUND: usize = 187;
 
-pub(super) fn run(args: &Args) -> miette::Result<()> {
+/// The largest size, which has a target.
+const LARGE: usize = 1_000_000;
+
+pub(super) fn run(args: &Args) -> miette::Result<Found> {
+    let mut found = Found::default();
     let placement = Placement::Own;
     let rig = args.rig(placement)?;
     report_line!(
@@ -16,7 +21,7 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
         placement.text()
     );
     // Bounds the bytes in flight to 8 MB.
-    for (size, name, many) in [(100, "100 B", 64), (10_000, "10 kB", 64), (1_000_000, "1 MB", 8)] {
+    for (size, name, many) in [(100, "100 B", 64), (10_000, "10 kB", 64), (LARGE, "1 MB", 8)] {
         report_line!("{name}\n");
         let (text, at_once) = (size.to_string(), args.fewer(many));
         let load = |callers, job| {
@@ -32,11 +37,13 @@ pub(super) fn run(args: &Args) -> miette::Result<()> {
             Row::new(format!("echo, {at_once} at once"), &rig, load(many, "echo")),
         ];
         let [small, large, add, echo, ..] = compare(args, rows)?;
-        report_line!(
-            "p50 of one caller: add {:.2} x F1, echo {:.2} x F1\n",
-            add.p50.median() / small.p50.median(),
-            echo.p50.median() / large.p50.median()
-        );
+        let add = add.p50.median() / small.p50.median();
+        let echo = echo.p50.median() / large.p50.median();
+        report_line!("p50 of one caller: add {add:.2} x F1, echo {echo:.2} x F1\n");
+        if size == LARGE {
+            found.note(Figure::LargeRequest, add);
+            found.note(Figure::LargeAnswer, echo);
+        }
     }
-    Ok(())
+    Ok(found)
 }

@@ -62,9 +62,9 @@ impl<'a> Competitors<'a> {
 
     /// Installs those that are named, or all. One that cannot be is named with the reason, and the
     /// others are installed all the same.
-    pub(crate) fn install(&self, named: &[&String]) -> miette::Result<()> {
+    pub(crate) fn install(&self, named: &[&str]) -> miette::Result<()> {
         let names = self.names()?;
-        let chosen: Vec<_> = names.iter().filter(|name| named.contains(name)).collect();
+        let chosen: Vec<_> = names.iter().filter(|name| named.contains(&name.as_str())).collect();
         let chosen = if chosen.is_empty() { names.iter().collect() } else { chosen };
         for name in chosen {
             eprintln!("Installing {name} into {} …", self.installed.display());
