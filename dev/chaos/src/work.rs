@@ -1,10 +1,10 @@
 //! A worker process of a run: its handlers, which log their events, and the gates at which the run
 //! holds a handler to attack there.
 //!
-//! Protocol on standard input and output, one line each: `hold <order> young`, `hold <order> in` and
-//! `hold <order> after` hold the next job that reaches this step, and the process reports
-//! `held <order> <job> <run>`; `go` releases it and withdraws an order that has held no job yet. The
-//! process ends when its input ends.
+//! Protocol on standard input and output, one line each: `hold <order> young`, `hold <order> in`
+//! and `hold <order> after` hold the next job that reaches this step, and the process reports
+//! `held <order> <job> <run>`; `go` releases it and withdraws an order that has held no job yet.
+//! The process ends when its input ends.
 
 use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
