@@ -1,7 +1,7 @@
 //! Redcall and all installed competitors at each of several numbers of callers, in turns.
 //!
 //! A competitor's worker starts for each of its turns: a stopped one would miss its heartbeats in
-//! the turns of all others, and apalis loses its jobs then.
+//! the turns of all others, and calls of apalis failed then.
 
 use std::path::{Path, PathBuf};
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use redcall_client::{Code, CompletionToken};
 use redcall_testkit::eventually;
 use redcall_tests::Bench;
@@ -181,4 +182,84 @@ async fn full_redis_settles_by_token_and_by_deadline() {
     assert!(client.settle(&other, Ok(8)).await.unwrap());
     assert_eq!(by_call.wait().await.unwrap().data.get(), "8");
     assert_eq!(late.wait().await.unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+/// Part of the data of each request whose copies are counted.
+const COPIED: &str = "an-element-that-is-moved";
+
+/// Returns how often scripts stored an element with [`COPIED`] during `run`, and the most elements
+/// by which Redis had grown between two of their commands.
+async fn growth_during(bench: &Bench, run: impl AsyncFnOnce()) -> (usize, i32) {
+    const END: &str = "end of the run";
+    let monitor = redis::Client::open(bench.redis.url()).unwrap().get_async_monitor().await;
+    let mut lines = monitor.unwrap().into_on_message::<String>();
+    run().await;
+    let mut conn = bench.redis.connection().await;
+    let _: String = redis::cmd("ECHO").arg(END).query_async(&mut conn).await.unwrap();
+    let (mut stored, mut grown, mut most) = (0, 0, 0);
+    loop {
+        let line = lines.next().await.unwrap();
+        if line.contains(END) {
+            return (stored, most);
+        }
+        let (by, command) = line.split_once("] \"").unwrap();
+        let in_place = line.contains(":leases:") || line.contains(":scheduled\"");
+        match command.split('"').next().unwrap().to_ascii_lowercase().as_str() {
+            _ if !by.ends_with(" lua") => {}
+            "lpush" | "rpush" | "xadd" | "hset" if line.contains(COPIED) => {
+                (stored, grown) = (stored + 1, grown + 1);
+                most = most.max(grown);
+            }
+            "xdel" => grown -= 1,
+            "hdel" if in_place => grown -= 1,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn full_redis_holds_at_most_one_element_twice() {
+    let bench = Bench::new().await;
+    let mut env = bench.environment();
+    env.insert("REDCALL__WORKER__QUEUES".to_owned(), "default".to_owned());
+    env.insert("REDCALL__WORKER__DRAIN_TIMEOUT".to_owned(), "100ms".to_owned());
+    let (client, mut conn) = (bench.client().await, bench.redis.connection().await);
+    let data = json!({"ms": 600_000, "more": COPIED});
+    let worker = Logged::start("redcall-worker", &[], &env);
+    worker.line(" ready ").await;
+    for _ in 0..3 {
+        client.request("sleep").data(&data).send().await.unwrap();
+    }
+    eventually("all jobs to have leases", async || {
+        (conn.hlen::<_, usize>(LIVE).await.unwrap() == 3).then_some(())
+    })
+    .await;
+    let later = client.request("sleep").data(&data).delay(Duration::from_secs(600));
+    let later = later.send().await.unwrap();
+    fill(&mut conn).await;
+
+    let drain = async || {
+        worker.signal(Signal::TERM);
+        worker.line("stopped").await;
+    };
+    assert_eq!(growth_during(&bench, drain).await, (3, 1));
+    let cancel = async || drop(client.cancel_in("default", &later.id).await.unwrap());
+    assert_eq!(growth_during(&bench, cancel).await, (1, 1));
+    assert_eq!(queued(&mut conn).await.len(), 4);
+
+    let set = redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg("0").to_owned();
+    let () = set.query_async(&mut conn).await.unwrap();
+    for id in ["a", "b", "c"] {
+        let mut add = redis::cmd("XADD");
+        add.arg(DEAD).arg("*").arg("id").arg(id).arg("code").arg("timeout").arg("reason");
+        add.arg("why").arg("worker").arg("w").arg("request");
+        add.arg(format!(r#"{{"id":"{id}","name":"echo","data":"{COPIED}"}}"#));
+        let _: String = add.query_async(&mut conn).await.unwrap();
+    }
+    fill(&mut conn).await;
+    let retry = async || {
+        let all = redcall_client::DeadSelection::default();
+        client.dead("default").retry(&all, false).await.unwrap();
+    };
+    assert_eq!(growth_during(&bench, retry).await, (3, 1));
 }
