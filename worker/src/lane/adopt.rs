@@ -31,7 +31,7 @@ pub(super) async fn adopt(
     unblocker: &Unblocker,
     inbox: HandedOver,
 ) -> Adopted {
-    let HandedOver { started, settling, is_sent, serial, cut } = inbox;
+    let HandedOver { started, settling, is_sent, serial, cut, large } = inbox;
     let ids: Vec<String> = started.iter().map(|started| started.id.clone()).collect();
     let outcomes = settling.as_ref().map_or(&[][..], |settling| &settling.outcomes);
     let mut again = is_sent;
@@ -40,7 +40,7 @@ pub(super) async fn adopt(
             if cut {
                 link.cut(unblocker, REDIS_TIMEOUT).await?;
             }
-            let adoption = Adoption { keys, outcomes, started: &ids, serial, again };
+            let adoption = Adoption { keys, outcomes, started: &ids, serial, again, large };
             link.adopt(&adoption, REDIS_TIMEOUT).await
         };
         match tried.await {

@@ -73,6 +73,8 @@ pub(crate) struct HandedOver {
     pub(crate) serial: u64,
     /// `true` if the connection has to be cut first: commands may be on their way.
     pub(crate) cut: bool,
+    /// `true` if its last element is over the limit.
+    pub(crate) large: bool,
 }
 
 /// The task no longer owns the state.
@@ -269,6 +271,7 @@ impl State {
         started.iter().for_each(|started| started.young.adopt());
         self.serial += 1;
         let serial = settling.as_ref().map_or(self.serial, |settling| settling.serial);
-        HandedOver { started, settling, is_sent: std::mem::take(&mut self.is_sent), serial, cut }
+        let (is_sent, large) = (std::mem::take(&mut self.is_sent), false);
+        HandedOver { started, settling, is_sent, serial, cut, large }
     }
 }

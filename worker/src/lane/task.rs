@@ -37,6 +37,8 @@ pub(super) struct Task {
     is_registered: bool,
     /// Number of jobs so far.
     jobs: u64,
+    /// `true` if the last pop has moved an element over the limit.
+    popped_large: bool,
 }
 
 /// The end of the work: at rest, or with a reason to hand over the inbox.
@@ -71,7 +73,9 @@ impl Task {
         shared: Arc<Shared>,
         pop: LanePop,
     ) -> Self {
-        Self { queue, own, parts, keys, shared, pop, generation: 0, is_registered: false, jobs: 0 }
+        let (is_registered, popped_large) = (false, false);
+        let (generation, jobs) = (0, 0);
+        Self { queue, own, parts, keys, shared, pop, generation, is_registered, jobs, popped_large }
     }
 
     /// Works whenever it is armed. Ends with the sender of `arms`.
@@ -261,6 +265,7 @@ impl Task {
         // Their number is not known.
         let length = if popped.waits { BATCH_MAX } else { 0 };
         let is_held = popped.moved.is_some();
+        self.popped_large = popped.moved == Some(Moved::TooLarge);
         let (raws, blocked) = match (gate, popped.moved) {
             (_, None) => (Vec::new(), Some(Why::Idle)),
             (Gate::Expired, _) => (Vec::new(), Some(self.expired())),
@@ -354,8 +359,9 @@ impl Task {
         if cut {
             self.pop.close();
         }
-        let inbox = Some(self.shared.hand_over(self.generation, cut)?);
-        Ok(End { why, length, inbox })
+        let mut inbox = self.shared.hand_over(self.generation, cut)?;
+        inbox.large = std::mem::take(&mut self.popped_large);
+        Ok(End { why, length, inbox: Some(inbox) })
     }
 
     /// Gives up the connection: the commands in flight may have been executed.

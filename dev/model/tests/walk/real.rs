@@ -242,6 +242,7 @@ impl Real {
             started: &started,
             serial: adopt.serial.into(),
             again: adopt.again,
+            large: false,
         };
         self.link.adopt(&adoption, TIMEOUT).await
     }

@@ -18,12 +18,17 @@ impl Jobs {
         setup: &Setup,
         queue: &mut Queue,
     ) {
-        let (mut runs, mut over_capacity) = (Vec::with_capacity(leased.len()), Vec::new());
+        let count = leased.len();
+        let (mut runs, mut over_capacity) = (Vec::with_capacity(count), Vec::new());
+        let mut refused = 0;
         for leased in leased {
             match self.take_capacity() {
-                true => runs.extend(self.launch(index, leased, setup, queue)),
+                true => runs.extend(self.launch(index, leased, setup, (queue, &mut refused))),
                 false => over_capacity.push(leased.id),
             }
+        }
+        if count > 0 {
+            queue.note_refusals(refused, count);
         }
         spawn_all(runs, &setup.handlers);
         // Last one first, so that the first one ends up at the head.
@@ -38,7 +43,7 @@ impl Jobs {
         index: usize,
         leased: Leased,
         setup: &Setup,
-        queue: &mut Queue,
+        (queue, refused): (&mut Queue, &mut usize),
     ) -> Option<RunFuture> {
         let serial = self.next_serial();
         let launcher =
@@ -50,6 +55,9 @@ impl Jobs {
             }
             Err(settlement) => {
                 self.give_back();
+                // One over the concurrency of its name is not refused: it comes again.
+                let is_back = matches!(settlement.outcome.settlement, Settlement::Back);
+                *refused += usize::from(!is_back);
                 queue.settle(*settlement);
                 None
             }

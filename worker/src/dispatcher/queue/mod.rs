@@ -39,6 +39,9 @@ struct Resend {
     settlements: Vec<PendingSettlement>,
 }
 
+/// The most requests that a poll leases beyond the capacity.
+const SURPLUS_MAX: usize = 64;
+
 /// One queue, as last seen. Read and written by the dispatcher alone.
 pub(crate) struct Queue {
     /// Its position among the worker's queues.
@@ -49,6 +52,9 @@ pub(crate) struct Queue {
     /// `true` if the lane pops at present.
     lane_pops: bool,
     priority: Arc<Priority>,
+    /// How many requests a poll leases beyond the capacity: more after each that brought refused
+    /// requests only, which use none.
+    surplus: usize,
     /// Rules of a service's queue, which partition its requests.
     service: Option<Arc<[LimitRule]>>,
     /// Its length at the last poll; `None` before the first and after a failure.
@@ -109,6 +115,7 @@ impl Queue {
             lane,
             lane_pops: false,
             priority,
+            surplus: 0,
             service: None,
             length: None,
             more: false,
@@ -186,6 +193,13 @@ impl Queue {
     pub(crate) fn after_reconnect(&mut self) {
         self.refused = None;
         self.mark_unsynced();
+    }
+
+    /// Records how many requests of a poll were refused, of all that it leased. A flood of them
+    /// must not cost a poll for each.
+    pub(crate) fn note_refusals(&mut self, refused: usize, leased: usize) {
+        let all = refused > 0 && refused == leased;
+        self.surplus = if all { (2 * self.surplus).clamp(1, SURPLUS_MAX) } else { 0 };
     }
 
     /// Marks its length as unknown: requests were added.

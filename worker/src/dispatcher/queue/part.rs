@@ -48,12 +48,15 @@ impl Queue {
         }
         let take = match self.length {
             _ if !self.may_have_work() => 0,
+            _ if *room == 0 => 0,
             // The length does not include partitioned requests.
-            Some(length) if !is_last && !self.ready => (*room).min(length + self.parked.len()),
-            _ => *room,
+            Some(length) if !is_last && !self.ready => {
+                (*room + self.surplus).min(length + self.parked.len())
+            }
+            _ => *room + self.surplus,
         };
         let take = take.min(BATCH_MAX);
-        *room -= take;
+        *room = room.saturating_sub(take);
         let read_back = self.must_resync();
         if take == 0 && !self.has_outcomes() && !read_back && !poll_all {
             return None;

@@ -12,7 +12,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 
-use crate::support::{DEAD, LIVE, QUEUE, dead_letters, response_key, waited};
+use crate::support::{DEAD, LIVE, QUEUE, carried_out, dead_letters, response_key, waited};
 
 /// A kind of refusal: its name, and an element of it with a given id.
 type Kind = (&'static str, fn(&str) -> String);
@@ -99,6 +99,21 @@ async fn refused_requests_of_each_kind_end_without_a_timer() {
 #[tokio::test]
 async fn refusals_of_each_kind_end_one_at_a_time_without_a_timer() {
     all_of_each_kind_end(1, 100).await;
+}
+
+/// Refused requests use no capacity: a poll may lease more of them than that.
+#[tokio::test]
+async fn flood_of_refusals_does_not_cost_a_poll_each() {
+    let bench = without_timers(1).await;
+    let mut conn = bench.redis.connection().await;
+    let elements: Vec<String> = (0..1000).map(|n| expired(&format!("old{n}"))).collect();
+    let () = conn.rpush(QUEUE, elements).await.unwrap();
+    let before = carried_out(&mut conn, "evalsha").await;
+    let _worker = bench.worker().await;
+    have_ended(&mut conn, 1000, "the expired calls").await;
+    // With those at the start of a worker.
+    let scripts = carried_out(&mut conn, "evalsha").await - before;
+    assert!(scripts < 150, "{scripts} scripts");
 }
 
 #[tokio::test]

@@ -3,10 +3,10 @@
 --   after a lost reply: requests are found by their ids, whatever else is in the inbox.
 -- KEYS: 1 queue list, 2 lane inbox (list), 3 leases (hash), 4 live (hash), 5 dead (stream), 6 poll
 --   record of the inbox (string), 7 attempts (hash), 8 cancelled (zset), 9 workers (zset)
--- ARGV: 1 to 9 as in poll_common.lua, but 2 and 3 are not used, and 7 is what the reply answers
---   (number of the inbox and serial, each with a space after it); 10 count S of outcomes, 11 count
---   T of started requests; then S times: id, frame (empty: none), ttl (ms), channel (empty: none);
---   T ids
+-- ARGV: 1 to 9 as in poll_common.lua, but 2 is '1' if the last element may be over the limit, 3 is
+--   not used, and 7 is what the reply answers (number of the inbox and serial, each with a space
+--   after it); 10 count S of outcomes, 11 count T of started requests; then S times: id, frame
+--   (empty: none), ttl (ms), channel (empty: none); T ids
 -- Returns: {answers, {id, raw, mark, ...}, back, left, notes}. answers: ARGV 7 and the results of
 --   all outcomes, one character each: '1' settled, '0' it is not in the inbox, 'E' it failed: its
 --   request is leased. Then the leased requests, with marks as in poll.lua. back: how many went to
@@ -85,6 +85,13 @@ local function mark()
 end
 
 return whole(function()
+  -- Redis copies a reply for a script twice: without the element in the list, it needs three times
+  -- its size.
+  local last = ARGV[2] == '1' and redis.call('RPOP', KEYS[2])
+  if last then
+    undo('RPUSH', KEYS[2], last)
+    move(last)
+  end
   local left = redis.call('LLEN', KEYS[2])
   local raws = left > 0 and redis.call('LRANGE', KEYS[2], 0, 255) or {}
   for i = 1, #raws do move(raws[i]) end

@@ -196,11 +196,11 @@ async fn growth_during(bench: &Bench, run: impl AsyncFnOnce()) -> (usize, i32) {
     run().await;
     let mut conn = bench.redis.connection().await;
     let _: String = redis::cmd("ECHO").arg(END).query_async(&mut conn).await.unwrap();
-    let (mut stored, mut grown, mut most) = (0, 0, 0);
+    let (mut stored, mut grown, mut max) = (0, 0, 0_i32);
     loop {
         let line = lines.next().await.unwrap();
         if line.contains(END) {
-            return (stored, most);
+            return (stored, max);
         }
         let (by, command) = line.split_once("] \"").unwrap();
         let in_place = line.contains(":leases:") || line.contains(":scheduled\"");
@@ -208,7 +208,7 @@ async fn growth_during(bench: &Bench, run: impl AsyncFnOnce()) -> (usize, i32) {
             _ if !by.ends_with(" lua") => {}
             "lpush" | "rpush" | "xadd" | "hset" if line.contains(COPIED) => {
                 (stored, grown) = (stored + 1, grown + 1);
-                most = most.max(grown);
+                max = max.max(grown);
             }
             "xdel" => grown -= 1,
             "hdel" if in_place => grown -= 1,

@@ -38,7 +38,8 @@ impl Store {
         again: bool,
     ) -> Adopted {
         let started: Vec<String> = started.iter().map(ToString::to_string).collect();
-        let adoption = Adoption { keys, outcomes, started: &started, serial: 3, again };
+        let adoption =
+            Adoption { keys, outcomes, started: &started, serial: 3, again, large: false };
         self.link.adopt(&adoption, TIMEOUT).await.unwrap()
     }
 
@@ -409,7 +410,14 @@ async fn idle_lane_settles_pops_and_reads_the_gate_in_one_write() {
     let (_, popped) = next(&mut pop, &none, Duration::from_millis(10)).await;
     assert_eq!((popped.moved.clone(), popped.gate(true)), (None, Gate::Expired));
     assert_eq!(pop.poll(&none).await.unwrap().gate, None);
-    let adoption = Adoption { keys: &lane, outcomes: &[], started: &[], serial: 4, again: false };
+    let adoption = Adoption {
+        keys: &lane,
+        outcomes: &[],
+        started: &[],
+        serial: 4,
+        again: false,
+        large: false,
+    };
     assert_eq!(pop.adopt(&adoption).await.unwrap().back, 3);
 }
 

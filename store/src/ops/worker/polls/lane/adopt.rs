@@ -40,6 +40,8 @@ pub struct Adoption<'a> {
     /// `true` if the outcomes were sent before under this serial, by any operation of the lane, and
     /// the reply was lost or an error.
     pub again: bool,
+    /// `true` if its last element may be over `limits.request`: it is read alone.
+    pub large: bool,
 }
 
 /// The result of an adoption.
@@ -76,7 +78,11 @@ impl Adoption<'_> {
             queue.cancelled(),
             queue.workers(),
         ]);
-        call.arg(&own.worker).arg(0).arg(0).arg(&own.dead_max).arg(own.dead_age_ms);
+        call.arg(&own.worker)
+            .arg(i32::from(self.large))
+            .arg(0)
+            .arg(&own.dead_max)
+            .arg(own.dead_age_ms);
         call.arg(queue.base()).arg(self.keys.answers(self.serial)).arg(i32::from(self.again));
         call.arg(own.max_request).arg(self.outcomes.len()).arg(self.started.len());
         for outcome in self.outcomes {
@@ -133,7 +139,7 @@ impl Connection {
         let read = |value, count| reply(value, Some(&expected), count);
         let value = self.run(&ADOPT, &adoption.call()?, timeout).await?;
         let (mut adopted, mut left) = read(value, adoption.outcomes.len())?;
-        let rest = Adoption { outcomes: &[], again: false, ..*adoption };
+        let rest = Adoption { outcomes: &[], again: false, large: false, ..*adoption };
         for _ in 0..MAX_CALLS {
             if !left {
                 break;

@@ -51,8 +51,14 @@ async fn adopt(
 ) -> Result<(), StoreError> {
     let (keys, started) = (lane(world, number), started.iter().map(|id| (*id).to_owned()));
     let started: Vec<String> = started.collect();
-    let adoption =
-        Adoption { keys: &keys, outcomes: &outcomes, started: &started, serial: 7, again };
+    let adoption = Adoption {
+        keys: &keys,
+        outcomes: &outcomes,
+        started: &started,
+        serial: 7,
+        again,
+        large: false,
+    };
     party.link.adopt(&adoption, TIMEOUT).await.map(drop)
 }
 
