@@ -154,6 +154,12 @@ impl Connection {
         self.shared.set_clock(redis_ms, monotonic_ms());
     }
 
+    /// Takes over the clock of another connection to the same server, which has just read it.
+    pub fn follow_clock(&self, other: &Self) {
+        let offset = other.shared.clock_offset_ms.load(Ordering::Relaxed);
+        self.shared.clock_offset_ms.store(offset, Ordering::Relaxed);
+    }
+
     pub(crate) fn reconnected(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut states = self.shared.state.subscribe();
         let before = generation(&states.borrow_and_update());

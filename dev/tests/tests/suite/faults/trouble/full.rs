@@ -243,7 +243,9 @@ async fn full_redis_holds_at_most_one_element_twice() {
         worker.line("stopped").await;
     };
     assert_eq!(growth_during(&bench, drain).await, (3, 1));
-    let cancel = async || drop(client.cancel_in("default", &later.id).await.unwrap());
+    let cancel = async || {
+        client.cancel_in("default", &later.id).await.unwrap();
+    };
     assert_eq!(growth_during(&bench, cancel).await, (1, 1));
     assert_eq!(queued(&mut conn).await.len(), 4);
 
