@@ -95,7 +95,7 @@ impl Queue {
         };
         self.fetch.lease_renewed();
         self.lane_renewed(heartbeat);
-        // It measures its own every few seconds only; a step of Redis's clock must not last so long.
+        // It measures its own every few seconds only, and Redis's clock may be set.
         setup.shared.link.follow_clock(&setup.heartbeat_conn);
         self.parked = ours(&mut heartbeat.parked);
         self.limited = ours(&mut heartbeat.limited);
